@@ -1,0 +1,207 @@
+package match
+
+import (
+	"mime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// An address is a URL taken apart and normalised as in RFC 3986 section 6.2.2
+// and 6.2.3, except that dot segments stay: servers see them.
+type address struct {
+	scheme, host string
+	port         string // empty if it is the scheme's own
+	path         string
+	query        string // raw
+}
+
+func (a address) hostPort() string {
+	if a.port == "" {
+		return a.host
+	}
+	return a.host + ":" + a.port
+}
+
+// parseAddress never fails: what it can't take apart stays in one piece.
+func parseAddress(url string) address {
+	var a address
+	rest := url
+	if scheme, after, ok := strings.Cut(url, "://"); ok {
+		a.scheme, rest = strings.ToLower(scheme), after
+	}
+	if i := strings.IndexByte(rest, '#'); i >= 0 {
+		rest = rest[:i]
+	}
+	rest, a.query, _ = strings.Cut(rest, "?")
+	authority := rest
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		authority, a.path = rest[:i], rest[i:]
+	}
+	a.host, a.port = splitPort(strings.ToLower(authority))
+	if a.port == "80" && (a.scheme == "http" || a.scheme == "ws") || a.port == "443" && (a.scheme == "https" || a.scheme == "wss") {
+		a.port = ""
+	}
+	a.path = normalPath(a.path)
+	return a
+}
+
+func splitPort(authority string) (host, port string) {
+	i := strings.LastIndexByte(authority, ':')
+	if i < 0 || strings.IndexByte(authority[i:], ']') >= 0 {
+		return authority, ""
+	}
+	return authority[:i], authority[i+1:]
+}
+
+// normalPath writes percent-encoding in upper case and decodes what needs none.
+func normalPath(p string) string {
+	if p == "" {
+		return "/"
+	}
+	if !strings.Contains(p, "%") {
+		return p
+	}
+	var b strings.Builder
+	for i := 0; i < len(p); i++ {
+		c, ok := escaped(p, i)
+		switch {
+		case !ok:
+			b.WriteByte(p[i])
+			continue
+		case unreserved(c):
+			b.WriteByte(c)
+		default:
+			b.WriteString(strings.ToUpper(p[i : i+3]))
+		}
+		i += 2
+	}
+	return b.String()
+}
+
+// escaped decodes the %XX at s[i:].
+func escaped(s string, i int) (c byte, ok bool) {
+	if s[i] != '%' || i+2 >= len(s) {
+		return 0, false
+	}
+	hi, ok1 := hexDigit(s[i+1])
+	lo, ok2 := hexDigit(s[i+2])
+	return hi<<4 | lo, ok1 && ok2
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10, true
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}
+
+// unreserved is RFC 3986 section 2.3.
+func unreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+// A pair is one name and value of a query or form.
+type pair struct{ name, value string }
+
+func (r *Rules) pairs(query string) []pair {
+	ps, _ := parsePairs(query)
+	if len(r.IgnoreQuery) > 0 {
+		ps = slices.DeleteFunc(ps, func(p pair) bool { return slices.Contains(r.IgnoreQuery, p.name) })
+	}
+	return ps
+}
+
+// parsePairs reads application/x-www-form-urlencoded text into sorted pairs, so
+// that two texts with the same values for each name give the same result. A bad
+// escape stays as it is, and clean is false.
+func parsePairs(s string) (ps []pair, clean bool) {
+	clean = true
+	for part := range strings.SplitSeq(s, "&") {
+		if part == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(part, "=")
+		name, ok1 := unescape(name)
+		value, ok2 := unescape(value)
+		clean = clean && ok1 && ok2
+		ps = append(ps, pair{name, value})
+	}
+	slices.SortFunc(ps, func(a, b pair) int {
+		if c := strings.Compare(a.name, b.name); c != 0 {
+			return c
+		}
+		return strings.Compare(a.value, b.value)
+	})
+	return ps, clean
+}
+
+func unescape(s string) (_ string, clean bool) {
+	if !strings.ContainsAny(s, "%+") {
+		return s, true
+	}
+	clean = true
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch c, ok := escaped(s, i); {
+		case ok:
+			b = append(b, c)
+			i += 2
+		case s[i] == '+':
+			b = append(b, ' ')
+		default:
+			clean = clean && s[i] != '%'
+			b = append(b, s[i])
+		}
+	}
+	return string(b), clean
+}
+
+// headerValues returns the values of a field as they count.
+func headerValues(fs httpstream.Fields, name string) []string {
+	vs := fs.Values(name)
+	if !strings.EqualFold(name, "Content-Type") {
+		return vs
+	}
+	out := make([]string, len(vs))
+	for i, v := range vs {
+		out[i] = mediaType(v)
+	}
+	return out
+}
+
+// mediaType returns the type in lower case, without parameters.
+func mediaType(contentType string) string {
+	if t, _, err := mime.ParseMediaType(contentType); err == nil {
+		return t
+	}
+	t, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(t))
+}
+
+// A keyWriter joins strings so that different lists give different keys.
+type keyWriter struct{ strings.Builder }
+
+func (k *keyWriter) add(s string) {
+	k.WriteString(strconv.Itoa(len(s)))
+	k.WriteByte(':')
+	k.WriteString(s)
+}
+
+func (k *keyWriter) end() { k.WriteByte(';') }
+
+func (k *keyWriter) addPairs(ps []pair) {
+	for _, p := range ps {
+		k.add(p.name)
+		k.add(p.value)
+	}
+	k.end()
+}

@@ -1,0 +1,397 @@
+package match
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+func call(n int, method, url, contentType, body string) *tape.Exchange {
+	x := &tape.Exchange{Kind: tape.Call, Number: n, Request: tape.Request{Method: method, URL: url}}
+	if contentType != "" {
+		x.Request.Header = httpstream.Fields{{Name: "Content-Type", Value: contentType}}
+	}
+	if body != "" {
+		x.Request.Body = tape.Body{Data: []byte(body), Size: int64(len(body))}
+	}
+	return x
+}
+
+func ask(method, url, contentType, body string) Query {
+	x := call(0, method, url, contentType, body)
+	return Query{Method: method, URL: url, Header: x.Request.Header, Body: x.Request.Body.Data}
+}
+
+const (
+	jsonType = "application/json"
+	formType = "application/x-www-form-urlencoded"
+)
+
+func multipartBody(boundary string, parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		fmt.Fprintf(&b, "--%s\r\n%s\r\n", boundary, p)
+	}
+	return b.String() + "--" + boundary + "--\r\n"
+}
+
+func TestMatchTellsRequestsApart(t *testing.T) {
+	part := "Content-Disposition: form-data; name=\"a\"\r\nContent-Type: application/json\r\n\r\n"
+	for _, tc := range []struct {
+		name           string
+		recorded, now  Query
+		rules          Rules
+		same           bool
+		whereDifferent string // of the first difference
+	}{
+		{"equal requests match", ask("GET", "https://h/a?x=1", "", ""), ask("GET", "https://h/a?x=1", "", ""), Rules{}, true, ""},
+		{"the method counts", ask("GET", "https://h/a", "", ""), ask("HEAD", "https://h/a", "", ""), Rules{}, false, "method"},
+		{"the method's case counts", ask("GET", "https://h/a", "", ""), ask("get", "https://h/a", "", ""), Rules{}, false, "method"},
+		{"the scheme counts", ask("GET", "https://h:9/a", "", ""), ask("GET", "http://h:9/a", "", ""), Rules{}, false, "scheme"},
+		{"the port counts", ask("GET", "https://h/a", "", ""), ask("GET", "https://h:8443/a", "", ""), Rules{}, false, "host"},
+		{"the default port does not count", ask("GET", "https://h:443/a", "", ""), ask("GET", "https://H/a", "", ""), Rules{}, true, ""},
+		{"an IPv6 host keeps its brackets", ask("GET", "http://[::1]:80/", "", ""), ask("GET", "http://[::1]", "", ""), Rules{}, true, ""},
+		{"the path counts", ask("GET", "https://h/a", "", ""), ask("GET", "https://h/a/", "", ""), Rules{}, false, "path"},
+		{"needless escapes in the path do not count", ask("GET", "https://h/%7ea%2f", "", ""), ask("GET", "https://h/~a%2F", "", ""), Rules{}, true, ""},
+		{"an escaped slash is not a slash", ask("GET", "https://h/a%2Fb", "", ""), ask("GET", "https://h/a/b", "", ""), Rules{}, false, "path"},
+		{"the order of query names does not count", ask("GET", "https://h/?a=1&b=2&a=3", "", ""), ask("GET", "https://h/?b=2&a=3&a=1", "", ""), Rules{}, true, ""},
+		{"how often a query value comes counts", ask("GET", "https://h/?a=1&a=1", "", ""), ask("GET", "https://h/?a=1", "", ""), Rules{}, false, "query a"},
+		{"query escapes do not count", ask("GET", "https://h/?a=x+y%26", "", ""), ask("GET", "https://h/?a=x%20y%26", "", ""), Rules{}, true, ""},
+		{"an ignored query name does not count", ask("GET", "https://h/?a=1&t=5", "", ""), ask("GET", "https://h/?t=6&t=7&a=1", "", ""), Rules{IgnoreQuery: []string{"t"}}, true, ""},
+
+		{"JSON space and order do not count", ask("POST", "https://h/", jsonType, `{"a":[1,{"b":null}],"c":"é"}`), ask("POST", "https://h/", "Application/JSON; charset=utf-8", "{\n\"c\": \"\\u00e9\", \"a\": [1.0, {\"b\":null}]}"), Rules{}, true, ""},
+		{"JSON array order counts", ask("POST", "https://h/", jsonType, `[1,2]`), ask("POST", "https://h/", jsonType, `[2,1]`), Rules{}, false, "body $[0]"},
+		{"large JSON integers are exact", ask("POST", "https://h/", jsonType, `{"id":9007199254740993}`), ask("POST", "https://h/", jsonType, `{"id":9007199254740992}`), Rules{}, false, "body $.id"},
+		{"JSON numbers are values, not text", ask("POST", "https://h/", jsonType, `[1e2, 0.10, -0, 1E+2]`), ask("POST", "https://h/", jsonType, `[100, 1e-1, 0.0, 100.000]`), Rules{}, true, ""},
+		{"a JSON string is not a number", ask("POST", "https://h/", jsonType, `{"a":"1"}`), ask("POST", "https://h/", jsonType, `{"a":1}`), Rules{}, false, "body $.a"},
+		{"a JSON null is not an absent member", ask("POST", "https://h/", jsonType, `{"a":null}`), ask("POST", "https://h/", jsonType, `{}`), Rules{}, false, "body $.a"},
+		{"duplicate JSON names are compared as bytes", ask("POST", "https://h/", jsonType, `{"a":1,"a":2}`), ask("POST", "https://h/", jsonType, `{"a":2}`), Rules{}, false, "body"},
+		{"broken JSON that is equal byte by byte matches", ask("POST", "https://h/", jsonType, `{"a":1,`), ask("POST", "https://h/", jsonType, `{"a":1,`), Rules{}, true, ""},
+		{"halves of surrogate pairs stay different", ask("POST", "https://h/", jsonType, `"\ud800"`), ask("POST", "https://h/", jsonType, `"\ud801"`), Rules{}, false, "body"},
+		{"a type with +json is JSON", ask("POST", "https://h/", "application/vnd.api+json", `{"a": 1}`), ask("POST", "https://h/", "application/vnd.api+json", `{"a":1}`), Rules{}, true, ""},
+		{"text is compared as bytes", ask("POST", "https://h/", "text/plain", `{"a": 1}`), ask("POST", "https://h/", "text/plain", `{"a":1}`), Rules{}, false, "body"},
+		{"noise in JSON does not count", ask("POST", "https://h/", jsonType, `{"a":1,"id":"x"}`), ask("POST", "https://h/", jsonType, `{"a":1,"id":"y"}`), Rules{IgnoreBody: dropID}, true, ""},
+		{"an empty body is not an empty object", ask("POST", "https://h/", jsonType, ""), ask("POST", "https://h/", jsonType, "{}"), Rules{}, false, "body"},
+
+		{"form order does not count", ask("POST", "https://h/", formType, "a=1&b=x+y"), ask("POST", "https://h/", formType, "b=x%20y&a=1"), Rules{}, true, ""},
+		{"form values count", ask("POST", "https://h/", formType, "a=1"), ask("POST", "https://h/", formType, "a=2"), Rules{}, false, "body field a"},
+		{"the multipart boundary does not count", ask("POST", "https://h/", "multipart/form-data; boundary=xx", multipartBody("xx", part+`{"n": 1}`)), ask("POST", "https://h/", "multipart/form-data; boundary=\"y y\"", multipartBody("y y", part+`{"n":1.0}`)), Rules{}, true, ""},
+		{"multipart values count", ask("POST", "https://h/", "multipart/form-data; boundary=xx", multipartBody("xx", part+`{"n":1}`)), ask("POST", "https://h/", "multipart/form-data; boundary=yy", multipartBody("yy", part+`{"n":2}`)), Rules{}, false, "body part a $.n"},
+		{"a missing part counts", ask("POST", "https://h/", "multipart/form-data; boundary=xx", multipartBody("xx", part+`1`, part+`2`)), ask("POST", "https://h/", "multipart/form-data; boundary=yy", multipartBody("yy", part+`1`)), Rules{}, false, "body part a"},
+
+		{"the media type counts where there is a body", ask("POST", "https://h/", "text/plain", "x"), ask("POST", "https://h/", "text/html", "x"), Rules{}, false, "header Content-Type"},
+		{"the media type does not count without a body", ask("GET", "https://h/", "text/plain", ""), ask("GET", "https://h/", "", ""), Rules{}, true, ""},
+		{"an ignored header does not count", ask("POST", "https://h/", "text/plain", "x"), ask("POST", "https://h/", "text/html", "x"), Rules{IgnoreHeaders: []string{"content-type"}}, true, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x := call(1, tc.recorded.Method, tc.recorded.URL, tc.recorded.Header.Get("Content-Type"), string(tc.recorded.Body))
+			got, miss := NewIndex([]*tape.Exchange{x}, tc.rules).Match(tc.now)
+			if (got == x) != tc.same {
+				t.Fatalf("match = %v, miss %v", got, miss)
+			}
+			if tc.same {
+				return
+			}
+			if miss.Closest != x || len(miss.Differences) == 0 {
+				t.Fatalf("closest %v, differences %v", miss.Closest, miss.Differences)
+			}
+			if got := miss.Differences[0].Where; got != tc.whereDifferent {
+				t.Errorf("first difference is at %q, want %q", got, tc.whereDifferent)
+			}
+		})
+	}
+}
+
+func dropID(x any) any {
+	if m, ok := x.(map[string]any); ok {
+		delete(m, "id")
+	}
+	return x
+}
+
+func TestChosenHeadersCount(t *testing.T) {
+	x := call(1, "GET", "https://h/", "", "")
+	x.Request.Header = httpstream.Fields{{Name: "X-Version", Value: "1"}}
+	ix := NewIndex([]*tape.Exchange{x}, Rules{Headers: []string{"x-version"}})
+	q := ask("GET", "https://h/", "", "")
+	q.Header = httpstream.Fields{{Name: "X-Version", Value: "2"}}
+	_, miss := ix.Match(q)
+	if miss == nil || len(miss.Differences) != 1 || miss.Differences[0] != (Difference{"header x-version", "1", "2"}) {
+		t.Fatalf("miss %+v", miss)
+	}
+	q.Header[0].Value = "1"
+	if got, _ := ix.Match(q); got != x {
+		t.Fatal("equal header does not match")
+	}
+}
+
+func numbers(ix *Index, q Query, times int) string {
+	var b strings.Builder
+	for range times {
+		x, miss := ix.Match(q)
+		if miss != nil {
+			fmt.Fprintf(&b, "miss%d ", miss.Used)
+			continue
+		}
+		fmt.Fprintf(&b, "%d ", x.Number)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func TestIdenticalCallsAnswerInRecordedOrder(t *testing.T) {
+	calls := func(cases ...int) []*tape.Exchange {
+		var xs []*tape.Exchange
+		for i, c := range cases {
+			x := call(i+1, "GET", "https://h/", "", "")
+			x.Case = c
+			xs = append(xs, x)
+		}
+		return xs
+	}
+	for _, tc := range []struct {
+		name  string
+		cases []int
+		now   int
+		reuse bool
+		want  string
+	}{
+		{"each once, then a miss", []int{0, 0}, 0, false, "1 2 miss2 miss2"},
+		{"over again where reuse is allowed", []int{0, 0}, 0, true, "1 2 1 2"},
+		{"those of the case first, then of none, then any", []int{1, 0, 2, 3, 2}, 2, false, "3 5 2 1"},
+		{"over again in the same order", []int{1, 0, 2}, 2, true, "3 2 1 3"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			q := ask("GET", "https://h/", "", "")
+			q.Case = tc.now
+			if got := numbers(NewIndex(calls(tc.cases...), Rules{Reuse: tc.reuse}), q, 4); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestParallelIdenticalCallsEachGetTheirOwn(t *testing.T) {
+	const n = 100
+	var calls []*tape.Exchange
+	for i := range n {
+		calls = append(calls, call(i+1, "POST", "https://h/", jsonType, `{"a":1}`))
+	}
+	ix := NewIndex(calls, Rules{})
+	var got sync.Map
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			x, miss := ix.Match(ask("POST", "https://h/", jsonType, `{"a": 1}`))
+			if miss != nil {
+				t.Error(miss)
+				return
+			}
+			if _, twice := got.LoadOrStore(x.Number, true); twice {
+				t.Errorf("call %d given out twice", x.Number)
+			}
+		})
+	}
+	wg.Wait()
+	if left := ix.Unused(); len(left) != 0 {
+		t.Errorf("%d calls unused", len(left))
+	}
+}
+
+func TestLargeBodiesMatchByHash(t *testing.T) {
+	small := call(1, "POST", "https://h/", "text/plain", "hello")
+	large := call(2, "POST", "https://h/", "text/plain", "")
+	large.Request.Body = tape.Body{InStream: true, Size: 3, SHA256: "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"}
+	ix := NewIndex([]*tape.Exchange{small, large}, Rules{Reuse: true})
+
+	if x, miss := ix.Match(ask("POST", "https://h/", "text/plain", "abc")); x != large {
+		t.Errorf("data against a recorded hash: %v", miss)
+	}
+	q := ask("POST", "https://h/", "text/plain", "")
+	q.BodySHA256, q.BodySize = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", 5
+	if x, miss := ix.Match(q); x != small {
+		t.Errorf("a hash against recorded data: %v", miss)
+	}
+	q.BodySize = 6
+	if x, _ := ix.Match(q); x != nil {
+		t.Errorf("another size matched call %d", x.Number)
+	}
+}
+
+func TestTwoWayCallsMatchByTheirHead(t *testing.T) {
+	one, two := call(1, "POST", "https://h/chat", "application/grpc", "a"), call(2, "POST", "https://h/chat", "application/grpc", "b")
+	two.TwoWay = true
+	ix := NewIndex([]*tape.Exchange{one, two, call(3, "POST", "https://h/x", "", "")}, Rules{})
+	if !ix.TwoWay("POST", "https://H:443/chat") || ix.TwoWay("POST", "https://h/x") || ix.TwoWay("GET", "https://h/chat") {
+		t.Error("TwoWay is wrong")
+	}
+	if x := ix.Peek("POST", "https://h/chat", 0); x != one {
+		t.Errorf("peek gave %v", x)
+	}
+	q := ask("POST", "https://h/chat", "application/grpc", "")
+	q.HeadOnly = true
+	if got := numbers(ix, q, 3); got != "1 2 miss2" {
+		t.Errorf("got %q", got)
+	}
+	if x := ix.Peek("GET", "https://h/", 0); x != nil {
+		t.Errorf("peek gave %v", x)
+	}
+}
+
+func TestHeadAndBodyLookupsShareWhatIsTaken(t *testing.T) {
+	ix := NewIndex([]*tape.Exchange{
+		call(1, "POST", "https://h/", "text/plain", "a"), call(2, "POST", "https://h/", "text/plain", "b"),
+	}, Rules{Reuse: true})
+	whole := ask("POST", "https://h/", "text/plain", "a")
+	head := whole
+	head.HeadOnly = true
+	got := numbers(ix, whole, 1) + numbers(ix, head, 1) + numbers(ix, whole, 1) + numbers(ix, head, 2)
+	if got != "1212 1" && got != "1211 2" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestRefusedConnectionsComeInRecordedOrder(t *testing.T) {
+	refused := func(n int, url string) *tape.Exchange {
+		return &tape.Exchange{Number: n, Failed: "connection refused", Request: tape.Request{URL: url}}
+	}
+	ix := NewIndex([]*tape.Exchange{
+		refused(1, "https://up/"), refused(2, "https://up/"), call(3, "GET", "https://up/", "", ""),
+		refused(4, "http://down:81"),
+	}, Rules{})
+	for i, want := range []bool{true, true, false, false} {
+		if got := ix.Refused("up:443", 0) != nil; got != want {
+			t.Errorf("connection %d: refused %v, want %v", i+1, got, want)
+		}
+	}
+	for range 3 {
+		if x := ix.Refused("DOWN:81", 0); x == nil || x.Number != 4 {
+			t.Errorf("down: %v", x)
+		}
+	}
+	if ix.Refused("other:80", 0) != nil {
+		t.Error("an unknown host is refused")
+	}
+	if x, miss := ix.Match(ask("GET", "https://up/", "", "")); x == nil {
+		t.Error(miss)
+	}
+}
+
+// redact hides the query value of key and the Authorization header.
+type redact struct{}
+
+func (redact) RedactURL(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return s
+	}
+	q := u.Query()
+	if q.Has("key") {
+		q.Set("key", "REDACTED")
+		u.RawQuery = q.Encode()
+	}
+	return u.String()
+}
+
+func (redact) RedactFields(fs httpstream.Fields) httpstream.Fields {
+	out := append(httpstream.Fields(nil), fs...)
+	for i := range out {
+		if out[i].Name == "Authorization" {
+			out[i].Value = "REDACTED"
+		}
+	}
+	return out
+}
+
+func TestRedactedRequestsMatchAndNeverShowTheSecret(t *testing.T) {
+	x := call(1, "GET", "https://h/?key=REDACTED&a=1", "", "")
+	x.Request.Header = httpstream.Fields{{Name: "Authorization", Value: "REDACTED"}}
+	rules := Rules{Redact: redact{}, Headers: []string{"Authorization"}}
+	q := ask("GET", "https://h/?a=1&key=hunter2", "", "")
+	q.Header = httpstream.Fields{{Name: "Authorization", Value: "hunter2"}}
+	if got, miss := NewIndex([]*tape.Exchange{x}, rules).Match(q); got != x {
+		t.Fatal(miss)
+	}
+	q.URL = "https://h/?a=2&key=hunter2"
+	_, miss := NewIndex([]*tape.Exchange{x}, rules).Match(q)
+	if text := string(miss.JSON()) + miss.String(); strings.Contains(text, "hunter2") {
+		t.Errorf("the miss shows the secret: %s", text)
+	}
+}
+
+func TestMissNamesTheClosestCall(t *testing.T) {
+	calls := []*tape.Exchange{
+		call(1, "GET", "https://other/v1/chat", "", ""),
+		call(2, "POST", "https://h/v1/embed", jsonType, `{}`),
+		call(3, "POST", "https://h/v1/chat", jsonType, `{"model":"a","messages":[{"content":"old"}]}`),
+		call(4, "POST", "https://h/v1/chat", jsonType, `{"model":"b","messages":[{"content":"old"}],"n":1}`),
+	}
+	ix := NewIndex(calls, Rules{})
+	for _, tc := range []struct {
+		name    string
+		q       Query
+		closest int
+		where   string
+	}{
+		{"the fewest differences", ask("POST", "https://h/v1/chat", jsonType, `{"model":"a","messages":[{"content":"new"}]}`), 3, "body $.messages[0].content"},
+		{"another method at the same place", ask("PUT", "https://h/v1/embed", jsonType, `{}`), 2, "method"},
+		{"the most similar path", ask("GET", "https://other/v1/models", "", ""), 1, "path"},
+		{"another host with the same path", ask("GET", "https://third/v1/chat", "", ""), 1, "host"},
+		{"nothing like it", ask("GET", "https://third/x", "", ""), 0, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x, miss := ix.Match(tc.q)
+			if x != nil {
+				t.Fatalf("matched call %d", x.Number)
+			}
+			var reply struct {
+				Error       struct{ Message string }
+				Closest     struct{ Number int }
+				Differences []Difference
+			}
+			if err := json.Unmarshal(miss.JSON(), &reply); err != nil {
+				t.Fatal(err)
+			}
+			if reply.Closest.Number != tc.closest || !strings.Contains(reply.Error.Message, tc.q.URL) {
+				t.Fatalf("reply %s", miss.JSON())
+			}
+			if tc.where != "" && reply.Differences[0].Where != tc.where {
+				t.Errorf("differences %+v", reply.Differences)
+			}
+		})
+	}
+}
+
+func TestLongValuesAndListsAreShortened(t *testing.T) {
+	x := call(1, "POST", "https://h/", jsonType, `["`+strings.Repeat("é", 500)+`",`+strings.Repeat("1,", 50)+`1]`)
+	_, miss := NewIndex([]*tape.Exchange{x}, Rules{}).Match(ask("POST", "https://h/", jsonType, `[]`))
+	if len(miss.Differences) != maxDifferences || miss.More != 52-maxDifferences {
+		t.Errorf("%d differences and %d more", len(miss.Differences), miss.More)
+	}
+	if n := len([]rune(miss.Differences[0].Recorded)); n > 121 {
+		t.Errorf("a value of %d characters", n)
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{100, 10000} {
+		b.Run(fmt.Sprintf("calls=%d", n), func(b *testing.B) {
+			var calls []*tape.Exchange
+			for i := range n {
+				calls = append(calls, call(i+1, "POST", "https://api.example/v1/chat", jsonType, fmt.Sprintf(`{"model":"m","n":%d}`, i)))
+			}
+			ix := NewIndex(calls, Rules{Reuse: true})
+			q := ask("POST", "https://api.example/v1/chat", jsonType, `{"n":17,"model":"m"}`)
+			for b.Loop() {
+				if x, miss := ix.Match(q); x == nil {
+					b.Fatal(miss)
+				}
+			}
+		})
+	}
+}
