@@ -1,0 +1,274 @@
+package httpstream
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http2/hpack"
+)
+
+// h2MaxTable bounds the HPACK dynamic table of an observed direction. The true
+// limit is what the peers agreed on; who goes over it fails at the peer.
+const h2MaxTable = 16 << 20
+
+// An h2Decoder decodes the field blocks of one direction, in order.
+type h2Decoder struct {
+	hpack  *hpack.Decoder
+	fields []hpack.HeaderField
+	size   int
+}
+
+func newH2Decoder() *h2Decoder {
+	d := new(h2Decoder)
+	d.hpack = hpack.NewDecoder(4096, d.emit)
+	d.hpack.SetAllowedMaxDynamicTableSize(h2MaxTable)
+	d.hpack.SetMaxStringLength(h2MaxBlock)
+	return d
+}
+
+func (d *h2Decoder) emit(f hpack.HeaderField) {
+	if d.size += int(f.Size()); d.size > h2MaxBlock {
+		d.hpack.SetEmitEnabled(false)
+		return
+	}
+	d.fields = append(d.fields, f)
+}
+
+// decode returns the fields of a block; the slice is the caller's.
+func (d *h2Decoder) decode(block []byte) ([]hpack.HeaderField, error) {
+	d.fields, d.size = nil, 0
+	d.hpack.SetEmitEnabled(true)
+	if _, err := d.hpack.Write(block); err != nil {
+		return nil, err
+	}
+	if err := d.hpack.Close(); err != nil {
+		return nil, err
+	}
+	if d.size > h2MaxBlock {
+		return nil, errH2TooLarge
+	}
+	return d.fields, nil
+}
+
+// h2Split takes the pseudo-header fields off the front of a field section.
+func h2Split(fields []hpack.HeaderField) (pseudo map[string]string, rest Fields, err error) {
+	pseudo = make(map[string]string, 5)
+	for _, f := range fields {
+		if !f.IsPseudo() {
+			rest = append(rest, Field{Name: f.Name, Value: f.Value})
+			continue
+		}
+		if _, twice := pseudo[f.Name]; twice || rest != nil {
+			return nil, nil, fmt.Errorf("pseudo-header field %s out of place", f.Name)
+		}
+		pseudo[f.Name] = f.Value
+	}
+	return pseudo, rest, nil
+}
+
+// h2RequestHead reads a request's head (RFC 9113 section 8.3.1, RFC 8441 section 4).
+func h2RequestHead(fields []hpack.HeaderField) (*RequestHead, error) {
+	pseudo, header, err := h2Split(fields)
+	if err != nil {
+		return nil, err
+	}
+	h := &RequestHead{
+		Proto:     "HTTP/2.0",
+		Method:    pseudo[":method"],
+		Target:    pseudo[":path"],
+		Scheme:    pseudo[":scheme"],
+		Authority: pseudo[":authority"],
+		Protocol:  pseudo[":protocol"],
+		Header:    header,
+	}
+	if h.Authority == "" {
+		h.Authority = header.Get("host")
+	}
+	switch {
+	case h.Method == "":
+		return nil, errors.New("request without :method")
+	case h2PlainConnect(h):
+		h.Target = h.Authority
+	case h.Target == "":
+		return nil, errors.New("request without :path")
+	}
+	return h, nil
+}
+
+// h2PlainConnect tells a CONNECT that has neither :scheme nor :path (RFC 9113 section 8.5).
+func h2PlainConnect(h *RequestHead) bool { return h.Method == "CONNECT" && h.Protocol == "" }
+
+// h2ResponseHead reads a response's head (RFC 9113 section 8.3.2).
+func h2ResponseHead(fields []hpack.HeaderField) (*ResponseHead, error) {
+	pseudo, header, err := h2Split(fields)
+	if err != nil {
+		return nil, err
+	}
+	status, err := strconv.Atoi(pseudo[":status"])
+	if err != nil || status < 100 || status > 999 {
+		return nil, fmt.Errorf(":status %q", pseudo[":status"])
+	}
+	return &ResponseHead{Proto: "HTTP/2.0", Status: status, Header: header}, nil
+}
+
+// h2Trailer reads a trailer section, which has no pseudo-header fields and ends
+// its stream (RFC 9113 section 8.1).
+func h2Trailer(fields []hpack.HeaderField, endStream bool) (Fields, error) {
+	pseudo, trailer, err := h2Split(fields)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(pseudo) > 0:
+		return nil, errors.New("pseudo-header field in a trailer section")
+	case !endStream:
+		return nil, errors.New("trailer section that does not end the stream")
+	}
+	return trailer, nil
+}
+
+// h2RequestFields returns the field section of a request whose head was read from
+// was and may have been changed since. Pseudo-header fields keep their order, and
+// fields that must not be indexed (RFC 7541 section 7.1.3) stay so.
+func h2RequestFields(was []hpack.HeaderField, h *RequestHead) []hpack.HeaderField {
+	path, scheme := h.Target, h.Scheme
+	if h2PlainConnect(h) {
+		path, scheme = "", ""
+	}
+	want := []hpack.HeaderField{
+		{Name: ":method", Value: h.Method},
+		{Name: ":scheme", Value: scheme},
+		{Name: ":authority", Value: h.Authority},
+		{Name: ":path", Value: path},
+		{Name: ":protocol", Value: h.Protocol},
+	}
+	var fields []hpack.HeaderField
+	sensitive := make(map[string]bool)
+	host := ""
+	for _, f := range was {
+		sensitive[f.Name] = sensitive[f.Name] || f.Sensitive
+		if f.Name == "host" && host == "" {
+			host = f.Value
+		}
+		if i := slices.IndexFunc(want, func(w hpack.HeaderField) bool { return w.Name == f.Name }); i >= 0 {
+			if want[i].Value != "" || f.Value == "" {
+				fields = append(fields, hpack.HeaderField{Name: f.Name, Value: want[i].Value, Sensitive: f.Sensitive})
+			}
+			want[i].Value = ""
+		}
+	}
+	for _, f := range want {
+		// An authority that came in the Host field goes back there alone.
+		if f.Value != "" && (f.Name != ":authority" || f.Value != host) {
+			fields = append(fields, f)
+		}
+	}
+	for _, f := range h.Header {
+		name := strings.ToLower(f.Name)
+		fields = append(fields, hpack.HeaderField{Name: name, Value: f.Value, Sensitive: sensitive[name]})
+	}
+	return fields
+}
+
+// h2ConnectionField tells fields that HTTP/2 has no use for (RFC 9113 section 8.2.2).
+func h2ConnectionField(name string) bool {
+	switch name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "http2-settings":
+		return true
+	}
+	return false
+}
+
+// h2CheckRequest finds what makes a request malformed beyond what http2.Framer
+// checks (RFC 9113 sections 8.2.2 and 8.3.1).
+func h2CheckRequest(fields []hpack.HeaderField) error {
+	var method, path, scheme, protocol, authority string
+	for _, f := range fields {
+		switch f.Name {
+		case ":method":
+			method = f.Value
+		case ":path":
+			path = f.Value
+		case ":scheme":
+			scheme = f.Value
+		case ":protocol":
+			protocol = f.Value
+		case ":authority":
+			authority = f.Value
+		case "te":
+			if f.Value != "trailers" {
+				return errors.New("te other than trailers")
+			}
+		default:
+			if h2ConnectionField(f.Name) {
+				return fmt.Errorf("connection-specific field %s", f.Name)
+			}
+		}
+	}
+	switch {
+	case !httpguts.ValidHeaderFieldName(method):
+		return errors.New(":method missing or not a token")
+	case protocol != "" && method != "CONNECT":
+		return errors.New(":protocol without CONNECT")
+	case method == "CONNECT" && protocol == "":
+		if path != "" || scheme != "" || authority == "" {
+			return errors.New("CONNECT needs :authority alone")
+		}
+	case scheme == "" || path == "":
+		return errors.New(":scheme or :path missing")
+	case path[0] != '/' && (path != "*" || method != "OPTIONS"):
+		return errors.New(":path is neither absolute nor an asterisk")
+	}
+	return nil
+}
+
+// h2ResponseFields returns the field section of a response head. One that was
+// recorded in HTTP/1 is translated: 101 becomes the 200 of an extended CONNECT
+// (RFC 8441 section 5), and the rest is as in h2FieldSection.
+func h2ResponseFields(h *ResponseHead) []hpack.HeaderField {
+	status := h.Status
+	if status == 101 {
+		status = 200
+	}
+	return h2FieldSection([]hpack.HeaderField{{Name: ":status", Value: strconv.Itoa(status)}}, h.Header, h.Proto)
+}
+
+// h2FieldSection appends header or trailer fields in lower case. From HTTP/1,
+// connection fields are dropped, as is what can't be said in HTTP/2.
+func h2FieldSection(dst []hpack.HeaderField, fields Fields, proto string) []hpack.HeaderField {
+	translate := strings.HasPrefix(proto, "HTTP/1")
+	var named []string
+	if translate {
+		for _, v := range fields.Values("Connection") {
+			for name := range strings.SplitSeq(v, ",") {
+				named = append(named, strings.ToLower(strings.Trim(name, " \t")))
+			}
+		}
+	}
+	for _, f := range fields {
+		name, value := strings.ToLower(f.Name), f.Value
+		if h2ConnectionField(name) {
+			continue
+		}
+		if translate {
+			if slices.Contains(named, name) || !httpguts.ValidHeaderFieldName(name) {
+				continue
+			}
+			value = h2Value(value)
+		}
+		dst = append(dst, hpack.HeaderField{Name: name, Value: value})
+	}
+	return dst
+}
+
+// h2Value makes an HTTP/1 field value valid in HTTP/2 (RFC 9113 section 8.2.1):
+// folded lines are joined (RFC 9112 section 5.2) and outer white space goes.
+func h2Value(v string) string {
+	if strings.ContainsAny(v, "\r\n\x00") {
+		v = strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ").Replace(v)
+	}
+	return strings.Trim(v, " \t")
+}

@@ -1,0 +1,164 @@
+package httpstream
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// An h2Responses notes what the server sent.
+type h2Responses struct {
+	streams *h2Streams
+	scan    h2Scanner
+	block   h2Block
+	data    h2Data
+	dec     *h2Decoder
+	at      time.Time
+	err     error // why the parser gave up
+}
+
+func newH2Responses(streams *h2Streams) *h2Responses {
+	return &h2Responses{streams: streams, dec: newH2Decoder()}
+}
+
+// process tells the sink of the bytes that the scanner was filled with.
+func (r *h2Responses) process(at time.Time) {
+	r.at = at
+	for r.err == nil {
+		p, ok, err := r.scan.next()
+		if err == nil && !ok {
+			return
+		}
+		if err == nil {
+			err = r.part(p)
+		}
+		if r.err = err; err != nil {
+			r.streams.close(at, EndInfo{How: Malformed, Detail: "response: " + err.Error()})
+		}
+	}
+	r.scan.off = len(r.scan.buf)
+}
+
+func (r *h2Responses) part(p h2Part) error {
+	if mine, done, err := r.block.add(p); mine || err != nil {
+		if done && err == nil {
+			return r.fields()
+		}
+		return err
+	}
+	switch p.Type {
+	case http2.FrameData:
+		return r.chunk(p)
+	case http2.FrameRSTStream:
+		if len(p.payload) != 4 {
+			return errH2Short
+		}
+		if s := r.streams.get(p.StreamID); s != nil {
+			r.streams.done(s, true, true)
+			s.end(r.at, EndInfo{How: Reset, Code: binary.BigEndian.Uint32(p.payload), Detail: "the server reset the stream"})
+		}
+	case http2.FrameGoAway:
+		if p.first {
+			return r.goAway(p.payload)
+		}
+	}
+	return nil
+}
+
+// goAway ends the exchanges that the server says it never looked at (RFC 9113
+// section 6.8): to their clients that is the same as a refused stream.
+func (r *h2Responses) goAway(payload []byte) error {
+	if len(payload) < 8 {
+		return errH2Short
+	}
+	last := binary.BigEndian.Uint32(payload) & (1<<31 - 1)
+	code := http2.ErrCode(binary.BigEndian.Uint32(payload[4:]))
+	r.streams.refuse(last, r.at, EndInfo{
+		How: Reset, Code: uint32(http2.ErrCodeRefusedStream), Detail: fmt.Sprintf("GOAWAY %v", code),
+	})
+	return nil
+}
+
+func (r *h2Responses) chunk(p h2Part) error {
+	c, ok, err := r.data.chunk(p)
+	if err != nil {
+		return err
+	}
+	s := r.streams.get(p.StreamID)
+	if s == nil {
+		return nil
+	}
+	if !s.final {
+		r.malformed(s, errors.New("DATA before the response's HEADERS"))
+		return nil
+	}
+	if ok {
+		s.respond(func(x Exchange) { x.ResponseChunk(r.at, c) })
+	}
+	if p.last && p.Flags.Has(http2.FlagDataEndStream) {
+		r.responseEnd(s, nil)
+	}
+	return nil
+}
+
+func (r *h2Responses) responseEnd(s *h2Stream, trailer Fields) {
+	r.streams.done(s, false, true)
+	s.end(r.at, EndInfo{How: EOF, Trailer: trailer})
+}
+
+func (r *h2Responses) malformed(s *h2Stream, err error) {
+	r.streams.done(s, false, true)
+	s.end(r.at, EndInfo{How: Malformed, Detail: err.Error()})
+}
+
+// fields takes a complete field block of the server: an interim or final
+// response head, trailers, or the request of a pushed response.
+func (r *h2Responses) fields() error {
+	fields, err := r.dec.decode(r.block.fragment)
+	if err != nil {
+		return err
+	}
+	if r.block.Type == http2.FramePushPromise {
+		if head, err := h2RequestHead(fields); err == nil {
+			if s := r.streams.begin(r.block.promised, r.at, head); s != nil {
+				s.queue(func(s *h2Stream) { s.x.RequestEnd(r.at, nil) })
+				r.streams.done(s, true, false)
+				s.deliver()
+			}
+		}
+		return nil
+	}
+	s := r.streams.get(r.block.StreamID)
+	if s == nil {
+		return nil
+	}
+	over := r.block.Flags.Has(http2.FlagHeadersEndStream)
+	if s.final {
+		trailer, err := h2Trailer(fields, over)
+		if err != nil {
+			r.malformed(s, err)
+			return nil
+		}
+		r.responseEnd(s, trailer)
+		return nil
+	}
+	head, err := h2ResponseHead(fields)
+	switch {
+	case err != nil:
+		r.malformed(s, err)
+	case head.Status < 200 && over:
+		r.malformed(s, errors.New("interim response that ends the stream"))
+	case head.Status < 200:
+		s.respond(func(x Exchange) { x.Interim(r.at, head) })
+	default:
+		s.final = true
+		s.respond(func(x Exchange) { x.Response(r.at, head) })
+		if over {
+			r.responseEnd(s, nil)
+		}
+	}
+	return nil
+}
