@@ -32,7 +32,7 @@ func AgentBinary(arch string) (*Binary, error) {
 	var selfErr error
 	if runtime.GOOS == "linux" && runtime.GOARCH == arch {
 		// The file that runs, also after it was replaced or removed on disk.
-		b, err := OpenBinary("/proc/self/exe")
+		b, err := openBinary("/proc/self/exe", os.Args[0])
 		if err == nil {
 			return b, nil
 		}
@@ -55,7 +55,11 @@ func AgentBinary(arch string) (*Binary, error) {
 // OpenBinary returns an executable file as an agent's binary. Its architecture
 // is read from the file.
 func OpenBinary(file string) (*Binary, error) {
-	arch, err := inspect(file)
+	return openBinary(file, file)
+}
+
+func openBinary(file, shown string) (*Binary, error) {
+	arch, err := inspect(file, shown)
 	if err != nil {
 		return nil, err
 	}
@@ -76,13 +80,14 @@ func newBinary(arch string, open func() (io.ReadCloser, error)) (*Binary, error)
 	return &Binary{Arch: arch, Digest: hex.EncodeToString(h.Sum(nil)), Size: n, open: open}, nil
 }
 
-// inspect returns the architecture of a static Linux executable. An image from
-// scratch has no program interpreter that could start a dynamic one.
-func inspect(file string) (arch string, err error) {
+// inspect returns the architecture of a static Linux executable, which errors
+// call by the name shown. An image from scratch has no program interpreter that
+// could start a dynamic one.
+func inspect(file, shown string) (arch string, err error) {
 	f, err := elf.Open(file)
 	if err != nil {
 		if _, ok := errors.AsType[*elf.FormatError](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return "", fmt.Errorf("%s is not a Linux executable: %w", file, err)
+			return "", fmt.Errorf("%s is not a Linux executable: %w", shown, err)
 		}
 		return "", err
 	}
@@ -90,12 +95,12 @@ func inspect(file string) (arch string, err error) {
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			return "", fmt.Errorf("%s is linked dynamically, and the agent's image has no libraries; "+
-				"build it with CGO_ENABLED=0, or run: make build", file)
+				"build it with CGO_ENABLED=0, or run: make build", shown)
 		}
 	}
 	arch = machineArch(f.FileHeader)
 	if arch == "" {
-		return "", fmt.Errorf("%s is for an unknown machine, %v", file, f.Machine)
+		return "", fmt.Errorf("%s is for an unknown machine, %v", shown, f.Machine)
 	}
 	return arch, nil
 }

@@ -1,0 +1,86 @@
+# What there is to do with this repository. Needs Go, and where said a Docker
+# engine, which dev/engine installs on a bare Debian.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+# Modules beside the main one that hold code of ours.
+MODULES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+AGENTS := amd64 arm64
+PACKAGES ?= ./...
+
+# Tests fail, rather than skip, where the engine or the kernel is missing.
+export WIRETAPE_REQUIRE_ENGINE ?= 1
+export WIRETAPE_REQUIRE_KERNEL ?= 1
+
+.PHONY: help
+help: ## print this
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## build bin/wiretape
+	$(GOBUILD) -o bin/wiretape ./cmd/wiretape
+
+.PHONY: test
+test: ## vet and test everything under the race detector, with a real engine and kernel (root)
+	dev/engine
+	go vet ./...
+	CGO_ENABLED=1 go test -race -timeout 20m $(PACKAGES)
+	@for m in $(MODULES); do (set -x; go -C "$$m" vet ./... && go -C "$$m" test ./...); done
+
+.PHONY: lint
+lint: bin/staticcheck ## check format, vet for each system, staticcheck
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted with gofmt:"; echo "$$unformatted"; exit 1; } >&2
+	go vet ./...
+	GOOS=darwin go vet -trimpath ./...
+	GOOS=windows go vet -trimpath ./...
+	bin/staticcheck ./...
+	@for m in $(MODULES); do (set -x; cd "$$m" && go vet ./... && ../../bin/staticcheck ./...); done
+	@for s in dev/engine dev/toolchain dev/bench dev/fuzz .ci/run; do bash -n "$$s"; done
+
+bin/staticcheck: dev/tools/go.mod dev/tools/go.sum
+	go -C dev/tools build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+.PHONY: generate
+generate: ## compile the BPF programs again (clang)
+	dev/toolchain
+	go generate ./bpf
+
+.PHONY: demo
+demo: build ## record examples/chat, take the outside world away, and test it
+	dev/engine
+	examples/chat/demo.sh
+
+.PHONY: bench
+bench: build ## measure: replay accuracy, added latency, memory, session overhead
+	dev/engine
+	dev/bench
+
+.PHONY: fuzz
+fuzz: ## fuzz each parser for a short while (FUZZTIME=10s)
+	dev/fuzz
+
+.PHONY: cross
+cross: ## build dist/ for each system, with the Linux agents inside
+	@for arch in $(AGENTS); do \
+		(set -x; GOOS=linux GOARCH=$$arch $(GOBUILD) -o dist/agent/wiretape-linux-$$arch ./cmd/wiretape); \
+		gzip -9nc dist/agent/wiretape-linux-$$arch >images/agents/wiretape-linux-$$arch.gz; \
+	done
+	@for platform in $(PLATFORMS); do \
+		os=$${platform%/*} arch=$${platform#*/} suffix=; \
+		[ $$os != windows ] || suffix=.exe; \
+		(set -x; GOOS=$$os GOARCH=$$arch $(GOBUILD) -tags embed_agents -o dist/wiretape-$$os-$$arch$$suffix ./cmd/wiretape); \
+	done
+	@rm -r dist/agent
+	@cd dist && sha256sum wiretape-* >SHA256SUMS && ls -l
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin dist images/agents/*.gz
