@@ -1,0 +1,324 @@
+package httpstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+)
+
+// An h1RequestRelay is the direction from the client to upstream.
+type h1RequestRelay struct {
+	*h1Relay
+	p    h1Parser
+	cur  *h1Relayed // the exchange whose request is being read, or was read last
+	held []byte     // of a head that is not complete
+	out  []byte     // goes upstream with the next flush
+	told []h1Told   // is reported after it
+}
+
+// An h1Told is something to report once the bytes that it stands for are gone.
+type h1Told struct {
+	kind    h1EventKind
+	x       *h1Relayed
+	chunk   Chunk
+	trailer Fields
+	// unanswered is how the exchange ends where no answer can come any more.
+	unanswered *EndInfo
+}
+
+func (q *h1RequestRelay) run() {
+	buf := make([]byte, h1ReadSize)
+	for {
+		n, err := q.client.Read(buf)
+		at := q.order.begin(h1FromClient)
+		going := n == 0 || q.take(at, buf[:n])
+		if going && err != nil {
+			q.ended(at, err)
+		}
+		q.order.end(h1FromClient)
+		if !going || err != nil {
+			return
+		}
+	}
+}
+
+// take passes b on and reports it. It returns false when no more can be passed on.
+func (q *h1RequestRelay) take(at time.Time, b []byte) bool {
+	for {
+		switch {
+		case q.isRaw():
+			return q.flush(at) && q.passHeld(b)
+		case q.p.state == h1InTunnel || q.p.state == h1InFrames:
+			return q.flush(at) && q.pass(at, b)
+		case q.p.state == h1Undecided && len(b) > 0:
+			if !q.flush(at) {
+				return false
+			}
+			q.awaitDecision()
+			continue
+		}
+		inHead := q.p.inHead()
+		n, ev, err := q.p.next(b)
+		if err != nil {
+			return q.misunderstood(at, b, inHead, err)
+		}
+		if inHead {
+			q.held = append(q.held, b[:n]...)
+		} else {
+			q.out = append(q.out, b[:n]...)
+		}
+		b = b[n:]
+		switch ev.kind {
+		case h1None:
+			if q.p.state != h1Undecided || len(b) == 0 {
+				return q.flush(at)
+			}
+		case h1Head:
+			if !q.begin(at, ev.request) {
+				return false
+			}
+		case h1Chunk:
+			q.told = append(q.told, h1Told{kind: h1Chunk, x: q.cur, chunk: ev.chunk})
+		case h1End:
+			q.told = append(q.told, h1Told{kind: h1End, x: q.cur, trailer: ev.trailer})
+		}
+	}
+}
+
+// begin starts an exchange: it chooses the upstream and rewrites the head.
+func (q *h1RequestRelay) begin(at time.Time, head *RequestHead) bool {
+	x := q.newRelayed(at, head)
+	if q.opt.Upstream != nil {
+		if !q.flush(at) {
+			return false
+		}
+		q.order.end(h1FromClient)
+		conn, err := q.opt.Upstream(q.ctx, head)
+		if err != nil {
+			q.refuse("502 Bad Gateway", err, x)
+			return false
+		}
+		q.use(conn)
+		q.order.begin(h1FromClient) // responses wait for what is reported now, not for the dial
+	}
+	sent := head
+	if q.opt.RewriteRequest != nil {
+		clone := *head
+		clone.Header = slices.Clone(head.Header)
+		sent = &clone
+		q.opt.RewriteRequest(sent)
+	}
+	x.method = sent.Method
+	x.upgrade = sent.Method == "CONNECT" || sent.Header.Has("Upgrade")
+	q.out = h1AppendRequest(q.out, sent)
+	q.held = q.held[:0]
+	q.cur = x
+	q.told = append(q.told, h1Told{kind: h1Head, x: x})
+	return true
+}
+
+// flush passes on what was gathered, in one write, and then reports it.
+func (q *h1RequestRelay) flush(at time.Time) bool {
+	for i := range q.told {
+		if t := &q.told[i]; t.kind == h1Head {
+			t.unanswered = q.push(t.x)
+		}
+	}
+	written := len(q.out) == 0 || q.write(q.out)
+	if len(q.told) > 0 {
+		q.order.wait(h1FromClient)
+	}
+	for i := range q.told {
+		if t := &q.told[i]; written {
+			q.tell(at, t)
+		}
+	}
+	for i := range q.told {
+		if t := &q.told[i]; t.unanswered != nil {
+			q.end(t.x, at, *t.unanswered)
+		}
+	}
+	clear(q.told)
+	q.out, q.told = q.out[:0], q.told[:0]
+	return written
+}
+
+func (q *h1RequestRelay) tell(at time.Time, t *h1Told) {
+	switch t.kind {
+	case h1Head:
+		t.x.report()
+	case h1Chunk:
+		t.x.report().RequestChunk(at, t.chunk)
+	case h1End:
+		q.requestEnded(t.x, at, t.trailer)
+	}
+}
+
+// write sends b upstream. When that fails, the response direction hears what
+// became of the connection; if it has ended already, the client is reset.
+func (q *h1RequestRelay) write(b []byte) bool {
+	q.mu.Lock()
+	up := q.upstream
+	q.mu.Unlock()
+	if up == nil {
+		return false
+	}
+	if _, err := up.Write(b); err == nil {
+		return true
+	}
+	q.mu.Lock()
+	over := q.over
+	q.mu.Unlock()
+	if over {
+		resetConn(q.client, true)
+	}
+	return false
+}
+
+// pass passes on and reports bytes of another protocol.
+func (q *h1RequestRelay) pass(at time.Time, b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	if !q.write(b) {
+		return false
+	}
+	q.order.wait(h1FromClient)
+	for {
+		n, ev, _ := q.p.next(b)
+		if ev.kind == h1None {
+			return true
+		}
+		q.cur.report().RequestChunk(at, ev.chunk)
+		b = b[n:]
+	}
+}
+
+// passHeld passes on bytes that nobody understands, a held head first.
+func (q *h1RequestRelay) passHeld(b []byte) bool {
+	if len(q.held) > 0 {
+		b = append(q.held, b...)
+		q.held = nil
+	}
+	return len(b) == 0 || q.write(b)
+}
+
+// awaitDecision waits until it is known what follows a request that asked for
+// another protocol.
+func (q *h1RequestRelay) awaitDecision() {
+	q.order.end(h1FromClient)
+	<-q.cur.decided
+	q.order.begin(h1FromClient)
+	if q.cur.switched {
+		q.p.switchTo(q.cur.webSocket)
+	} else {
+		q.p.resume()
+	}
+}
+
+// misunderstood makes requests raw, beginning with b.
+func (q *h1RequestRelay) misunderstood(at time.Time, b []byte, inHead bool, err error) bool {
+	if !q.flush(at) {
+		return false
+	}
+	if inHead && q.opt.Upstream != nil {
+		q.passRaw(err)
+		q.refuse("400 Bad Request", err, nil)
+		return false
+	}
+	q.passRaw(err)
+	if !inHead {
+		q.mu.Lock()
+		q.cur.malformed = "in the request's body: " + err.Error()
+		q.mu.Unlock()
+	}
+	return q.passHeld(b)
+}
+
+// refuse answers the client in place of an upstream, once earlier requests are
+// answered, ends x if there is one, and then the connection.
+func (q *h1RequestRelay) refuse(status string, why error, x *h1Relayed) {
+	q.mu.Lock()
+	q.awaitAnswers()
+	possible := !q.over && !q.stopped
+	q.mu.Unlock()
+	if possible {
+		q.client.Write(h1Refusal(status, why))
+	}
+	if x != nil {
+		q.end(x, time.Now(), q.cutEnd(why.Error()))
+	}
+	q.closeUpstream()
+	if possible {
+		closeWriteConn(q.client, false)
+		q.client.SetReadDeadline(time.Now().Add(h1RefusalLinger))
+		io.Copy(io.Discard, q.client)
+	}
+}
+
+// ended passes the end of the client's bytes on.
+func (q *h1RequestRelay) ended(at time.Time, err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		q.closeUpstream()
+		return
+	}
+	if isEOF(err) && !q.passHeld(nil) {
+		return
+	}
+	q.endTunnel(at, isEOF(err))
+	q.mu.Lock()
+	up, tunnel := q.upstream, q.tunnel
+	if isEOF(err) {
+		q.clientDone = true
+	} else {
+		q.clientGone = true
+	}
+	idle := len(q.pending) == 0 && !tunnel && !q.raw
+	q.mu.Unlock()
+	switch {
+	case up == nil:
+	case !isEOF(err) && !isClosed(err):
+		resetConn(up, true)
+	case idle || isClosed(err):
+		up.Close()
+	default:
+		closeWriteConn(up, errors.Is(err, io.ErrUnexpectedEOF))
+	}
+}
+
+// endTunnel reports what was held of a last WebSocket message, and the end.
+func (q *h1RequestRelay) endTunnel(at time.Time, eof bool) {
+	if q.p.state == h1Undecided && q.cur.switchedNow() {
+		q.awaitDecision()
+	}
+	if q.p.state != h1InTunnel && q.p.state != h1InFrames {
+		return
+	}
+	q.order.wait(h1FromClient)
+	if held, _ := q.p.eof(); len(held) > 0 {
+		q.cur.report().RequestChunk(at, Chunk{Data: held, Rest: q.p.frames.rest})
+	}
+	if eof {
+		q.cur.report().RequestEnd(at, nil)
+	}
+}
+
+// switchedNow reports whether the protocol has changed, without waiting for the decision.
+func (x *h1Relayed) switchedNow() bool {
+	select {
+	case <-x.decided:
+		return x.switched
+	default:
+		return false
+	}
+}
+
+// h1Refusal is an answer of this side's own.
+func h1Refusal(status string, why error) []byte {
+	text := "wiretape: " + why.Error() + "\n"
+	return fmt.Appendf(nil, "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(text), text)
+}

@@ -1,0 +1,157 @@
+package httpstream
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// An h1ResponseRelay is the direction from one upstream connection to the client.
+type h1ResponseRelay struct {
+	*h1Relay
+	conn net.Conn
+	p    h1Parser
+	cur  *h1Relayed // the exchange that is being answered
+	raw  bool       // responses pass without being understood
+}
+
+func (s *h1ResponseRelay) run() {
+	buf := make([]byte, h1ReadSize)
+	for {
+		n, err := s.conn.Read(buf)
+		at := s.order.begin(h1FromServer)
+		done := false
+		if n > 0 {
+			if _, werr := s.client.Write(buf[:n]); werr != nil {
+				s.clientLost(at)
+				s.order.end(h1FromServer)
+				return
+			}
+			s.order.wait(h1FromServer)
+			done = s.take(at, buf[:n])
+		}
+		if err != nil {
+			s.order.wait(h1FromServer)
+			s.ended(at, err)
+		}
+		s.order.end(h1FromServer)
+		if err != nil {
+			return
+		}
+		if done {
+			s.conn.Close()
+			return
+		}
+	}
+}
+
+// take reports what b holds; it returns true if the connection has nothing more to do.
+func (s *h1ResponseRelay) take(at time.Time, b []byte) (done bool) {
+	for !s.raw {
+		if s.cur == nil && len(b) > 0 {
+			if s.cur = s.oldest(); s.cur == nil {
+				s.raw = true
+				s.passRaw(malformed("response without a request"))
+				return false
+			}
+			s.p.method = s.cur.method
+		}
+		n, ev, err := s.p.next(b)
+		if err != nil {
+			s.misunderstood(at, err)
+			return false
+		}
+		b = b[n:]
+		switch ev.kind {
+		case h1None:
+			return done
+		case h1Interim:
+			s.cur.report().Interim(at, ev.response)
+		case h1Head:
+			if !s.head(at, ev.response) {
+				return false
+			}
+		case h1Chunk:
+			s.cur.report().ResponseChunk(at, ev.chunk)
+		case h1End:
+			s.end(s.cur, at, EndInfo{How: EOF, Trailer: ev.trailer})
+			s.cur = nil
+			done = s.answered()
+		}
+	}
+	return false
+}
+
+func (s *h1ResponseRelay) head(at time.Time, head *ResponseHead) bool {
+	switched := s.p.state == h1InTunnel || s.p.state == h1InFrames
+	if switched && !s.cur.upgrade {
+		s.misunderstood(at, malformed("status 101 that was not asked for"))
+		return false
+	}
+	s.decide(s.cur, switched, s.p.state == h1InFrames)
+	s.cur.report().Response(at, head)
+	return true
+}
+
+// misunderstood ends all exchanges and makes both directions raw.
+func (s *h1ResponseRelay) misunderstood(at time.Time, err error) {
+	s.raw = true
+	s.passRaw(err)
+	end := EndInfo{How: Malformed, Detail: err.Error()}
+	s.finish(s.conn, at, end, end)
+}
+
+// clientLost ends all exchanges after a write to the client failed.
+func (s *h1ResponseRelay) clientLost(at time.Time) {
+	s.mu.Lock()
+	s.clientGone = true
+	s.mu.Unlock()
+	end := s.cutEnd("")
+	s.finish(s.conn, at, end, end)
+	resetConn(s.conn, false)
+	s.client.Close()
+}
+
+// ended ends all exchanges after a read failed, and passes the end on to the client.
+func (s *h1ResponseRelay) ended(at time.Time, err error) {
+	s.mu.Lock()
+	tunnel := s.tunnel
+	s.mu.Unlock()
+	end, rest := s.cutEnd(s.cutDetail(err)), s.cutEnd("the server closed the connection before")
+	if held, mayEnd := s.p.eof(); s.cur != nil && !s.raw {
+		if len(held) > 0 {
+			s.cur.report().ResponseChunk(at, Chunk{Data: held, Rest: s.p.frames.rest})
+		}
+		if mayEnd && isEOF(err) && s.p.state != h1AtStart {
+			end = EndInfo{How: EOF}
+		}
+	}
+	if !s.finish(s.conn, at, end, rest) {
+		return
+	}
+	switch {
+	case isEOF(err):
+		closeWriteConn(s.client, errors.Is(err, io.ErrUnexpectedEOF))
+		if !tunnel && !s.raw {
+			s.client.SetReadDeadline(time.Now().Add(h1Linger))
+		}
+	case !isClosed(err):
+		resetConn(s.client, true)
+	}
+}
+
+// cutDetail says where the server cut an answer short.
+func (s *h1ResponseRelay) cutDetail(err error) string {
+	what := "closed the connection"
+	if !isEOF(err) {
+		what = "reset the connection"
+	}
+	switch {
+	case s.cur == nil || s.p.state == h1AtStart:
+		return "the server " + what + " without an answer"
+	case s.p.state == h1InHead:
+		return "the server " + what + " inside the head"
+	}
+	return "the server " + what + " inside the body"
+}

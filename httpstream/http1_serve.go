@@ -1,0 +1,255 @@
+package httpstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	h1MaxDrain    = 256 << 10       // bytes of a request that are read for nobody
+	h1DrainTime   = 2 * time.Second // how long that may take
+	h1CloseLinger = time.Second     // how long a client may take to see the end
+)
+
+// ServeHTTP1 reads HTTP/1 requests (RFC 9112) from conn, has h answer them one
+// after the other, and closes conn. The context that h gets is done as soon as
+// the client closes its side, unless the protocol was changed (101, CONNECT):
+// then it is done when the client resets the connection or cannot be written to,
+// and the client's close is the end of Body. What Body yields after the change
+// begins after ResponseWriter.Head was called; before it, Body ends where the
+// request's framing says. A handler that returns without End cuts the answer
+// short.
+//
+// A malformed request is answered with a 400; the error then wraps ErrMalformed.
+// The error is ctx's if that ended, and nil however else the connection ended.
+func ServeHTTP1(ctx context.Context, conn net.Conn, h Handler) error {
+	connCtx, cancel := context.WithCancel(ctx)
+	c := &h1ServerConn{conn: conn, in: newH1Inbox(), cancel: cancel}
+	var reader sync.WaitGroup
+	reader.Go(func() { c.in.run(conn, c.clientEnded) })
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer func() {
+		stop()
+		cancel()
+		close(c.in.done)
+		conn.Close()
+		reader.Wait()
+	}()
+	err := c.serve(connCtx, h)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// An h1ServerConn is the server's side of a connection.
+type h1ServerConn struct {
+	conn     net.Conn
+	in       *h1Inbox
+	cancel   func()
+	switched atomic.Bool // to another protocol
+
+	// Used by one goroutine at a time: by h1Body under its mutex, else by serve.
+	p   h1Parser
+	cur h1Read // what was received; data is the part that is not parsed yet
+	buf []byte // all of what was received
+}
+
+// clientEnded is called when nothing more comes from the client.
+func (c *h1ServerConn) clientEnded(err error) {
+	if !isEOF(err) || !c.switched.Load() {
+		c.cancel()
+	}
+}
+
+// next returns the next event and the time of the read that completed it. It
+// gives up with context.Canceled when stop is closed.
+func (c *h1ServerConn) next(stop <-chan struct{}) (h1Event, time.Time, error) {
+	for {
+		n, ev, err := c.p.next(c.cur.data)
+		c.cur.data = c.cur.data[n:]
+		if err != nil || ev.kind != h1None {
+			return ev, c.cur.at, err
+		}
+		select {
+		case read, ok := <-c.in.reads:
+			if !ok {
+				return h1Event{}, time.Now(), c.in.err
+			}
+			c.in.recycle(c.buf)
+			c.cur, c.buf = read, read.data
+		case <-stop:
+			return h1Event{}, time.Time{}, context.Canceled
+		}
+	}
+}
+
+func (c *h1ServerConn) serve(ctx context.Context, h Handler) error {
+	for {
+		ev, at, err := c.next(nil)
+		if errors.Is(err, ErrMalformed) {
+			c.conn.Write(h1Refusal("400 Bad Request", err))
+			c.close()
+			return err
+		}
+		if err != nil {
+			return nil
+		}
+		if !c.serveOne(ctx, h, ev.request, at) {
+			return nil
+		}
+	}
+}
+
+// serveOne has h answer one request, and reports whether another may follow.
+func (c *h1ServerConn) serveOne(ctx context.Context, h Handler, head *RequestHead, at time.Time) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w := newH1Response(c, head)
+	body := &h1Body{c: c, w: w, closed: make(chan struct{})}
+	h.ServeStream(ctx, &Request{Head: head, Arrived: at, Body: body, Complete: body.complete}, w)
+	cancel()
+	body.close()
+	switch w.finish() {
+	case h1Keep:
+		if body.drain() {
+			return true
+		}
+		c.close()
+	case h1Close:
+		c.close()
+	}
+	return false
+}
+
+// close ends the connection so that the client can read all that was sent: closing
+// it on bytes that were not read would reset it.
+func (c *h1ServerConn) close() {
+	closeWriteConn(c.conn, false)
+	timeout := time.NewTimer(h1CloseLinger)
+	defer timeout.Stop()
+	for {
+		select {
+		case read, ok := <-c.in.reads:
+			if !ok {
+				return
+			}
+			c.in.recycle(read.data)
+		case <-timeout.C:
+			return
+		}
+	}
+}
+
+// An h1Body is the body of a request, then the bytes of another protocol.
+type h1Body struct {
+	c      *h1ServerConn
+	w      *h1Response
+	closed chan struct{}
+
+	mu      sync.Mutex
+	rest    []byte // of a chunk that did not fit
+	ended   bool
+	tunnel  bool
+	at      time.Time
+	trailer Fields
+	err     error
+}
+
+// Read implements io.Reader. Its first call asks a client that waits for it to
+// send the body (RFC 9110 section 10.1.1).
+func (b *h1Body) Read(p []byte) (int, error) {
+	if err := b.w.proceed(); err != nil {
+		return 0, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-b.closed:
+		return 0, net.ErrClosed
+	default:
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for len(b.rest) == 0 {
+		if err := b.fill(b.closed); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// fill gets more of the body.
+func (b *h1Body) fill(stop <-chan struct{}) error {
+	if b.err != nil {
+		return b.err
+	}
+	if b.ended && !b.tunnel && b.c.switched.Load() {
+		b.c.p.switchTo(false)
+		b.ended, b.tunnel = false, true
+	}
+	if b.ended {
+		return io.EOF
+	}
+	ev, at, err := b.c.next(stop)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return net.ErrClosed
+	case err != nil && b.tunnel && isEOF(err):
+		b.ended, b.at = true, at
+		return io.EOF
+	case err != nil && isEOF(err):
+		b.err = io.ErrUnexpectedEOF
+		return b.err
+	case err != nil:
+		b.err = err
+		return err
+	}
+	switch ev.kind {
+	case h1Chunk:
+		b.rest = ev.chunk.Data
+	case h1End:
+		b.ended, b.at, b.trailer = true, at, ev.trailer
+	}
+	return nil
+}
+
+func (b *h1Body) complete() (time.Time, Fields) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.at, b.trailer
+}
+
+// close makes a Read return that the handler left behind.
+func (b *h1Body) close() {
+	close(b.closed)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+}
+
+// drain reads what the handler did not, within reason, and reports whether
+// the connection is then at the next request.
+func (b *h1Body) drain() bool {
+	if b.w.expects() {
+		return false // the client may or may not send the body
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), h1DrainTime)
+	defer cancel()
+	for n := 0; n <= h1MaxDrain; n += len(b.rest) {
+		if err := b.fill(ctx.Done()); err != nil {
+			if err == io.EOF && b.c.p.state == h1Undecided {
+				b.c.p.resume()
+			}
+			return err == io.EOF
+		}
+	}
+	return false
+}
