@@ -25,6 +25,17 @@ func (a address) hostPort() string {
 	return a.host + ":" + a.port
 }
 
+// dialed is host and port, the port always there.
+func (a address) dialed() string {
+	switch {
+	case a.port != "":
+		return a.host + ":" + a.port
+	case a.scheme == "http":
+		return a.host + ":80"
+	}
+	return a.host + ":443"
+}
+
 // parseAddress never fails: what it can't take apart stays in one piece.
 func parseAddress(url string) address {
 	var a address

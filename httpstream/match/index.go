@@ -123,7 +123,7 @@ func NewIndex(calls []*tape.Exchange, rules Rules) *Index {
 		e := &entry{call: x}
 		ix.entries = append(ix.entries, e)
 		q := rules.recorded(x)
-		host := addTo(ix.hosts, q.addr.hostPort(), e)
+		host := addTo(ix.hosts, q.addr.dialed(), e)
 		if unconnected(x) {
 			host.failures++
 			continue
@@ -218,23 +218,20 @@ func (ix *Index) head(method, url string) *group {
 func (ix *Index) Refused(authority string, number int) *tape.Exchange {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	for _, scheme := range []string{"https", "http", ""} {
-		g := ix.hosts[parseAddress(scheme+"://"+authority).hostPort()]
-		if g == nil || g.failures == 0 {
-			continue
-		}
-		e := g.first(number)
-		if e == nil && g.failures == len(g.entries) {
-			e = g.entries[len(g.entries)-1]
-		}
-		if e == nil || !unconnected(e.call) {
-			continue
-		}
-		e.taken = true
-		e.used++
-		return e.call
+	g := ix.hosts[parseAddress("tcp://"+authority).dialed()]
+	if g == nil || g.failures == 0 {
+		return nil
 	}
-	return nil
+	e := g.first(number)
+	if e == nil && g.failures == len(g.entries) {
+		e = g.entries[len(g.entries)-1]
+	}
+	if e == nil || !unconnected(e.call) {
+		return nil
+	}
+	e.taken = true
+	e.used++
+	return e.call
 }
 
 // Unused returns the calls that were never given out, in recorded order.

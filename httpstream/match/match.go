@@ -33,8 +33,8 @@ type Query struct {
 // A Redactor takes credentials out, in the way they were taken out of the tape.
 // It must leave alone what is redacted already.
 type Redactor interface {
-	RedactURL(string) string
-	RedactFields(httpstream.Fields) httpstream.Fields
+	URL(string) string
+	Fields(httpstream.Fields) httpstream.Fields
 }
 
 // Rules say what counts in a comparison.
@@ -110,8 +110,8 @@ func (r *Rules) recorded(x *tape.Exchange) *request {
 
 func (r *Rules) request(method, url string, header httpstream.Fields, b body) *request {
 	if r.Redact != nil {
-		url = r.Redact.RedactURL(url)
-		header = r.Redact.RedactFields(header)
+		url = r.Redact.URL(url)
+		header = r.Redact.Fields(header)
 	}
 	b.contentType = header.Get("Content-Type")
 	if b.data != nil {

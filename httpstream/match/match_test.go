@@ -261,7 +261,7 @@ func TestRefusedConnectionsComeInRecordedOrder(t *testing.T) {
 		return &tape.Exchange{Number: n, Failed: "connection refused", Request: tape.Request{URL: url}}
 	}
 	ix := NewIndex([]*tape.Exchange{
-		refused(1, "https://up/"), refused(2, "https://up/"), call(3, "GET", "https://up/", "", ""),
+		refused(1, "tcp://up:443"), refused(2, "https://up"), call(3, "GET", "https://up/", "", ""),
 		refused(4, "http://down:81"),
 	}, Rules{})
 	for i, want := range []bool{true, true, false, false} {
@@ -285,7 +285,7 @@ func TestRefusedConnectionsComeInRecordedOrder(t *testing.T) {
 // redact hides the query value of key and the Authorization header.
 type redact struct{}
 
-func (redact) RedactURL(s string) string {
+func (redact) URL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
 		return s
@@ -298,7 +298,7 @@ func (redact) RedactURL(s string) string {
 	return u.String()
 }
 
-func (redact) RedactFields(fs httpstream.Fields) httpstream.Fields {
+func (redact) Fields(fs httpstream.Fields) httpstream.Fields {
 	out := append(httpstream.Fields(nil), fs...)
 	for i := range out {
 		if out[i].Name == "Authorization" {

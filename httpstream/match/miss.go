@@ -113,7 +113,7 @@ func (m *Miss) JSON() []byte {
 func (ix *Index) miss(q *Query, r *request, used *group) *Miss {
 	m := &Miss{Method: q.Method, URL: q.URL, Case: q.Case}
 	if ix.rules.Redact != nil {
-		m.URL = ix.rules.Redact.RedactURL(q.URL)
+		m.URL = ix.rules.Redact.URL(q.URL)
 	}
 	if used != nil {
 		m.Used = len(used.entries)

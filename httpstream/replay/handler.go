@@ -1,0 +1,277 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/match"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// DefaultMaxBody is how much of a request body is held in memory for matching.
+const DefaultMaxBody = 4 << 20
+
+// MissField is the header field that marks the answer to a miss. Its value is
+// the number of the closest recorded call, or "none".
+const MissField = "Wiretape-Miss"
+
+// A Handler answers requests from a tape. Its fields must not change while it
+// is in use. Its functions may be called from several goroutines at once.
+type Handler struct {
+	Index  *match.Index
+	Player *Player
+	// MaxBody is how many bytes of a request body are held in memory; a longer
+	// one is matched by its hash. 0 means DefaultMaxBody.
+	MaxBody int64
+	// OnMiss is told of each request that no recorded call answers. May be nil.
+	OnMiss func(*match.Miss)
+	// OnEvent is told of each request once it is answered. May be nil.
+	OnEvent func(Event)
+	// Forward, if set, answers requests that the tape does not. It is given the
+	// request as if nothing had been read of it. Where it returns an error the
+	// answer is cut short. A body above MaxBody can't be forwarded, unless no
+	// call with that method and URL was recorded at all.
+	Forward func(ctx context.Context, req *httpstream.Request, w httpstream.ResponseWriter) error
+}
+
+// An Event is a request that was answered.
+type Event struct {
+	Service     string
+	Case        int
+	Method, URL string
+	Started     time.Time // when the request's head had arrived
+	// Exchange is the call that answered; nil after a miss.
+	Exchange *tape.Exchange
+	Miss     *match.Miss
+	// Forwarded is set where Forward answered; Result is then empty.
+	Forwarded bool
+	Result
+	// Err says what was wrong with the recording or with the forwarding. A client
+	// that went away is no error.
+	Err error
+}
+
+// A Conn is what is known of a connection beside the bytes on it.
+type Conn struct {
+	Service string
+	Scheme  string // "http" or "https"
+	// Authority (host:port) is used where a head has none, and gives the port
+	// where a head's lacks it.
+	Authority string
+	Case      func() int // the number of the running case; nil for none
+}
+
+// Conn returns a handler for the requests of one connection.
+func (h *Handler) Conn(c Conn) httpstream.Handler { return &connHandler{h, c} }
+
+// ServeStream answers a request on a connection of which nothing is known.
+func (h *Handler) ServeStream(ctx context.Context, req *httpstream.Request, w httpstream.ResponseWriter) {
+	h.Conn(Conn{}).ServeStream(ctx, req, w)
+}
+
+type connHandler struct {
+	*Handler
+	conn Conn
+}
+
+// ServeStream implements httpstream.Handler.
+func (h *connHandler) ServeStream(ctx context.Context, req *httpstream.Request, w httpstream.ResponseWriter) {
+	a := &answer{h: h, ctx: ctx, req: req, w: w}
+	a.event = Event{
+		Service: h.conn.Service,
+		Method:  req.Head.Method,
+		URL:     RequestURL(req.Head, h.conn.Scheme, h.conn.Authority),
+		Started: req.Arrived,
+	}
+	if h.conn.Case != nil {
+		a.event.Case = h.conn.Case()
+	}
+	if !a.serve() {
+		return
+	}
+	if ctx.Err() != nil && !errors.Is(a.event.Err, tape.ErrTruncated) {
+		a.event.Err = nil
+	}
+	if h.OnEvent != nil {
+		h.OnEvent(a.event)
+	}
+}
+
+// An answer is one request being served.
+type answer struct {
+	h     *connHandler
+	ctx   context.Context
+	req   *httpstream.Request
+	w     httpstream.ResponseWriter
+	event Event
+
+	body      []byte // nil if it was not read or is too large
+	bodyRead  bool
+	continued bool // 100 (Continue) was sent
+}
+
+// serve reports whether there is an event to tell: not if the client went away
+// before its request was complete.
+func (a *answer) serve() bool {
+	q := match.Query{Method: a.event.Method, URL: a.event.URL, Header: a.req.Head.Header, Case: a.event.Case}
+	likely := a.h.Index.Peek(q.Method, q.URL, q.Case)
+	q.HeadOnly = likely == nil && a.h.Forward != nil || a.headOnly(&q)
+	if !q.HeadOnly {
+		if err := a.readBody(&q, likely); err != nil {
+			a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: "the request is incomplete: " + err.Error()})
+			return false
+		}
+	}
+	x, miss := a.h.Index.Match(q)
+	if miss != nil {
+		a.miss(miss)
+		return true
+	}
+	a.event.Exchange = x
+	a.event.Result, a.event.Err = a.h.Player.play(a.ctx, x, a.interim(x), a.req, a.w)
+	return true
+}
+
+// headOnly reports whether the request must be answered before it ends: where
+// its body has no length given and a recorded call was.
+func (a *answer) headOnly(q *match.Query) bool {
+	head := a.req.Head
+	if head.Method == "CONNECT" || head.Protocol != "" || head.Header.Has("Upgrade") && !head.Header.Has("Content-Length") {
+		return true
+	}
+	return !head.Header.Has("Content-Length") && a.h.Index.TwoWay(q.Method, q.URL)
+}
+
+// readBody reads the request to its end. A client that waits for 100 (Continue)
+// gets it if it did when the call was recorded.
+func (a *answer) readBody(q *match.Query, likely *tape.Exchange) error {
+	if err := a.sendContinue(likely); err != nil {
+		return err
+	}
+	limit := a.h.MaxBody
+	if limit <= 0 {
+		limit = DefaultMaxBody
+	}
+	var buf bytes.Buffer
+	n, err := buf.ReadFrom(io.LimitReader(a.req.Body, limit+1))
+	if err != nil {
+		return err
+	}
+	a.bodyRead = true
+	if n <= limit {
+		a.body = buf.Bytes()
+		if a.body == nil {
+			a.body = []byte{}
+		}
+		q.Body, q.BodySize = a.body, n
+		return nil
+	}
+	sum := sha256.New()
+	sum.Write(buf.Bytes())
+	buf = bytes.Buffer{}
+	rest, err := io.Copy(sum, a.req.Body)
+	q.BodySHA256, q.BodySize = hex.EncodeToString(sum.Sum(nil)), n+rest
+	return err
+}
+
+// sendContinue sends the recorded 100 at its time, which for a call that is not
+// two-way counts backwards from the end of the request.
+func (a *answer) sendContinue(x *tape.Exchange) error {
+	if x == nil || !strings.EqualFold(a.req.Head.Header.Get("Expect"), "100-continue") {
+		return nil
+	}
+	for i := range x.Interim {
+		h := &x.Interim[i]
+		if h.Head.Status != 100 {
+			continue
+		}
+		after := h.At
+		if !x.TwoWay {
+			after += x.Request.Took
+		}
+		if speed := a.h.Player.Speed; speed > 0 {
+			deadline := a.req.Arrived.Add(time.Duration(float64(after) / speed))
+			if err := a.h.Player.Scheduler.Wait(a.ctx, deadline); err != nil {
+				return err
+			}
+		}
+		a.continued = true
+		if err := a.w.Interim(&h.Head); err != nil {
+			return err
+		}
+		return a.w.Flush()
+	}
+	return nil
+}
+
+// interim returns the interim heads that are still to be sent.
+func (a *answer) interim(x *tape.Exchange) []tape.Response {
+	if !a.continued {
+		return x.Interim
+	}
+	var left []tape.Response
+	for _, h := range x.Interim {
+		if h.Head.Status != 100 {
+			left = append(left, h)
+		}
+	}
+	return left
+}
+
+// miss answers where the tape does not.
+func (a *answer) miss(m *match.Miss) {
+	a.event.Miss = m
+	a.event.URL = m.URL
+	if a.h.OnMiss != nil {
+		a.h.OnMiss(m)
+	}
+	if a.h.Forward != nil && (!a.bodyRead || a.body != nil) {
+		a.forward()
+		return
+	}
+	body := m.JSON()
+	closest := "none"
+	if m.Closest != nil {
+		closest = strconv.Itoa(m.Closest.Number)
+	}
+	head := &httpstream.ResponseHead{
+		Proto: "HTTP/1.1", Status: 502, Line: "HTTP/1.1 502 Bad Gateway",
+		Header: httpstream.Fields{
+			{Name: "Content-Type", Value: "application/json"},
+			{Name: "Content-Length", Value: strconv.Itoa(len(body))},
+			{Name: MissField, Value: closest},
+		},
+	}
+	a.event.Status, a.event.How = head.Status, httpstream.EOF
+	err := a.w.Head(head)
+	if err == nil && a.req.Head.Method != "HEAD" {
+		err = a.w.Chunk(httpstream.Chunk{Data: body})
+		a.event.Chunks, a.event.Bytes = 1, int64(len(body))
+	}
+	if err == nil {
+		err = a.w.End(httpstream.EndInfo{How: httpstream.EOF})
+	}
+	a.event.Took = time.Since(a.req.Arrived)
+	a.event.First = a.event.Took
+	a.event.Err = err
+}
+
+func (a *answer) forward() {
+	req := *a.req
+	if a.bodyRead {
+		req.Body = bytes.NewReader(a.body)
+	}
+	a.event.Forwarded = true
+	if a.event.Err = a.h.Forward(a.ctx, &req, a.w); a.event.Err != nil {
+		a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: a.event.Err.Error()})
+	}
+	a.event.Took = time.Since(a.req.Arrived)
+}

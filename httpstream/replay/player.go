@@ -1,0 +1,294 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// openPatience is how much longer than it was recorded a stream without a
+// recorded end stays open.
+const openPatience = 5 * time.Second
+
+// A Player answers requests with recorded exchanges, on the recorded schedule.
+type Player struct {
+	Lines     Lines
+	Scheduler *Scheduler
+	// Speed divides all recorded delays: 2 is twice as fast. At 0 nothing waits,
+	// but for the client where a two-way stream did; chunks and what leaves
+	// together stay as recorded.
+	Speed float64
+}
+
+// A Result says what Play did.
+type Result struct {
+	Status int // 0 if no final head was sent
+	Chunks int
+	Bytes  int64
+	How    httpstream.End
+	// First is how long after the request, as recorded times count, the final
+	// head left, and Took when the answer was over.
+	First, Took time.Duration
+	Late        Lateness // not counted at speed 0
+}
+
+// Play answers req with x. Times count from the moment at which the request was
+// complete, or, where x is two-way, at which its head was. It returns an error
+// where the client went away or the recording can't be read to its end; the
+// answer is then cut short.
+func (p *Player) Play(ctx context.Context, x *tape.Exchange, req *httpstream.Request, w httpstream.ResponseWriter) (Result, error) {
+	return p.play(ctx, x, x.Interim, req, w)
+}
+
+// play is Play with other interim heads than the recorded ones.
+func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Response, req *httpstream.Request, w httpstream.ResponseWriter) (Result, error) {
+	pl := &play{player: p, ctx: ctx, x: x, req: req, w: w}
+	pl.steps = newTimeline(ctx, p.Lines, x)
+	pl.steps.interim = interim
+	defer pl.steps.close()
+	err := pl.begin()
+	if err == nil {
+		err = pl.run()
+	}
+	if err != nil && !pl.over {
+		pl.end(&httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
+	}
+	if ctx.Err() != nil {
+		pl.result.How = httpstream.Cancelled
+	}
+	pl.result.Took = time.Since(pl.origin)
+	pl.result.Late = pl.late.lateness()
+	return pl.result, err
+}
+
+// play is one answer under way.
+type play struct {
+	player *Player
+	ctx    context.Context
+	x      *tape.Exchange
+	req    *httpstream.Request
+	w      httpstream.ResponseWriter
+	steps  *timeline
+
+	origin time.Time
+	// A step at anchorAt is due at anchor, and all others relative to it.
+	anchor   time.Time
+	anchorAt time.Duration
+
+	// Of a two-way stream: what the client sends now, and what it had sent
+	// before the next step when it was recorded.
+	client   *progress
+	recorded counter
+	needed   int64
+	causeAt  time.Duration // the time of the last of it
+	waits    bool          // for needed
+	waitsEnd bool          // for the client to end its request
+
+	pending   bool          // something is written and not flushed
+	pendingAt time.Duration // its time
+	deadline  time.Time     // of what is pending
+	over      bool          // End was called
+	result    Result
+	late      histogram
+}
+
+// begin finds the origin.
+func (p *play) begin() error {
+	if p.x.TwoWay {
+		p.origin = p.req.Arrived
+		if !tunnel(p.x) {
+			p.follow()
+		}
+	} else {
+		p.origin = time.Now()
+		if _, err := io.Copy(io.Discard, p.req.Body); err != nil {
+			return err
+		}
+		p.origin, _ = p.req.Complete()
+	}
+	p.anchor = p.origin
+	return nil
+}
+
+// follow begins to read what the client sends. In a tunnel that can't be before
+// the head was written, which is what opens it.
+func (p *play) follow() {
+	if p.client != nil {
+		return
+	}
+	c, messages := newCounter(p.x)
+	p.recorded, _ = newCounter(p.x)
+	p.client = follow(p.req.Body, c, messages, p.req.Arrived)
+}
+
+// run takes the steps one by one.
+func (p *play) run() error {
+	for !p.over {
+		s, err := p.steps.next(p.ctx)
+		if err != nil {
+			return errors.Join(p.flush(), err)
+		}
+		switch s.what {
+		case clientChunk:
+			p.follow()
+			// What ends no unit is no cause: a ping, or half a message.
+			if n := p.recorded.count(s.line.Data); n > 0 {
+				p.needed += n
+				p.waits, p.causeAt = true, s.at
+			}
+			continue
+		case clientEnd:
+			p.follow()
+			p.waitsEnd, p.causeAt = true, s.at
+			continue
+		}
+		if s.what == serverEnd && s.line.End.How != httpstream.EOF {
+			err = p.cutShort(s)
+		} else if err = p.due(s.at); err == nil {
+			err = p.write(s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// due waits for a step's time, after what is pending has left if that was
+// another one.
+func (p *play) due(at time.Duration) error {
+	// A client may send on after the end, whose line is the last all the same.
+	causes := (p.waits || p.waitsEnd) && p.causeAt <= at
+	if p.pending && at == p.pendingAt && !causes {
+		return nil
+	}
+	if err := p.flush(); err != nil {
+		return err
+	}
+	if causes {
+		if err := p.awaitClient(); err != nil {
+			return err
+		}
+	}
+	p.pendingAt = at
+	if p.player.Speed <= 0 {
+		return p.ctx.Err()
+	}
+	p.deadline = p.anchor.Add(p.scale(at - p.anchorAt))
+	return p.player.Scheduler.Wait(p.ctx, p.deadline)
+}
+
+// awaitClient waits until the client is where it was when it was recorded. What
+// follows is due relative to that moment.
+func (p *play) awaitClient() (err error) {
+	if p.waitsEnd {
+		p.anchor, err = p.client.waitEnd(p.ctx)
+	} else {
+		p.anchor, err = p.client.wait(p.ctx, p.needed)
+	}
+	p.anchorAt, p.waits, p.waitsEnd = p.causeAt, false, false
+	return err
+}
+
+func (p *play) scale(d time.Duration) time.Duration {
+	if p.player.Speed == 1 {
+		return d
+	}
+	return time.Duration(float64(d) / p.player.Speed)
+}
+
+func (p *play) write(s step) error {
+	p.pending = true
+	switch s.what {
+	case interimHead:
+		return p.w.Interim(s.head)
+	case finalHead:
+		p.result.Status = s.head.Status
+		err := p.w.Head(s.head)
+		if err == nil && p.x.TwoWay {
+			p.follow()
+		}
+		return err
+	case serverChunk:
+		p.result.Chunks++
+		p.result.Bytes += int64(len(s.line.Data))
+		return p.w.Chunk(s.line.Chunk)
+	}
+	return p.end(s.line.End)
+}
+
+func (p *play) flush() error {
+	if !p.pending {
+		return nil
+	}
+	err := p.w.Flush()
+	p.left()
+	return err
+}
+
+// left notes that what was pending has left.
+func (p *play) left() {
+	if !p.pending {
+		return
+	}
+	p.pending = false
+	now := time.Now()
+	if p.player.Speed > 0 {
+		p.late.add(now.Sub(p.deadline))
+	}
+	if p.result.First == 0 && p.result.Status != 0 {
+		p.result.First = now.Sub(p.origin)
+	}
+}
+
+func (p *play) end(end *httpstream.EndInfo) error {
+	p.over = true
+	p.result.How = end.How
+	if p.result.Status == 0 && end.How == httpstream.EOF {
+		end = &httpstream.EndInfo{How: httpstream.Reset, Detail: "the recording has no answer"}
+		p.result.How = httpstream.Reset
+	}
+	err := p.w.End(*end)
+	p.left()
+	return err
+}
+
+// cutShort ends an answer that did not end by itself. A server that reset it
+// does so again, in time. One whose client went away, or that was still going
+// when the recording ended, stays open: what came next is not known, and a
+// client that goes away again does not ask.
+func (p *play) cutShort(s step) error {
+	if err := p.due(s.at); err != nil {
+		return err
+	}
+	if err := p.flush(); err != nil {
+		return err
+	}
+	end := *s.line.End
+	if end.How == httpstream.Cancelled || end.How == httpstream.Open {
+		err := p.hold(s.at)
+		if p.ctx.Err() != nil {
+			p.over = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		end.Detail = "the recording ends here"
+	}
+	end.How = httpstream.Reset
+	return p.end(&end)
+}
+
+// hold waits for the client to go, about as long as the recorded stream was.
+func (p *play) hold(recorded time.Duration) error {
+	patience := openPatience
+	if p.player.Speed > 0 {
+		patience += p.scale(recorded)
+	}
+	return p.player.Scheduler.Wait(p.ctx, time.Now().Add(patience))
+}
