@@ -51,6 +51,8 @@ func parseAddress(url string) address {
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
 		authority, a.path = rest[:i], rest[i:]
 	}
+	// User information travels in Authorization, if at all.
+	authority = authority[strings.LastIndexByte(authority, '@')+1:]
 	a.host, a.port = splitPort(strings.ToLower(authority))
 	if a.port == "80" && (a.scheme == "http" || a.scheme == "ws") || a.port == "443" && (a.scheme == "https" || a.scheme == "wss") {
 		a.port = ""

@@ -30,20 +30,13 @@ type Query struct {
 	HeadOnly bool
 }
 
-// A Redactor takes credentials out, in the way they were taken out of the tape.
-// It must leave alone what is redacted already.
-type Redactor interface {
-	URL(string) string
-	Fields(httpstream.Fields) httpstream.Fields
-}
-
 // Rules say what counts in a comparison.
 type Rules struct {
 	// Headers are the names of the fields whose values must be equal. Nil means
 	// Content-Type, where there is a body. Of Content-Type only the media type counts.
 	Headers []string
-	// Redact is applied to both sides. Nil redacts nothing.
-	Redact Redactor
+	// Redact takes credentials out of both sides. Nil has the default rules.
+	Redact *tape.Redactor
 	// Reuse answers from the first call again when identical calls are used up.
 	Reuse bool
 
@@ -109,10 +102,8 @@ func (r *Rules) recorded(x *tape.Exchange) *request {
 }
 
 func (r *Rules) request(method, url string, header httpstream.Fields, b body) *request {
-	if r.Redact != nil {
-		url = r.Redact.URL(url)
-		header = r.Redact.Fields(header)
-	}
+	url = r.Redact.URL(url)
+	header = r.Redact.Fields(header)
 	b.contentType = header.Get("Content-Type")
 	if b.data != nil {
 		b.size = int64(len(b.data))

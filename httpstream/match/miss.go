@@ -111,10 +111,7 @@ func (m *Miss) JSON() []byte {
 
 // miss describes why q, whose identical calls are used (nil: none), has no answer.
 func (ix *Index) miss(q *Query, r *request, used *group) *Miss {
-	m := &Miss{Method: q.Method, URL: q.URL, Case: q.Case}
-	if ix.rules.Redact != nil {
-		m.URL = ix.rules.Redact.URL(q.URL)
-	}
+	m := &Miss{Method: q.Method, URL: ix.rules.Redact.URL(q.URL), Case: q.Case}
 	if used != nil {
 		m.Used = len(used.entries)
 		m.Closest = used.entries[len(used.entries)-1].call
