@@ -1,0 +1,118 @@
+package compose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// killAfter is how long docker compose may take to end once it was interrupted.
+const killAfter = 5 * time.Second
+
+// A composeCLI runs the user's own docker compose on one project.
+type composeCLI struct {
+	docker string   // the docker command
+	flags  []string // project flags of docker compose
+	files  []string // passed with -f, in order
+	env    []string // on top of our own environment
+}
+
+// run runs one compose command to its end. It is interrupted, as with Ctrl-C,
+// when ctx ends. Lines that it prints on standard error are passed to line as
+// they come, if that is set.
+func (c composeCLI) run(ctx context.Context, line func(string), args ...string) (stdout []byte, err error) {
+	full := []string{"compose"}
+	full = append(full, c.flags...)
+	for _, f := range c.files {
+		full = append(full, "-f", f)
+	}
+	full = append(full, args...)
+	return runDocker(ctx, c.docker, c.env, line, full...)
+}
+
+// byHand is the command line that does the same, for people.
+func (c composeCLI) byHand(args ...string) string {
+	full := []string{"docker", "compose"}
+	full = append(full, c.flags...)
+	for _, f := range c.files {
+		full = append(full, "-f", f)
+	}
+	return shellJoin(append(full, args...))
+}
+
+func runDocker(ctx context.Context, docker string, env []string, line func(string), args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, docker, args...)
+	cmd.Env = append(os.Environ(), env...)
+	var stdout bytes.Buffer
+	stderr := &lineTee{line: line}
+	cmd.Stdout, cmd.Stderr = &stdout, stderr
+	// A Ctrl-C on the terminal is ours to handle: compose must not hear of it first.
+	ownProcessGroup(cmd)
+	cmd.Cancel = func() error { return interruptGroup(cmd.Process) }
+	cmd.WaitDelay = killAfter
+	err := cmd.Run()
+	stderr.flush()
+	switch {
+	case err == nil:
+		return stdout.Bytes(), nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, err
+	}
+	return nil, &CommandError{Args: append([]string{"docker"}, args...), Stderr: stderr.all.String(), Err: err}
+}
+
+// A lineTee keeps what is written to it, and passes it on by line.
+type lineTee struct {
+	line func(string)
+
+	mu   sync.Mutex
+	all  bytes.Buffer
+	rest []byte
+}
+
+func (t *lineTee) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all.Write(p)
+	t.rest = append(t.rest, p...)
+	for {
+		i := bytes.IndexByte(t.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		t.tell(t.rest[:i])
+		t.rest = t.rest[i+1:]
+	}
+}
+
+func (t *lineTee) flush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tell(t.rest)
+	t.rest = nil
+}
+
+func (t *lineTee) tell(b []byte) {
+	if s := strings.TrimSpace(string(b)); t.line != nil && s != "" {
+		t.line(s)
+	}
+}
+
+// shellJoin quotes words where a shell would split or expand them.
+func shellJoin(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$`*?[]{}()<>|&;#~!") {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		out[i] = w
+	}
+	return strings.Join(out, " ")
+}

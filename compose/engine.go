@@ -1,0 +1,152 @@
+package compose
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/wiretape/wiretape/images"
+)
+
+// Engine is what a session uses of the Docker engine's API.
+type Engine interface {
+	Info(ctx context.Context) (system.Info, error)
+	ServerVersion(ctx context.Context) (types.Version, error)
+	Events(ctx context.Context, options events.ListOptions) (<-chan events.Message, <-chan error)
+
+	ContainerList(ctx context.Context, options container.ListOptions) ([]container.Summary, error)
+	ContainerInspect(ctx context.Context, id string) (container.InspectResponse, error)
+	ContainerCreate(ctx context.Context, config *container.Config, host *container.HostConfig, net *network.NetworkingConfig, platform *ocispec.Platform, name string) (container.CreateResponse, error)
+	ContainerAttach(ctx context.Context, id string, options container.AttachOptions) (types.HijackedResponse, error)
+	ContainerStart(ctx context.Context, id string, options container.StartOptions) error
+	ContainerWait(ctx context.Context, id string, condition container.WaitCondition) (<-chan container.WaitResponse, <-chan error)
+	ContainerStop(ctx context.Context, id string, options container.StopOptions) error
+	ContainerPause(ctx context.Context, id string) error
+	ContainerRemove(ctx context.Context, id string, options container.RemoveOptions) error
+	ContainerLogs(ctx context.Context, id string, options container.LogsOptions) (io.ReadCloser, error)
+	CopyFromContainer(ctx context.Context, id, path string) (io.ReadCloser, container.PathStat, error)
+	CopyToContainer(ctx context.Context, id, path string, content io.Reader, options container.CopyToContainerOptions) error
+
+	NetworkList(ctx context.Context, options network.ListOptions) ([]network.Summary, error)
+	NetworkInspect(ctx context.Context, id string, options network.InspectOptions) (network.Inspect, error)
+	NetworkCreate(ctx context.Context, name string, options network.CreateOptions) (network.CreateResponse, error)
+	NetworkConnect(ctx context.Context, network, container string, config *network.EndpointSettings) error
+	NetworkRemove(ctx context.Context, id string) error
+
+	VolumeList(ctx context.Context, options volume.ListOptions) (volume.ListResponse, error)
+	VolumeCreate(ctx context.Context, options volume.CreateOptions) (volume.Volume, error)
+	VolumeRemove(ctx context.Context, id string, force bool) error
+
+	ImageInspect(ctx context.Context, ref string, options ...client.ImageInspectOption) (image.InspectResponse, error)
+	ImageLoad(ctx context.Context, input io.Reader, options ...client.ImageLoadOption) (image.LoadResponse, error)
+}
+
+// Connect returns a client of the engine that the docker command would use:
+// that of DOCKER_HOST, DOCKER_CONTEXT or the current context.
+func Connect(ctx context.Context) (*client.Client, error) {
+	host := os.Getenv(client.EnvOverrideHost)
+	if name := currentContext(); host == "" && name != "" && name != "default" {
+		out, err := runDocker(ctx, "docker", nil, nil, "context", "inspect", name, "--format", "{{.Endpoints.docker.Host}}")
+		if err != nil {
+			return nil, composeError(err)
+		}
+		host = strings.TrimSpace(string(out))
+		if !strings.HasPrefix(host, "unix://") && !strings.HasPrefix(host, "npipe://") {
+			return dialThroughDocker() // it has the context's keys
+		}
+		return client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation())
+	}
+	if strings.HasPrefix(host, "ssh://") {
+		return dialThroughDocker()
+	}
+	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, environment("correct DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH", "connect to the Docker engine: %w", err)
+	}
+	return c, nil
+}
+
+// currentContext is the docker context in force, "" for the default one.
+func currentContext() string {
+	if name := os.Getenv("DOCKER_CONTEXT"); name != "" {
+		return name
+	}
+	dir := os.Getenv("DOCKER_CONFIG")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(home, ".docker")
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return ""
+	}
+	var config struct {
+		CurrentContext string `json:"currentContext"`
+	}
+	if json.Unmarshal(data, &config) != nil {
+		return ""
+	}
+	return config.CurrentContext
+}
+
+// EngineInfo is what a plan depends on of the engine.
+type EngineInfo struct {
+	Version  string // "20.10.24"
+	Arch     string // as Go names it
+	Systemd  bool   // the cgroup driver is systemd, else cgroupfs
+	AppArmor bool
+	UserNS   bool // containers run in a user namespace by default
+}
+
+func observeEngine(ctx context.Context, e Engine) (EngineInfo, error) {
+	info, err := e.Info(ctx)
+	if err != nil {
+		return EngineInfo{}, engineError(err)
+	}
+	if info.OSType != "linux" {
+		return EngineInfo{}, environment("switch Docker to Linux containers", "the Docker engine runs %s containers", info.OSType)
+	}
+	has := func(option string) bool {
+		return slices.ContainsFunc(info.SecurityOptions, func(s string) bool {
+			return s == option || strings.HasPrefix(s, option+",") || s == "name="+option || strings.HasPrefix(s, "name="+option+",")
+		})
+	}
+	if has("rootless") {
+		return EngineInfo{}, environment("use an engine that runs as root (docker context use default)",
+			"the Docker engine is rootless, which can't attach programs to cgroups")
+	}
+	if info.CgroupDriver == "none" {
+		return EngineInfo{}, environment("", "the Docker engine has no cgroups")
+	}
+	return EngineInfo{
+		Version:  info.ServerVersion,
+		Arch:     images.NormalizeArch(info.Architecture),
+		Systemd:  info.CgroupDriver == "systemd",
+		AppArmor: has("apparmor"),
+		UserNS:   has("userns"),
+	}, nil
+}
+
+// knowsBPF reports whether the engine knows CAP_BPF and CAP_PERFMON (23.0).
+func (e EngineInfo) knowsBPF() bool {
+	major, _, _ := strings.Cut(e.Version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= 23
+}

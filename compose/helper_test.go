@@ -1,0 +1,32 @@
+package compose
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/images"
+	mitmtls "github.com/wiretape/wiretape/tls"
+)
+
+// runHelper runs a session that does not end; it prints the session's ID.
+func runHelper(project, file, agentFile, ca string) int {
+	binary, err := images.OpenBinary(agentFile)
+	if err == nil {
+		var root *mitmtls.Root
+		if root, err = mitmtls.LoadOrCreateRoot(ca); err == nil {
+			_, err = Run(context.Background(), Options{
+				ProjectFlags: ProjectFlags{ProjectName: project, Files: []string{file}},
+				Mode:         agent.Mode(os.Getenv(helperEnv)), Speed: 1, OnMiss: "fail",
+				Root: root, Agent: binary, Version: "test", ReadyTimeout: 20 * time.Second,
+			}, func(_ context.Context, s *Session) error {
+				fmt.Print(s.ID())
+				select {}
+			})
+		}
+	}
+	fmt.Fprintln(os.Stderr, "the helper ended:", err)
+	return 1
+}

@@ -1,0 +1,266 @@
+package compose
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/pkg/stdcopy"
+	"github.com/wiretape/wiretape/compose/agent"
+)
+
+// maxAgentLine bounds one line of the talk; the longest carry one chunk of a body.
+const maxAgentLine = 64 << 20
+
+// keptStderr is how much of what the agent said last is kept for error messages.
+const keptStderr = 4 << 10
+
+// A link is the talk with the agent over its container's standard streams.
+type link struct {
+	send    sync.Mutex // held while a line is written
+	conn    io.WriteCloser
+	message func(agent.FromAgent)
+
+	hello   chan agent.Hello
+	ready   chan struct{}
+	stopped chan struct{}
+	done    chan struct{} // closed when the agent is gone; err is set then
+
+	mu      sync.Mutex
+	err     error
+	fatal   *agent.Fatal
+	stderr  []byte
+	heard   time.Time // when the last line came
+	nextID  int64
+	replies map[int64]chan agent.Reply
+}
+
+// newLink talks over conn, and over stream, which carries the agent's standard
+// output and error as Docker multiplexes them. Records, events and log lines
+// are passed to message, in order, from one goroutine; while it works on one,
+// the agent waits.
+func newLink(conn io.WriteCloser, stream io.Reader, message func(agent.FromAgent)) *link {
+	l := &link{
+		conn: conn, message: message,
+		hello: make(chan agent.Hello, 1), ready: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
+		replies: make(map[int64]chan agent.Reply),
+	}
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := stdcopy.StdCopy(pw, (*stderrKeeper)(l), stream)
+		pw.CloseWithError(err)
+	}()
+	go l.read(pr)
+	return l
+}
+
+func (l *link) read(pr *io.PipeReader) {
+	err := l.readLines(bufio.NewReaderSize(pr, 256<<10))
+	pr.CloseWithError(io.ErrClosedPipe)
+	l.mu.Lock()
+	l.err = l.ending(err)
+	l.mu.Unlock()
+	close(l.done)
+}
+
+func (l *link) readLines(r *bufio.Reader) error {
+	var long []byte
+	for {
+		line, err := r.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			if long = append(long, line...); len(long) > maxAgentLine {
+				return fmt.Errorf("a line from the agent is longer than %d MiB", maxAgentLine>>20)
+			}
+			continue
+		case err != nil:
+			return err
+		case len(long) > 0:
+			line = append(long, line...)
+			long = nil
+		}
+		if err := l.handle(line); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *link) handle(line []byte) error {
+	var m agent.FromAgent
+	if err := json.Unmarshal(line, &m); err != nil {
+		return fmt.Errorf("a line from the agent is not understood: %w: %.200q", err, line)
+	}
+	l.mu.Lock()
+	l.heard = time.Now()
+	l.mu.Unlock()
+	switch {
+	case m.Hello != nil:
+		select {
+		case l.hello <- *m.Hello:
+		default:
+			return errors.New("the agent said hello twice")
+		}
+	case m.Ready:
+		closeOnce(l.ready)
+	case m.Stopped:
+		closeOnce(l.stopped)
+	case m.Reply != nil:
+		l.mu.Lock()
+		reply := l.replies[m.ID]
+		delete(l.replies, m.ID)
+		l.mu.Unlock()
+		if reply != nil {
+			reply <- *m.Reply
+		}
+	case m.Fatal != nil:
+		l.mu.Lock()
+		l.fatal = m.Fatal
+		l.mu.Unlock()
+		return errFatal
+	default:
+		l.message(m)
+	}
+	return nil
+}
+
+// errFatal ends the reading after a fatal line.
+var errFatal = errors.New("the agent can't go on")
+
+// closeOnce closes a channel that only the reading goroutine closes.
+func closeOnce(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
+// ending says why the talk ended. l.mu is held.
+func (l *link) ending(err error) error {
+	if l.fatal != nil {
+		return &Error{Kind: Environment, Err: errors.New(l.fatal.Error), Hint: l.fatal.Hint}
+	}
+	said := string(bytes.TrimSpace(l.stderr))
+	if said != "" {
+		said = ": " + said
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		said = " (" + err.Error() + ")" + said
+	}
+	return &Error{Kind: Environment, Err: fmt.Errorf("the agent ended unexpectedly%s", said),
+		Hint: "run it again with --debug; if it happens again, report it with that output"}
+}
+
+// Err is why the agent is gone, once done is closed.
+func (l *link) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+func (l *link) write(m agent.ToAgent) error {
+	line, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	l.send.Lock()
+	defer l.send.Unlock()
+	_, err = l.conn.Write(append(line, '\n'))
+	return err
+}
+
+// request sends m and returns the reply.
+func (l *link) request(ctx context.Context, m agent.ToAgent) (agent.Reply, error) {
+	reply := make(chan agent.Reply, 1)
+	l.mu.Lock()
+	l.nextID++
+	m.ID = l.nextID
+	l.replies[m.ID] = reply
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		delete(l.replies, m.ID)
+		l.mu.Unlock()
+	}()
+	if err := l.write(m); err != nil {
+		return agent.Reply{}, fmt.Errorf("talk to the agent: %w", err)
+	}
+	select {
+	case r := <-reply:
+		return replyError(r)
+	case <-ctx.Done():
+		return agent.Reply{}, context.Cause(ctx)
+	case <-l.done:
+		select {
+		case r := <-reply: // its last words
+			return replyError(r)
+		default:
+		}
+		return agent.Reply{}, l.Err()
+	}
+}
+
+func replyError(r agent.Reply) (agent.Reply, error) {
+	if r.Error != "" {
+		return r, errors.New(r.Error)
+	}
+	return r, nil
+}
+
+// stop tells the agent to end the recording, and waits until it has sent all
+// that it holds, or was silent for the time of patience.
+func (l *link) stop(ctx context.Context, patience time.Duration) error {
+	if err := l.write(agent.ToAgent{Stop: true}); err != nil {
+		return fmt.Errorf("talk to the agent: %w", err)
+	}
+	begun := time.Now()
+	tick := time.NewTicker(patience / 10)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.stopped:
+			return nil
+		case <-l.done:
+			select {
+			case <-l.stopped:
+				return nil
+			default:
+				return l.Err()
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+			l.mu.Lock()
+			last := l.heard
+			l.mu.Unlock()
+			if last.Before(begun) {
+				last = begun
+			}
+			if time.Since(last) > patience {
+				return errors.New("the agent does not answer")
+			}
+		}
+	}
+}
+
+// close ends our side: the agent takes its hooks away and ends.
+func (l *link) close() { l.conn.Close() }
+
+// stderrKeeper keeps the end of what the agent writes on standard error.
+type stderrKeeper link
+
+func (k *stderrKeeper) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stderr = append(k.stderr, p...)
+	if n := len(k.stderr) - keptStderr; n > 0 {
+		k.stderr = append(k.stderr[:0], k.stderr[n:]...)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,143 @@
+package compose
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/wiretape/wiretape/compose/agent"
+	mitmtls "github.com/wiretape/wiretape/tls"
+	"go.yaml.in/yaml/v3"
+)
+
+// trustKey is what the override calls the trust volume.
+const trustKey = "wiretape-trust"
+
+// An overrideFile is the generated compose file that is passed behind the user's.
+type overrideFile struct {
+	Services map[string]overrideService `yaml:"services,omitempty"`
+	Networks map[string]overrideNetwork `yaml:"networks,omitempty"`
+	Volumes  map[string]overrideVolume  `yaml:"volumes,omitempty"`
+}
+
+type overrideService struct {
+	CgroupParent string            `yaml:"cgroup_parent,omitempty"`
+	Environment  map[string]string `yaml:"environment,omitempty"`
+	Labels       map[string]string `yaml:"labels,omitempty"`
+	Ports        *yaml.Node        `yaml:"ports,omitempty"`
+	Volumes      []overrideMount   `yaml:"volumes,omitempty"`
+}
+
+type overrideMount struct {
+	Type     string `yaml:"type"`
+	Source   string `yaml:"source"`
+	Target   string `yaml:"target"`
+	ReadOnly bool   `yaml:"read_only"`
+	Volume   struct {
+		NoCopy bool `yaml:"nocopy"`
+	} `yaml:"volume"`
+}
+
+type overrideNetwork struct {
+	Internal bool `yaml:"internal"`
+}
+
+type overrideVolume struct {
+	Name     string `yaml:"name"`
+	External bool   `yaml:"external"`
+}
+
+// override renders the compose file that wires the services to the agent.
+// imageEnv has the environment of the services' images, by service.
+func (l *layout) override(p *Project, state State, mode agent.Mode, imageEnv map[string]map[string]string) ([]byte, error) {
+	f := overrideFile{
+		Services: make(map[string]overrideService),
+		Networks: make(map[string]overrideNetwork),
+		Volumes:  map[string]overrideVolume{trustKey: {Name: state.volume(), External: true}},
+	}
+	mark := map[string]string{labelSession: state.Session}
+	for name, s := range p.Services {
+		// Containers that did not exist before are ours to remove.
+		if s.Provider == nil && state.Before.scale(name) == 0 {
+			f.Services[name] = overrideService{Labels: mark}
+		}
+	}
+	for _, t := range l.targets {
+		s := p.Services[t.Name]
+		merge := mitmtls.MergeEnv(userEnv(s, imageEnv[t.Name]), t.Trust)
+		o := overrideService{
+			CgroupParent: t.Parent,
+			Environment:  make(map[string]string, len(merge.Env)),
+			Labels:       mark,
+			Volumes:      []overrideMount{{Type: "volume", Source: trustKey, Target: path.Dir(t.Trust), ReadOnly: true}},
+		}
+		o.Volumes[0].Volume.NoCopy = true
+		for k, v := range merge.Env {
+			o.Environment[k] = escape(v)
+		}
+		var err error
+		if o.Ports, err = l.leftPorts(s); err != nil {
+			return nil, err
+		}
+		f.Services[t.Name] = o
+	}
+	if mode == agent.Replay {
+		for key, n := range p.Networks {
+			if !n.External {
+				f.Networks[key] = overrideNetwork{Internal: true}
+			}
+		}
+	}
+	var buf bytes.Buffer
+	fmt.Fprintf(&buf, "# Written by wiretape for its session %s, and removed with it.\n", state.Session)
+	enc := yaml.NewEncoder(&buf)
+	enc.SetIndent(2)
+	if err := enc.Encode(f); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), enc.Close()
+}
+
+// userEnv is the environment of a service's containers before us.
+func userEnv(s types.ServiceConfig, imageEnv map[string]string) map[string]string {
+	env := maps.Clone(imageEnv)
+	if env == nil {
+		env = make(map[string]string)
+	}
+	for k, v := range s.Environment {
+		if v != nil {
+			env[k] = *v
+		}
+	}
+	return env
+}
+
+// escape keeps compose from replacing variables in s.
+func escape(s string) string { return strings.ReplaceAll(s, "$", "$$") }
+
+// leftPorts is what remains of a service's ports: those that the agent does not
+// take over. It is nil if it takes none.
+func (l *layout) leftPorts(s types.ServiceConfig) (*yaml.Node, error) {
+	if !slices.ContainsFunc(l.ingress, func(i ingress) bool { return i.Service == s.Name }) {
+		return nil, nil
+	}
+	left := []types.ServicePortConfig{}
+	for _, port := range s.Ports {
+		if !isTCP(port) {
+			left = append(left, port)
+		}
+	}
+	node := &yaml.Node{}
+	if err := node.Encode(left); err != nil {
+		return nil, err
+	}
+	node.Tag = "!override"
+	if len(left) == 0 {
+		node.Style = yaml.FlowStyle
+	}
+	return node, nil
+}

@@ -1,0 +1,319 @@
+package compose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+	"github.com/wiretape/wiretape/compose/agent"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	pollInterval = 30 * time.Millisecond
+	// portGrace is how long a service that listens on one of its ports may take
+	// for the others, and lateGrace how long one that only its image says has
+	// ports is waited for: it may not be the program that the image was made for.
+	portGrace = 2 * time.Second
+	lateGrace = time.Second
+	logLines  = 20
+)
+
+// errNotReady ends the wait for the services.
+var errNotReady = errors.New("the services did not get ready in time")
+
+// A serviceError is a service that doesn't come up.
+func (r *Session) serviceError(service, id, what string) error {
+	// The wait is over, so its context may be.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	text := fmt.Sprintf("service %s %s", service, what)
+	if logs := r.lastLines(ctx, id, logLines); logs != "" {
+		text += "; its last lines:\n" + indent(logs)
+	}
+	return &Error{Kind: App, Err: errors.New(text),
+		Hint: "see that it starts without wiretape (docker compose up " + service + "), or give it longer with --ready-timeout"}
+}
+
+func indent(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") }
+
+// lastLines returns the end of a container's log.
+func (r *Session) lastLines(ctx context.Context, id string, n int) string {
+	logs, err := r.engine.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(n)})
+	if err != nil {
+		return ""
+	}
+	defer logs.Close()
+	var out bytes.Buffer
+	if c, err := r.engine.ContainerInspect(ctx, id); err == nil && c.Config != nil && c.Config.Tty {
+		out.ReadFrom(logs)
+	} else {
+		stdcopy.StdCopy(&out, &out, logs)
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// A waiting is a service that is not known to be ready.
+type waiting struct {
+	since   time.Time // when all its containers were first seen running
+	some    time.Time // when one of its ports was first seen open
+	missing string    // what it lacks, for people
+	id      string    // the container that lacks it
+}
+
+// waitReady waits until every service is healthy, or runs and listens, or has
+// ended with success.
+func (r *Session) waitReady(ctx context.Context) error {
+	r.opt.progress(Detail, "waiting for the services to get ready", "")
+	open := make(map[string]*waiting)
+	for name, s := range r.project.Services {
+		if s.Provider == nil && replicasOf(s, r.state.Before) > 0 {
+			open[name] = &waiting{}
+		}
+	}
+	for {
+		if err := r.lookReady(ctx, open); err != nil && ctx.Err() == nil {
+			return err
+		}
+		if len(open) == 0 {
+			return nil
+		}
+		select {
+		case <-r.link.done:
+			return r.link.Err()
+		case <-time.After(pollInterval):
+		case <-ctx.Done():
+			if !errors.Is(context.Cause(ctx), errNotReady) {
+				return context.Cause(ctx)
+			}
+			return r.notReadyError(open)
+		}
+	}
+}
+
+func (r *Session) notReadyError(open map[string]*waiting) error {
+	var names []string
+	for name := range open {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	w := open[names[0]]
+	what := w.missing
+	if what == "" {
+		what = "does not run"
+	}
+	what = fmt.Sprintf("%s after %v", what, r.opt.readyTimeout())
+	if len(names) > 1 {
+		what += " (nor are ready: " + strings.Join(names[1:], ", ") + ")"
+	}
+	return r.serviceError(names[0], w.id, what)
+}
+
+// lookReady looks at the services that are open and drops those that are ready.
+func (r *Session) lookReady(ctx context.Context, open map[string]*waiting) error {
+	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
+	if err != nil {
+		return engineError(err)
+	}
+	byService := make(map[string][]container.InspectResponse)
+	var g errgroup.Group
+	all := make([]container.InspectResponse, len(list))
+	for i, c := range list {
+		if open[c.Labels[composeService]] == nil || c.Labels[composeOneOff] == "True" {
+			continue
+		}
+		g.Go(func() (err error) {
+			all[i], err = r.engine.ContainerInspect(ctx, c.ID)
+			return ignoreMissing(err)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return engineError(err)
+	}
+	for i, c := range list {
+		if all[i].ContainerJSONBase != nil {
+			name := c.Labels[composeService]
+			byService[name] = append(byService[name], all[i])
+		}
+	}
+	for name, cs := range byService {
+		ready, err := r.serviceReady(ctx, name, cs, open[name])
+		if err != nil {
+			return err
+		}
+		if ready {
+			delete(open, name)
+		}
+	}
+	return nil
+}
+
+// serviceReady looks at the containers of one service. An error means that it
+// will not get ready any more.
+func (r *Session) serviceReady(ctx context.Context, name string, cs []container.InspectResponse, w *waiting) (bool, error) {
+	checked, running := false, 0
+	for _, c := range cs {
+		w.id = c.ID
+		switch state := c.State; {
+		case state.Status == "exited" || state.Status == "dead":
+			if state.ExitCode != 0 {
+				return false, r.serviceError(name, c.ID, fmt.Sprintf("ended with exit code %d", state.ExitCode))
+			}
+			continue // has done its work
+		case state.Status != "running" && state.Status != "paused":
+			w.missing = "is " + state.Status
+			return false, nil
+		case state.Health != nil && state.Health.Status != "" && state.Health.Status != container.NoHealthcheck:
+			checked = true
+			switch state.Health.Status {
+			case container.Unhealthy:
+				return false, r.serviceError(name, c.ID, "is unhealthy"+lastProbe(state.Health))
+			case container.Starting:
+				w.missing = "is not healthy" + lastProbe(state.Health)
+				return false, nil
+			}
+		}
+		running++
+	}
+	if checked || running == 0 {
+		return true, nil
+	}
+	if w.since.IsZero() {
+		w.since = time.Now()
+	}
+	return r.listens(ctx, name, cs, running, w)
+}
+
+func lastProbe(h *container.Health) string {
+	if len(h.Log) == 0 {
+		return ""
+	}
+	last := h.Log[len(h.Log)-1]
+	return fmt.Sprintf(" (its health check: exit code %d, %.200s)", last.ExitCode, strings.TrimSpace(last.Output))
+}
+
+// listens reports whether the containers of a service listen on its ports.
+func (r *Session) listens(ctx context.Context, name string, cs []container.InspectResponse, running int, w *waiting) (bool, error) {
+	if !slices.ContainsFunc(r.layout.targets, func(t target) bool { return t.Name == name }) {
+		return true, nil // the agent can't look into it
+	}
+	ports, declared := r.portsOf(name, cs)
+	if len(ports) == 0 {
+		return true, nil
+	}
+	reply, err := r.link.request(ctx, agent.ToAgent{Listening: &agent.Listening{Service: name}})
+	if err != nil {
+		return false, err
+	}
+	some, every := len(reply.Ports) >= running, len(reply.Ports) >= running
+	for _, open := range reply.Ports {
+		isOpen := func(p int) bool { return slices.Contains(open, p) }
+		some = some && slices.ContainsFunc(ports, isOpen)
+		every = every && !slices.ContainsFunc(ports, func(p int) bool { return !isOpen(p) })
+	}
+	now := time.Now()
+	switch {
+	case every:
+		return true, nil
+	case !declared && now.Sub(w.since) > lateGrace:
+		return true, nil
+	case some && w.some.IsZero():
+		w.some = now
+	case some && now.Sub(w.some) > portGrace:
+		return true, nil
+	}
+	w.missing = "does not listen on port " + joinInts(ports)
+	return false, nil
+}
+
+// portsOf lists the TCP ports that a service publishes or exposes. declared
+// tells whether the compose file says so, or only the image.
+func (r *Session) portsOf(name string, cs []container.InspectResponse) (ports []int, declared bool) {
+	s := r.project.Services[name]
+	for _, p := range s.Ports {
+		if isTCP(p) {
+			ports = append(ports, int(p.Target))
+		}
+	}
+	for _, e := range s.Expose {
+		port, proto, _ := strings.Cut(e, "/")
+		if n, err := strconv.Atoi(port); err == nil && (proto == "" || proto == "tcp") {
+			ports = append(ports, n)
+		}
+	}
+	declared = len(ports) > 0
+	if !declared && len(cs) > 0 && cs[0].Config != nil {
+		for p := range cs[0].Config.ExposedPorts {
+			if p.Proto() == "tcp" {
+				ports = append(ports, p.Int())
+			}
+		}
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports), declared
+}
+
+func joinInts(ns []int) string {
+	words := make([]string, len(ns))
+	for i, n := range ns {
+		words[i] = strconv.Itoa(n)
+	}
+	return strings.Join(words, ", ")
+}
+
+// whyNotUp finds the service that docker compose up failed for, if it was one.
+func (r *Session) whyNotUp(err error) error {
+	timedOut := errors.Is(err, errNotReady)
+	var cmd *CommandError
+	if !timedOut && !errors.As(err, &cmd) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	list, lerr := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
+	if lerr != nil {
+		return nil
+	}
+	var late error
+	for _, c := range list {
+		service := c.Labels[composeService]
+		info, ierr := r.engine.ContainerInspect(ctx, c.ID)
+		if ierr != nil || info.ContainerJSONBase == nil || c.Labels[composeOneOff] == "True" {
+			continue
+		}
+		health := info.State.Health
+		switch {
+		case info.State.Status == "exited" && info.State.ExitCode != 0:
+			return r.serviceError(service, c.ID, fmt.Sprintf("ended with exit code %d", info.State.ExitCode))
+		case health != nil && health.Status == container.Unhealthy:
+			return r.serviceError(service, c.ID, "is unhealthy"+lastProbe(health))
+		case !timedOut || late != nil:
+		case health != nil && health.Status == container.Starting && info.State.Running:
+			late = r.serviceError(service, c.ID, fmt.Sprintf("is not healthy after %v%s", r.opt.readyTimeout(), lastProbe(health)))
+		}
+	}
+	if timedOut && late == nil {
+		return &Error{Kind: App, Err: fmt.Errorf("%w: docker compose up did not end within %v", errNotReady, r.opt.readyTimeout()),
+			Hint: "give it longer with --ready-timeout"}
+	}
+	return late
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,438 @@
+package compose
+
+import (
+	"archive/tar"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/go-connections/nat"
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/images"
+)
+
+const (
+	agentTrust = "/trust" // where the agent's container has the trust volume
+	agentTape  = "/tape"  // where it has the tape to replay
+
+	helloTimeout   = 30 * time.Second
+	cleanupTimeout = 15 * time.Second
+	// intermediateLife is how long the agent can make certificates.
+	intermediateLife = 24 * time.Hour
+)
+
+// makeAgent makes the agent's container and gives it the tape to replay.
+type makeAgent struct {
+	Name, Network, Volume string
+	Ingress               []ingress
+	Engine                EngineInfo
+	Privileged            bool
+	Tape                  string
+}
+
+func (s makeAgent) Call() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "create container %s", s.Name)
+	for _, i := range s.Ingress {
+		fmt.Fprintf(&b, ", port %s for %s:%d", net.JoinHostPort(i.HostIP, cmp.Or(i.Published, "any")), i.Service, i.Port)
+	}
+	if s.Tape != "" {
+		b.WriteString(", with the tape")
+	}
+	return b.String()
+}
+func (s makeAgent) Cause() string            { return "the proxy and the kernel hooks run in it" }
+func (s makeAgent) UndoCall() string         { return "remove it with its anonymous volumes" }
+func (s makeAgent) byHand(r *Session) string { return "docker rm -f -v " + s.Name }
+
+func (s makeAgent) do(ctx context.Context, r *Session) error {
+	config := &container.Config{
+		Image: r.image, Entrypoint: []string{images.Executable}, Cmd: []string{"agent"},
+		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
+		Labels: r.state.labels(), ExposedPorts: nat.PortSet{},
+	}
+	host := agentHost(s.Engine, s.Privileged)
+	host.NetworkMode = container.NetworkMode(s.Network)
+	host.PortBindings = nat.PortMap{}
+	host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: s.Volume, Target: agentTrust}}
+	if s.Tape != "" {
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agentTape})
+	}
+	for _, i := range s.Ingress {
+		port := nat.Port(strconv.Itoa(i.Listen) + "/tcp")
+		config.ExposedPorts[port] = struct{}{}
+		host.PortBindings[port] = []nat.PortBinding{{HostIP: i.HostIP, HostPort: i.Published}}
+	}
+	if _, err := r.engine.ContainerCreate(ctx, config, host, &network.NetworkingConfig{}, nil, s.Name); err != nil {
+		return engineError(err)
+	}
+	if s.Tape == "" {
+		return nil
+	}
+	return r.copyFolder(ctx, s.Tape, s.Name, agentTape)
+}
+
+func (s makeAgent) undo(ctx context.Context, r *Session) error {
+	return ignoreMissing(r.engine.ContainerRemove(ctx, s.Name, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+}
+
+// agentHost is what the agent's container may do: enter namespaces and mount
+// cgroup2 (SYS_ADMIN), load and attach the hooks (NET_ADMIN), look into other
+// processes (SYS_PTRACE), and make cgroups below a root that nobody may write to
+// (DAC_OVERRIDE).
+func agentHost(e EngineInfo, privileged bool) *container.HostConfig {
+	h := &container.HostConfig{
+		PidMode:        "host",
+		CgroupnsMode:   container.CgroupnsModeHost,
+		ReadonlyRootfs: true,
+		Tmpfs:          map[string]string{"/run": "rw,nosuid,nodev,noexec"},
+		LogConfig:      container.LogConfig{Type: "none"},
+	}
+	if e.UserNS {
+		h.UsernsMode = "host"
+	}
+	if privileged {
+		h.Privileged = true
+		return h
+	}
+	h.CapDrop = []string{"ALL"}
+	h.CapAdd = []string{"SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE"}
+	if e.knowsBPF() {
+		h.CapAdd = append(h.CapAdd, "BPF", "PERFMON")
+	}
+	h.SecurityOpt = []string{"seccomp=unconfined"}
+	if e.AppArmor {
+		h.SecurityOpt = append(h.SecurityOpt, "apparmor=unconfined")
+	}
+	return h
+}
+
+// copyFolder copies a folder of this host into a container, owned by its root.
+func (r *Session) copyFolder(ctx context.Context, dir, id, target string) error {
+	pr, pw := io.Pipe()
+	go func() {
+		w := tar.NewWriter(pw)
+		err := addFolder(w, dir)
+		pw.CloseWithError(errors.Join(err, w.Close()))
+	}()
+	err := r.engine.CopyToContainer(ctx, id, target, pr, container.CopyToContainerOptions{})
+	pr.CloseWithError(io.ErrClosedPipe)
+	if err != nil {
+		return fmt.Errorf("copy %s to the agent: %w", dir, err)
+	}
+	return nil
+}
+
+func addFolder(w *tar.Writer, dir string) error {
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil || rel == "." {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		head := &tar.Header{Name: filepath.ToSlash(rel), ModTime: info.ModTime()}
+		switch {
+		case d.IsDir():
+			head.Typeflag, head.Name, head.Mode = tar.TypeDir, head.Name+"/", 0o755
+			return w.WriteHeader(head)
+		case !info.Mode().IsRegular():
+			return nil
+		}
+		head.Typeflag, head.Mode, head.Size = tar.TypeReg, 0o644, info.Size()
+		if err := w.WriteHeader(head); err != nil {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.CopyN(w, f, head.Size)
+		return err
+	})
+}
+
+// startAgent starts the agent, gives it its certificate, and waits until its
+// hooks are attached.
+type startAgent struct{ Name string }
+
+func (s startAgent) Call() string  { return "start container " + s.Name + " and wait until it is ready" }
+func (s startAgent) Cause() string { return "the hooks must be there before the first process is" }
+func (s startAgent) UndoCall() string {
+	return "the agent takes its hooks away and removes the cgroups"
+}
+
+func (s startAgent) byHand(r *Session) string {
+	return "docker rm -f -v " + s.Name + " && " + shellJoin([]string{
+		"find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", "*" + r.state.cgroup() + "*", "-exec", "rmdir", "{}", "+"})
+}
+
+func (s startAgent) do(ctx context.Context, r *Session) error {
+	stream, err := r.engine.ContainerAttach(ctx, s.Name, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return engineError(err)
+	}
+	r.link = newLink(stream.Conn, stream.Reader, r.hear)
+	r.agentStarted = true
+	if err := r.engine.ContainerStart(ctx, s.Name, container.StartOptions{}); err != nil {
+		return startError(err)
+	}
+	hello, err := await(ctx, r.link, r.link.hello, helloTimeout, "start")
+	if err != nil {
+		return err
+	}
+	chain, err := r.opt.Root.SignIntermediate([]byte(hello.CSR), intermediateLife)
+	if err != nil {
+		return fmt.Errorf("sign the agent's certificate: %w", err)
+	}
+	start, err := r.startMessage(ctx)
+	if err != nil {
+		return err
+	}
+	start.Chain = string(chain)
+	if err := r.link.write(agent.ToAgent{Start: start}); err != nil {
+		return cmp.Or(linkEnd(r.link), fmt.Errorf("talk to the agent: %w", err))
+	}
+	_, err = await(ctx, r.link, r.link.ready, helloTimeout, "get ready")
+	return err
+}
+
+// linkEnd is why the agent is gone; nil while it is there.
+func linkEnd(l *link) error {
+	select {
+	case <-l.done:
+		return l.Err()
+	case <-time.After(100 * time.Millisecond): // its last words may be on the way
+		return nil
+	}
+}
+
+func startError(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use") || strings.Contains(text, "ports are not available") {
+		return portError(fmt.Errorf("publish the project's ports: %w", err))
+	}
+	return &Error{Kind: Environment, Err: fmt.Errorf("start the agent: %w", err),
+		Hint: "if a capability or security option is refused, try --privileged"}
+}
+
+// await waits for what the agent says next.
+func await[T any](ctx context.Context, l *link, c <-chan T, timeout time.Duration, to string) (T, error) {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	var zero T
+	select {
+	case v := <-c:
+		return v, nil
+	case <-l.done:
+		return zero, l.Err()
+	case <-ctx.Done():
+		return zero, context.Cause(ctx)
+	case <-timer.C:
+		return zero, environment("run it again with --debug; if it happens again, report it with that output",
+			"the agent did not %s within %v", to, timeout)
+	}
+}
+
+func (s startAgent) undo(ctx context.Context, r *Session) error {
+	if r.link != nil {
+		defer r.link.close()
+		ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
+		_, err := r.link.request(ctx, agent.ToAgent{Cleanup: true})
+		cancel()
+		if err == nil || !r.agentStarted {
+			return nil
+		}
+	}
+	if !r.agentStarted {
+		return nil
+	}
+	return r.cleanCgroups(ctx)
+}
+
+// cleanCgroups removes the session's cgroups where its agent is gone: another
+// container of the agent's does it.
+func (r *Session) cleanCgroups(ctx context.Context) error {
+	if r.image == "" {
+		info, err := observeEngine(ctx, r.engine)
+		if err != nil {
+			return err
+		}
+		r.info = info
+		if err := (loadImage{info.Arch}).do(ctx, r); err != nil {
+			return err
+		}
+	}
+	name := "wiretape-" + r.state.Session + "-cleanup"
+	config := &container.Config{
+		Image: r.image, Entrypoint: []string{images.Executable}, Cmd: []string{"agent", "cleanup", r.state.cgroup()},
+		Labels: r.state.labels(),
+	}
+	host := agentHost(r.info, r.opt.Privileged)
+	host.NetworkMode = "none"
+	host.LogConfig = container.LogConfig{} // it has little to say, which is read below
+	remove := func() error {
+		return ignoreMissing(r.engine.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+	}
+	if err := remove(); err != nil {
+		return err
+	}
+	if _, err := r.engine.ContainerCreate(ctx, config, host, nil, nil, name); err != nil {
+		return err
+	}
+	defer remove()
+	exited, failed := r.engine.ContainerWait(ctx, name, container.WaitConditionNextExit)
+	if err := r.engine.ContainerStart(ctx, name, container.StartOptions{}); err != nil {
+		return err
+	}
+	select {
+	case e := <-exited:
+		if e.StatusCode != 0 {
+			return fmt.Errorf("remove the cgroups %s: %s", r.state.cgroup(), r.lastLines(ctx, name, 5))
+		}
+		return nil
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// startMessage is all that the agent needs to know, but for its certificate.
+func (r *Session) startMessage(ctx context.Context) (*agent.Start, error) {
+	self, err := r.engine.ContainerInspect(ctx, r.state.agent())
+	if err != nil {
+		return nil, engineError(err)
+	}
+	start := &agent.Start{
+		Session: r.state.Session, Mode: r.opt.Mode, Cgroup: r.state.cgroup(),
+		Hosts: r.opt.Hosts, UpstreamCA: string(r.opt.UpstreamCA), KeepEncoding: r.opt.KeepEncoding, Redact: r.opt.Redact,
+		Speed: r.opt.Speed, Reuse: r.opt.Reuse, OnMiss: r.opt.OnMiss, Debug: r.opt.Debug,
+	}
+	if r.opt.Mode == agent.Replay && r.opt.Tape != "" {
+		start.Tape = agentTape
+	}
+	for _, t := range r.layout.targets {
+		svc := agent.Service{Name: t.Name, Cgroup: t.Cgroup, Roots: string(r.roots[t.Name])}
+		for _, name := range t.Networks {
+			if n := self.NetworkSettings.Networks[name]; n != nil {
+				svc.AgentIPv4 = cmp.Or(svc.AgentIPv4, n.IPAddress)
+				svc.AgentIPv6 = cmp.Or(svc.AgentIPv6, n.GlobalIPv6Address)
+			}
+		}
+		start.Services = append(start.Services, svc)
+	}
+	for _, i := range r.layout.ingress {
+		at := publishedAt(self.NetworkSettings.Ports[nat.Port(strconv.Itoa(i.Listen)+"/tcp")])
+		start.Ingress = append(start.Ingress, agent.Ingress{Listen: i.Listen, Service: i.Service, Port: i.Port, Published: at})
+	}
+	r.published = start.Ingress
+	if err := r.internalAddresses(ctx, start); err != nil {
+		return nil, err
+	}
+	start.Names, err = r.internalNames(ctx)
+	return start, err
+}
+
+// publishedAt is where a client on this host reaches a port.
+func publishedAt(bindings []nat.PortBinding) string {
+	if len(bindings) == 0 {
+		return ""
+	}
+	host := bindings[0].HostIP
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, bindings[0].HostPort)
+}
+
+// internalAddresses fills in the networks of the project's own, but for their
+// gateways: those are the host, which is outside.
+func (r *Session) internalAddresses(ctx context.Context, start *agent.Start) error {
+	names := []string{r.state.network()}
+	for _, key := range slices.Sorted(maps.Keys(r.project.Networks)) {
+		if n := r.project.Networks[key]; !n.External {
+			names = append(names, n.Name)
+		}
+	}
+	for _, name := range names {
+		n, err := r.engine.NetworkInspect(ctx, name, network.InspectOptions{})
+		if err != nil {
+			if ignoreMissing(err) == nil {
+				continue // no service uses it, so compose did not make it
+			}
+			return engineError(err)
+		}
+		for _, pool := range n.IPAM.Config {
+			start.Exclude = append(start.Exclude, pool.Subnet)
+			if gateway, _, _ := strings.Cut(pool.Gateway, "/"); gateway != "" {
+				start.Include = append(start.Include, gateway)
+			}
+		}
+	}
+	return nil
+}
+
+// internalNames lists what the project's own networks answer to a DNS query.
+func (r *Session) internalNames(ctx context.Context) ([]string, error) {
+	names := make(map[string]bool)
+	add := func(s string) {
+		if s != "" {
+			names[strings.ToLower(strings.TrimSuffix(s, "."))] = true
+		}
+	}
+	for _, s := range r.project.Services {
+		add(s.Name)
+		add(s.ContainerName)
+		add(s.Hostname)
+		if s.Hostname != "" && s.DomainName != "" {
+			add(s.Hostname + "." + s.DomainName)
+		}
+		for _, n := range s.Networks {
+			if n != nil {
+				for _, alias := range n.Aliases {
+					add(alias)
+				}
+			}
+		}
+		for _, l := range s.Links {
+			_, alias, _ := strings.Cut(l, ":")
+			add(alias)
+		}
+		for i := range replicasOf(s, r.state.Before) {
+			add(fmt.Sprintf("%s-%s-%d", r.state.Project, s.Name, i+1))
+		}
+	}
+	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
+	if err != nil {
+		return nil, engineError(err)
+	}
+	for _, c := range list {
+		add(nameOf(c))
+		add(c.ID[:min(len(c.ID), 12)])
+	}
+	return slices.Sorted(maps.Keys(names)), nil
+}

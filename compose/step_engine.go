@@ -1,0 +1,207 @@
+package compose
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/wiretape/wiretape/images"
+)
+
+// makeVolume makes the trust volume. Being the first thing made and the last
+// removed, it also carries what an undo depends on.
+type makeVolume struct{ Name string }
+
+func (s makeVolume) Call() string     { return "create volume " + s.Name }
+func (s makeVolume) Cause() string    { return "containers read the root certificates from it" }
+func (s makeVolume) UndoCall() string { return "remove it" }
+
+func (s makeVolume) byHand(*Session) string { return "docker volume rm " + s.Name }
+
+func (s makeVolume) do(ctx context.Context, r *Session) error {
+	state, err := json.Marshal(r.state)
+	if err != nil {
+		return err
+	}
+	labels := r.state.labels()
+	labels[labelState] = string(state)
+	if _, err := r.engine.VolumeCreate(ctx, volume.CreateOptions{Name: s.Name, Labels: labels}); err != nil {
+		return engineError(err)
+	}
+	// Two sessions that begin at once see each other now; the first stays.
+	found, err := findSessions(ctx, r.engine, r.state.Project)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if f.Session == r.state.Session {
+			break
+		}
+		return alreadyRunning(r.state.Project)
+	}
+	return nil
+}
+
+func (s makeVolume) undo(ctx context.Context, r *Session) error {
+	return ignoreMissing(r.engine.VolumeRemove(ctx, s.Name, true))
+}
+
+func alreadyRunning(project string) error {
+	return &Error{Kind: Usage, Err: fmt.Errorf("a wiretape session is already running for project %s", project),
+		Hint: "end it, or clean up after it with: wiretape compose down -p " + project}
+}
+
+func ignoreMissing(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// makeNetwork makes the agent's own bridge.
+type makeNetwork struct{ Name string }
+
+func (s makeNetwork) Call() string { return "create network " + s.Name }
+func (s makeNetwork) Cause() string {
+	return "the agent's published ports and processes on the host's network need a bridge that is not internal"
+}
+func (s makeNetwork) UndoCall() string { return "remove it" }
+
+func (s makeNetwork) byHand(*Session) string { return "docker network rm " + s.Name }
+
+func (s makeNetwork) do(ctx context.Context, r *Session) error {
+	_, err := r.engine.NetworkCreate(ctx, s.Name, network.CreateOptions{Driver: "bridge", Labels: r.state.labels()})
+	if err != nil {
+		return engineError(err)
+	}
+	return nil
+}
+
+func (s makeNetwork) undo(ctx context.Context, r *Session) error {
+	return ignoreMissing(r.engine.NetworkRemove(ctx, s.Name))
+}
+
+// loadImage makes sure of the agent's image. It stays: the next session needs it.
+type loadImage struct{ Arch string }
+
+func (s loadImage) Call() string {
+	return "load the agent's image for linux/" + s.Arch + " if it is missing"
+}
+func (s loadImage) Cause() string          { return "the agent is this program in a container" }
+func (s loadImage) UndoCall() string       { return "" }
+func (s loadImage) byHand(*Session) string { return "" }
+
+func (s loadImage) do(ctx context.Context, r *Session) error {
+	binary := r.opt.Agent
+	if binary == nil {
+		var err error
+		if binary, err = images.AgentBinary(s.Arch); err != nil {
+			return &Error{Kind: Environment, Err: err}
+		}
+	}
+	img := images.AgentImage(binary, r.opt.Version)
+	loaded, err := images.Ensure(ctx, r.engine, img)
+	if err != nil {
+		return engineError(err)
+	}
+	if loaded {
+		r.opt.progress(Detail, "loaded the image "+img.Ref, "")
+	}
+	r.image = img.Ref
+	return nil
+}
+
+func (s loadImage) undo(context.Context, *Session) error { return nil }
+
+// joinNetwork connects the agent to a network of the project's services.
+type joinNetwork struct{ attachment }
+
+func (s joinNetwork) Call() string {
+	if s.External {
+		return "connect the agent to the external network " + s.Network
+	}
+	return "connect the agent to network " + s.Network
+}
+func (s joinNetwork) Cause() string          { return "the services on it reach the agent there" }
+func (s joinNetwork) UndoCall() string       { return "removing the agent's container disconnects it" }
+func (s joinNetwork) byHand(*Session) string { return "" }
+
+func (s joinNetwork) do(ctx context.Context, r *Session) error {
+	endpoint := &network.EndpointSettings{}
+	if len(s.Taken) > 0 {
+		n, err := r.engine.NetworkInspect(ctx, s.Network, network.InspectOptions{})
+		if err != nil {
+			return engineError(err)
+		}
+		endpoint.IPAMConfig = freeAddresses(n, s.Taken)
+	}
+	if err := r.engine.NetworkConnect(ctx, s.Network, r.state.agent(), endpoint); err != nil {
+		return engineError(err)
+	}
+	return nil
+}
+
+func (s joinNetwork) undo(context.Context, *Session) error { return nil }
+
+// freeAddresses chooses addresses at the end of a network's subnets, because
+// services ask for addresses that the engine could give to the agent first.
+func freeAddresses(n network.Inspect, taken []string) *network.EndpointIPAMConfig {
+	used := make(map[netip.Addr]bool)
+	add := func(s string) {
+		s, _, _ = strings.Cut(s, "/")
+		if a, err := netip.ParseAddr(s); err == nil {
+			used[a] = true
+		}
+	}
+	for _, t := range taken {
+		add(t)
+	}
+	for _, c := range n.Containers {
+		add(c.IPv4Address)
+		add(c.IPv6Address)
+	}
+	c := &network.EndpointIPAMConfig{}
+	for _, pool := range n.IPAM.Config {
+		add(pool.Gateway)
+		for _, a := range pool.AuxAddress {
+			add(a)
+		}
+		prefix, err := netip.ParsePrefix(pool.Subnet)
+		if err != nil {
+			continue
+		}
+		a := lastAddr(prefix)
+		for used[a] && prefix.Contains(a) {
+			a = a.Prev()
+		}
+		if !prefix.Contains(a) || a == prefix.Masked().Addr() {
+			continue // full: let the engine say so
+		}
+		if a.Is4() && c.IPv4Address == "" {
+			c.IPv4Address = a.String()
+		} else if a.Is6() && c.IPv6Address == "" {
+			c.IPv6Address = a.String()
+		}
+	}
+	return c
+}
+
+// lastAddr is the last address of a prefix that a host can have: the one before
+// the broadcast address of IPv4.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 1 << (7 - i%8)
+	}
+	a, _ := netip.AddrFromSlice(slices.Clone(b))
+	if a.Is4() && p.Bits() < 31 {
+		return a.Prev()
+	}
+	return a
+}

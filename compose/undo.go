@@ -1,0 +1,189 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+)
+
+const (
+	// stopPatience is how long the agent may be silent while it ends a recording.
+	stopPatience = 10 * time.Second
+	// undoTimeout bounds one step of the undo, on top of what services may take to stop.
+	undoTimeout = 2 * time.Minute
+)
+
+// undo takes back the steps that were begun, the last first. No cancelled
+// context reaches it: what was begun is taken back.
+func (s *Session) undo() error {
+	s.stopWatching()
+	s.background.Wait()
+	done := make(chan struct{})
+	defer close(done)
+	go s.answerInterrupts(done)
+
+	var failed []string
+	for i := len(s.begun) - 1; i >= 0; i-- {
+		step := s.begun[i]
+		what := step.UndoCall()
+		if what == "" {
+			continue
+		}
+		if _, last := step.(makeVolume); last && len(failed) > 0 {
+			break // it has what wiretape compose down needs
+		}
+		s.opt.progress(Detail, "undo: "+step.Call()+": "+what, "")
+		s.mu.Lock()
+		s.doing = what
+		s.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), undoTimeout+s.grace())
+		err := step.undo(ctx, s)
+		cancel()
+		if err != nil {
+			failed = append(failed, step.Call())
+			hint := ""
+			if cmd := step.byHand(s); cmd != "" {
+				hint = "by hand: " + cmd
+			}
+			s.opt.progress(Failed, fmt.Sprintf("could not undo %q: %v", step.Call(), err), hint)
+		}
+	}
+	if s.link != nil {
+		s.link.close()
+	}
+	if len(failed) > 0 {
+		return environment("try again with: wiretape compose down -p "+s.state.Project,
+			"not everything of session %s could be undone: %s", s.state.Session, strings.Join(failed, "; "))
+	}
+	return nil
+}
+
+// grace is how long the services may take to stop, in all.
+func (s *Session) grace() time.Duration {
+	var sum time.Duration
+	if s.project != nil {
+		for _, svc := range s.project.Services {
+			if svc.StopGracePeriod != nil {
+				sum += time.Duration(*svc.StopGracePeriod)
+			}
+		}
+	}
+	return sum
+}
+
+// answerInterrupts tells a user who presses Ctrl-C again what is being done.
+func (s *Session) answerInterrupts(done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case <-s.opt.Interrupts:
+			s.mu.Lock()
+			doing := s.doing
+			s.mu.Unlock()
+			s.opt.progress(Info, "still leaving the project as it was found: "+doing, "")
+		}
+	}
+}
+
+// undoFound undoes a session whose CLI is gone.
+func undoFound(e Engine, info EngineInfo, state State, opt *Options) error {
+	tmp, err := os.MkdirTemp("", "wiretape-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	plan := undoPlan(state)
+	s := &Session{
+		opt: opt, engine: e, info: info, state: state, plan: plan, tmp: tmp,
+		agentStarted: true, stopWatching: func() {}, begun: slices.Concat(plan.Stages...),
+	}
+	return s.undo()
+}
+
+// Down undoes the sessions of a project that were begun and not undone, also
+// one that still runs. Of the options it uses those that choose the project and
+// the agent, and the functions that hear of it. It reports how many it undid.
+func Down(ctx context.Context, opt Options) (int, error) {
+	engine, err := Connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer engine.Close()
+	info, err := observeEngine(ctx, engine)
+	if err != nil {
+		return 0, err
+	}
+	project, err := downProject(ctx, engine, opt.ProjectFlags)
+	if err != nil {
+		return 0, err
+	}
+	found, err := findSessions(ctx, engine, project)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, f := range found {
+		opt.progress(Info, fmt.Sprintf("cleaning up after session %s of project %s", f.Session, project), "")
+		errs = append(errs, undoFound(engine, info, f.State, &opt))
+	}
+	n := len(found)
+	if err := errors.Join(errs...); err != nil {
+		return n, err
+	}
+	return n, removeStray(ctx, engine, project)
+}
+
+// downProject finds out which project is meant, also where its file is gone or
+// broken by now.
+func downProject(ctx context.Context, e Engine, flags ProjectFlags) (string, error) {
+	if flags.ProjectName != "" {
+		return flags.ProjectName, nil
+	}
+	tmp, err := os.MkdirTemp("", "wiretape-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	p, err := LoadProject(ctx, flags, tmp)
+	if err == nil {
+		return p.Name, nil
+	}
+	found, ferr := findSessions(ctx, e, "")
+	if ferr != nil || len(found) == 0 {
+		return "", err
+	}
+	var names []string
+	for _, f := range found {
+		if !slices.Contains(names, f.Project) {
+			names = append(names, f.Project)
+		}
+	}
+	return "", &Error{Kind: Usage, Err: err,
+		Hint: "name the project instead: wiretape compose down -p NAME; sessions were left by: " + strings.Join(names, ", ")}
+}
+
+// removeStray removes what sessions of the project made for themselves, should
+// something be left of which no state is.
+func removeStray(ctx context.Context, e Engine, project string) error {
+	var errs []error
+	list, err := containersWith(ctx, e, label(labelProject, project))
+	errs = append(errs, err)
+	for _, c := range list {
+		errs = append(errs, ignoreMissing(e.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})))
+	}
+	nets, err := e.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(label(labelProject, project))})
+	errs = append(errs, err)
+	for _, n := range nets {
+		errs = append(errs, ignoreMissing(e.NetworkRemove(ctx, n.ID)))
+	}
+	return errors.Join(errs...)
+}
