@@ -1,0 +1,124 @@
+package tape
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+func TestSecretsInFieldsAreReplaced(t *testing.T) {
+	r := NewRedactor(RedactRules{Headers: []string{"X-Mine*"}, KeepHeaders: []string{"x-public-token"}})
+	for _, c := range []struct{ name, value, want string }{
+		{"Authorization", "Bearer sk-123", "Bearer REDACTED"},
+		{"authorization", "Basic dTpw", "Basic REDACTED"},
+		{"Authorization", "sk-123", "REDACTED"},
+		{"Authorization", "my secret", "REDACTED"},
+		{"Authorization", "AWS4-HMAC-SHA256 Credential=a/b, Signature=c", "AWS4-HMAC-SHA256 REDACTED"},
+		{"Proxy-Authorization", "Digest username=\"a\"", "Digest REDACTED"},
+		{"X-Forwarded-Authorization", "Bearer a", "Bearer REDACTED"},
+		{"Cookie", "a=1; b=x=y;c; d=", "a=REDACTED; b=REDACTED;REDACTED; d="},
+		{"Set-Cookie", "sid=abc; Path=/; HttpOnly; Max-Age=3", "sid=REDACTED; Path=/; HttpOnly; Max-Age=3"},
+		{"Set-Cookie", "sid=\"a;bc\"; Secure", "sid=REDACTED;REDACTED; Secure"},
+		{"Set-Cookie", "path=secret", "path=REDACTED"},
+		{"Set-Cookie", "sid=; Max-Age=0", "sid=; Max-Age=0"},
+		{"x-api-key", "k", "REDACTED"},
+		{"api-key", "k", "REDACTED"},
+		{"X-Goog-Api-Key", "k", "REDACTED"},
+		{"X-ApiKey", "k", "REDACTED"},
+		{"Ocp-Apim-Subscription-Key", "k", "REDACTED"},
+		{"X-Amz-Security-Token", "k", "REDACTED"},
+		{"X-Csrf-Token", "k", "REDACTED"},
+		{"X-Auth-Token", "k", "REDACTED"},
+		{"X-Client-Secret", "k", "REDACTED"},
+		{"X-Auth", "k", "REDACTED"},
+		{"X-Mine-Too", "k", "REDACTED"},
+		{"X-Public-Token", "k", "k"},
+		{"X-Api-Key", "", ""},
+		{"Sec-WebSocket-Key", "dGhl", "dGhl"},
+		{"Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.sk-1, v1", "realtime, openai-insecure-api-key.REDACTED, v1"},
+		{"Idempotency-Key", "1", "1"},
+		{"X-RateLimit-Remaining-Tokens", "12", "12"},
+		{"Anthropic-Ratelimit-Tokens-Limit", "12", "12"},
+		{"X-Token-Count", "12", "12"},
+		{"Access-Control-Allow-Headers", "authorization", "authorization"},
+		{"WWW-Authenticate", "Bearer realm=\"a\"", "Bearer realm=\"a\""},
+		{"Content-Type", "application/json", "application/json"},
+		{"Location", "/cb?code=1&access_token=x#id_token=y", "/cb?code=1&access_token=REDACTED#id_token=REDACTED"},
+		{"Referer", "https://u:p@h/x?key=1", "https://REDACTED@h/x?key=REDACTED"},
+		{"Link", "<https://h/?page=2&token=x>; rel=next, </b?sig=1>", "<https://h/?page=2&token=REDACTED>; rel=next, </b?sig=REDACTED>"},
+		{"Operation-Location", "https://h/op?sig=1", "https://h/op?sig=REDACTED"},
+	} {
+		got := r.Field(c.name, c.value)
+		if got != c.want {
+			t.Errorf("%s: %s became %s, expected %s", c.name, c.value, got, c.want)
+		}
+		if again := r.Field(c.name, got); again != got {
+			t.Errorf("%s: %s became %s the second time", c.name, got, again)
+		}
+	}
+}
+
+func TestSecretsInURLsAreReplaced(t *testing.T) {
+	r := NewRedactor(RedactRules{Params: []string{"mine"}, KeepParams: []string{"sig"}})
+	for _, c := range []struct{ in, want string }{
+		{"https://h/p?key=abc&x=1", "https://h/p?key=REDACTED&x=1"},
+		{"https://h/p?API_KEY=abc", "https://h/p?API_KEY=REDACTED"},
+		{"https://h/p?api%5Fkey=abc", "https://h/p?api%5Fkey=REDACTED"},
+		{"https://h/p?accessToken=abc&key=", "https://h/p?accessToken=REDACTED&key="},
+		{"https://h/p?pageToken=abc&next_token=b&max_tokens=5", "https://h/p?pageToken=abc&next_token=b&max_tokens=5"},
+		{"https://h/p?a=1;token=b;c&d=2", "https://h/p?a=1;token=REDACTED&d=2"},
+		{"https://h/p?X-Amz-Signature=s&X-Amz-Date=d&X-Amz-Credential=c", "https://h/p?X-Amz-Signature=REDACTED&X-Amz-Date=d&X-Amz-Credential=REDACTED"},
+		{"https://h/p?mine=1&sig=2&signature=3", "https://h/p?mine=REDACTED&sig=2&signature=REDACTED"},
+		{"https://u:p@h:1/p@q", "https://REDACTED@h:1/p@q"},
+		{"https://tok@h", "https://REDACTED@h"},
+		{"//u@h/x", "//REDACTED@h/x"},
+		{"https://h/a//b@c", "https://h/a//b@c"},
+		{"https://h/p?&&=&a&%zz=1", "https://h/p?&&=&a&%zz=1"},
+		{"", ""},
+	} {
+		got := r.URL(c.in)
+		if got != c.want {
+			t.Errorf("%s became %s, expected %s", c.in, got, c.want)
+		}
+		if again := r.URL(got); again != got {
+			t.Errorf("%s became %s the second time", got, again)
+		}
+	}
+}
+
+func TestRedactingLeavesTheOriginalAlone(t *testing.T) {
+	var r *Redactor // the default rules
+	fs := httpstream.Fields{{Name: "A", Value: "1"}, {Name: "Cookie", Value: "a=b"}}
+	out := r.Fields(fs)
+	if fs[1].Value != "a=b" || out[1].Value != "a=REDACTED" {
+		t.Errorf("%v became %v", fs, out)
+	}
+	if same := r.Fields(fs[:1]); &same[0] != &fs[0] {
+		t.Error("fields without a secret were copied")
+	}
+	x := &Exchange{Response: &Response{Head: httpstream.ResponseHead{Header: fs}}, Interim: []Response{{Head: httpstream.ResponseHead{Header: fs}}}}
+	shared, interim := x.Response, x.Interim
+	r.Exchange(x)
+	if !reflect.DeepEqual(shared.Head.Header, fs) || !reflect.DeepEqual(interim[0].Head.Header, fs) || x.Response.Head.Header[1].Value != "a=REDACTED" {
+		t.Error("a shared head was changed")
+	}
+}
+
+func FuzzRedactTwice(f *testing.F) {
+	f.Add("Authorization", "Bearer x")
+	f.Add("Set-Cookie", "a=b; Path=/;c")
+	f.Add("Link", "<https://u:p@h/?key=a;b#token=c?d>; x")
+	f.Add("Sec-WebSocket-Protocol", "openai-insecure-api-key.a, b")
+	r := NewRedactor(RedactRules{Headers: []string{"x-*"}, Params: []string{"p*"}})
+	f.Fuzz(func(t *testing.T, name, value string) {
+		once := r.Field(name, value)
+		if twice := r.Field(name, once); twice != once {
+			t.Errorf("field %q: %q, %q, %q", name, value, once, twice)
+		}
+		once = r.URL(value)
+		if twice := r.URL(once); twice != once {
+			t.Errorf("URL: %q, %q, %q", value, once, twice)
+		}
+	})
+}

@@ -1,0 +1,130 @@
+// Package tape is what a recording is on disk. docs/tape-format.md is its specification.
+package tape
+
+import (
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// Version is the newest format that this build reads and the one that it writes.
+const Version = 1
+
+// A Kind tells what the app did in an exchange.
+type Kind string
+
+const (
+	Call Kind = "call" // the app asked the outside
+	Case Kind = "case" // a client asked the app
+)
+
+// A Manifest is tape.yaml.
+type Manifest struct {
+	Version  int
+	Created  time.Time
+	By       string   // the version of wiretape that wrote it
+	Project  string   // the compose project's name; empty outside compose
+	Services []string // the services that were recorded
+	// Complete is false while a recording runs, and stays so if a part of it was lost.
+	Complete bool
+	Problems []string // why Complete is false, for people
+	Opaque   []Opaque // connections that passed unrecorded
+	Names    []Name   // what DNS answered
+}
+
+// An Opaque is a destination that was relayed but not understood.
+type Opaque struct {
+	Service string
+	Address string // host:port
+	Reason  string // "the server spoke first", "TLS without HTTP in its ALPN list", …
+	Count   int
+}
+
+// A Name is what DNS answered for one name and type.
+type Name struct {
+	Name    string   // lower case, without the last dot
+	Type    string   // "A", "AAAA", "HTTPS", …
+	RCode   string   // "NOERROR", "NXDOMAIN", …
+	Answers []string // as in a zone file: "A 10.0.0.1", "CNAME x.example"
+}
+
+// An Exchange is one call or case.
+type Exchange struct {
+	Kind    Kind
+	Number  int    // from 1, in order of arrival, per kind
+	Service string // which service called, or was called
+	// Case is the number of the case that ran when the call was made; 0 for none.
+	Case int
+	// Started is when the request's head was complete, since the recording began.
+	Started time.Duration
+
+	Request  Request
+	Response *Response // nil if none came
+	Interim  []Response
+	// TwoWay is set where the answer began before the request ended. Times then
+	// count from the request's head, otherwise from the request's last byte.
+	TwoWay bool
+	// Stream is the file of the stream inside the tape, with slashes; empty if there is none.
+	Stream string
+	// Failed says what went wrong before any answer: "connection refused". Empty otherwise.
+	Failed string
+
+	// File is the exchange file that this was read from, for messages.
+	File string
+}
+
+// A Request as recorded, credentials redacted.
+type Request struct {
+	Proto  string
+	Method string
+	// URL is absolute: scheme, host, port unless it is the scheme's own, path, query as sent.
+	URL     string
+	Header  httpstream.Fields
+	Trailer httpstream.Fields
+	Body    Body
+	// Took is how long the request took from its head to its last byte.
+	Took time.Duration
+	// TLS is "" for plain text, else the version ("1.3").
+	TLS string
+	// Protocol is the :protocol of an extended CONNECT (RFC 8441), else empty.
+	Protocol string
+}
+
+// A Body is a request's body: in the exchange file, or in the stream as client lines.
+type Body struct {
+	Data     []byte // nil if InStream, or if the request had no body
+	InStream bool
+	Size     int64
+	SHA256   string // hex, of the redacted bytes; empty if the request had no body
+}
+
+// A Response head as recorded.
+type Response struct {
+	At   time.Duration // from the exchange's origin, see Exchange.TwoWay; an interim answer's may be negative
+	Head httpstream.ResponseHead
+}
+
+// A Line is one line of a stream file.
+type Line struct {
+	// At counts from the exchange's origin, in whole microseconds. A client line's
+	// counts from the request's head, always.
+	At         time.Duration
+	FromClient bool
+	httpstream.Chunk
+	End *httpstream.EndInfo // set on the last line only
+}
+
+// A Record is one step of a recording as it happens: the unit that a recorder
+// sends to whoever writes the tape, maybe in another process, as JSON.
+// Exactly one field beside ID is set.
+type Record struct {
+	ID       int64     `json:"id,omitempty"`       // of the exchange, unique in a recording
+	Exchange *Exchange `json:"exchange,omitempty"` // begins or replaces the exchange file
+	Line     *Line     `json:"line,omitempty"`     // appends to its stream
+	// Done closes the exchange: its stream is synced and its file is final.
+	Done   bool    `json:"done,omitempty"`
+	Opaque *Opaque `json:"opaque,omitempty"`
+	Name   *Name   `json:"name,omitempty"`
+	// Problem marks the recording incomplete.
+	Problem string `json:"problem,omitempty"`
+}
