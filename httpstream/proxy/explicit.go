@@ -1,0 +1,313 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// ServeExplicit serves clients that know of the proxy, on one port: as a
+// forward proxy (absolute-form requests and CONNECT, RFC 9110 section 9.3.6) and,
+// for requests addressed to the proxy itself, as a reverse proxy for upstream.
+// upstream may be nil; in replay it isn't used.
+func (p *Proxy) ServeExplicit(ctx context.Context, l net.Listener, upstream *url.URL) error {
+	return p.serve(ctx, l, func(ctx context.Context, conn net.Conn) {
+		p.explicit(ctx, conn, upstream)
+	})
+}
+
+func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL) {
+	proto, client, err := sniffUntil(ctx, client)
+	if err != nil {
+		return
+	}
+	switch proto {
+	case http1:
+		target, rest, err := connectTarget(client)
+		if err != nil {
+			fmt.Fprintf(client, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n%v\n", err)
+			return
+		}
+		if target != nil {
+			p.tunnel(ctx, rest, *target)
+			return
+		}
+		client = rest
+	case http2:
+	case tlsHello:
+		p.cfg.Notify(Notice{Kind: Opaque, Authority: client.RemoteAddr().String(), Detail: "a client spoke TLS to the proxy's port: its URL there begins with http://"})
+		reset(client)
+		return
+	default:
+		p.cfg.Notify(Notice{Kind: Opaque, Authority: client.RemoteAddr().String(), Detail: "not HTTP"})
+		reset(client)
+		return
+	}
+	if p.cfg.Replay != nil {
+		p.answer(ctx, client, proto, Stream{Scheme: "http", Reverse: true})
+		return
+	}
+	if proto == http2 {
+		p.reverseHTTP2(ctx, client, upstream)
+		return
+	}
+	p.forwardHTTP1(ctx, client, upstream)
+}
+
+// connectTarget reads the head of a CONNECT request, if there is one on conn.
+// The connection that it returns reads what follows, or the request itself if it isn't one.
+func connectTarget(conn net.Conn) (*Dest, net.Conn, error) {
+	const method = "CONNECT "
+	var got []byte
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := conn.Read(buf)
+		got = append(got, buf[:n]...)
+		if len(got) >= len(method) && !bytes.HasPrefix(got, []byte(method)) {
+			return nil, withPrefix(conn, got), nil
+		}
+		if end := bytes.Index(got, []byte("\r\n\r\n")); end >= 0 {
+			target, _, _ := strings.Cut(string(got[len(method):end]), " ")
+			dest, err := parseAuthority(target, "")
+			return &dest, withPrefix(conn, got[end+4:]), err
+		}
+		if err != nil {
+			return nil, withPrefix(conn, got), nil
+		}
+		if len(got) > maxRequestLine {
+			return nil, conn, errors.New("the CONNECT request's head is too long")
+		}
+	}
+}
+
+// parseAuthority reads "host:port"; defaultPort is for a host alone.
+func parseAuthority(s, defaultPort string) (Dest, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		if defaultPort == "" {
+			return Dest{}, fmt.Errorf("%q is not host:port", s)
+		}
+		host, port = strings.Trim(s, "[]"), defaultPort
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || host == "" {
+		return Dest{}, fmt.Errorf("%q is not host:port", s)
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return Dest{Addr: netip.AddrPortFrom(addr, uint16(n))}, nil
+	}
+	return Dest{Name: strings.ToLower(host), Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(n))}, nil
+}
+
+// tunnel serves what a client sends through CONNECT as if it had been led here.
+func (p *Proxy) tunnel(ctx context.Context, client net.Conn, dest Dest) {
+	if _, err := io.WriteString(client, "HTTP/1.1 200 Connection Established\r\n\r\n"); err != nil {
+		return
+	}
+	if p.cfg.Replay != nil {
+		p.replay(ctx, client, dest)
+		return
+	}
+	p.record(ctx, client, dest)
+}
+
+// An originSink tells a recorder the origin that a request was meant for, where
+// the client addressed the proxy.
+type originSink struct {
+	httpstream.Sink
+	authority string
+}
+
+// Request implements httpstream.Sink.
+func (s originSink) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
+	h := *head
+	h.Authority = s.authority
+	return s.Sink.Request(at, &h)
+}
+
+// A schemeSink records absolute-form requests under their own scheme.
+type schemeSink struct {
+	p *Proxy
+}
+
+// Request implements httpstream.Sink.
+func (s schemeSink) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
+	st := Stream{Scheme: "http", Authority: head.Authority}
+	if u, err := url.Parse(head.Target); err == nil && u.IsAbs() {
+		st.Scheme, st.Authority = u.Scheme, u.Host
+	}
+	return s.p.cfg.Record(st).Request(at, head)
+}
+
+// forwardHTTP1 relays each request to the origin that it names, or to upstream.
+func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url.URL) {
+	var current net.Conn
+	var currentOrigin string
+	opt := httpstream.RelayOptions{
+		Upstream: func(ctx context.Context, head *httpstream.RequestHead) (net.Conn, error) {
+			origin, err := requestOrigin(head, upstream)
+			if err != nil {
+				return nil, err
+			}
+			key := origin.Scheme + "://" + origin.Host
+			if current != nil && key == currentOrigin {
+				return current, nil
+			}
+			conn, _, err := p.dialOrigin(ctx, origin, "http/1.1")
+			if err != nil {
+				p.cfg.Notify(Notice{Kind: Refused, Authority: origin.Host, Detail: dialError(err)})
+				return nil, fmt.Errorf("can't reach %s: %w", key, err)
+			}
+			// The relay closes the connection before this one once its answers are in.
+			current, currentOrigin = conn, key
+			return conn, nil
+		},
+		RewriteRequest: func(head *httpstream.RequestHead) {
+			p.rewriteForward(head, upstream)
+		},
+	}
+	var sink httpstream.Sink = schemeSink{p}
+	if upstream != nil {
+		sink = explicitSink{reverse: p.reverseSink(upstream), forward: sink}
+	}
+	httpstream.RelayHTTP1(ctx, client, nil, opt, sink)
+}
+
+// An explicitSink tells requests to the proxy itself from those through it.
+type explicitSink struct {
+	reverse, forward httpstream.Sink
+}
+
+// Request implements httpstream.Sink.
+func (s explicitSink) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
+	if isAbsolute(head.Target) {
+		return s.forward.Request(at, head)
+	}
+	return s.reverse.Request(at, head)
+}
+
+func (p *Proxy) reverseSink(upstream *url.URL) httpstream.Sink {
+	s := Stream{Scheme: upstream.Scheme, Authority: upstream.Host}
+	return originSink{p.cfg.Record(s), upstream.Host}
+}
+
+func isAbsolute(target string) bool {
+	return strings.HasPrefix(strings.ToLower(target), "http://") || strings.HasPrefix(strings.ToLower(target), "https://")
+}
+
+// requestOrigin is the scheme and host that a request is for.
+func requestOrigin(head *httpstream.RequestHead, upstream *url.URL) (*url.URL, error) {
+	if isAbsolute(head.Target) {
+		u, err := url.Parse(head.Target)
+		if err != nil || u.Host == "" {
+			return nil, fmt.Errorf("the request's target %q is not a URL", head.Target)
+		}
+		return u, nil
+	}
+	if upstream == nil {
+		return nil, errors.New("this request is addressed to the proxy itself: set http_proxy and https_proxy in the client, or start wiretape proxy record with --upstream URL")
+	}
+	return upstream, nil
+}
+
+// rewriteForward makes the request one for the origin (RFC 9112 section 3.2.1).
+func (p *Proxy) rewriteForward(head *httpstream.RequestHead, upstream *url.URL) {
+	if !p.cfg.KeepEncoding {
+		askForIdentity(head)
+	}
+	if isAbsolute(head.Target) {
+		rest := head.Target[strings.Index(head.Target, "://")+3:]
+		if i := strings.IndexAny(rest, "/?"); i < 0 {
+			head.Target = "/"
+		} else if head.Target = rest[i:]; rest[i] == '?' {
+			head.Target = "/" + head.Target
+		}
+	} else if upstream != nil {
+		setHost(head, upstream.Host)
+	}
+	fields := head.Header[:0:0]
+	for _, f := range head.Header {
+		if !strings.EqualFold(f.Name, "Proxy-Connection") && !strings.EqualFold(f.Name, "Proxy-Authorization") {
+			fields = append(fields, f)
+		}
+	}
+	head.Header = fields
+}
+
+func setHost(head *httpstream.RequestHead, host string) {
+	head.Authority = host
+	fields := make(httpstream.Fields, len(head.Header))
+	copy(fields, head.Header)
+	for i := range fields {
+		if strings.EqualFold(fields[i].Name, "Host") {
+			fields[i].Value = host
+		}
+	}
+	head.Header = fields
+}
+
+// reverseHTTP2 relays a client that speaks HTTP/2 in plain text to an upstream that speaks it too.
+func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url.URL) {
+	if upstream == nil {
+		p.cfg.Notify(Notice{Kind: Refused, Authority: client.RemoteAddr().String(), Detail: "HTTP/2 in plain text to the proxy's own port needs --upstream"})
+		reset(client)
+		return
+	}
+	conn, alpn, err := p.dialOrigin(ctx, upstream, "h2")
+	if err == nil && upstream.Scheme == "https" && alpn != "h2" {
+		conn.Close()
+		err = errors.New("it doesn't speak HTTP/2, which the client asked for")
+	}
+	if err != nil {
+		p.cfg.Notify(Notice{Kind: Refused, Authority: upstream.Host, Detail: dialError(err)})
+		reset(client)
+		return
+	}
+	defer conn.Close()
+	opt := httpstream.RelayOptions{RewriteRequest: func(head *httpstream.RequestHead) {
+		if !p.cfg.KeepEncoding {
+			askForIdentity(head)
+		}
+		head.Scheme = upstream.Scheme
+		setHost(head, upstream.Host)
+	}}
+	httpstream.RelayHTTP2(ctx, client, conn, opt, p.reverseSink(upstream))
+}
+
+// dialOrigin connects to an origin, with TLS for https, and tells the ALPN name agreed on.
+func (p *Proxy) dialOrigin(ctx context.Context, origin *url.URL, alpn string) (net.Conn, string, error) {
+	defaultPort := "80"
+	if origin.Scheme == "https" {
+		defaultPort = "443"
+	}
+	dest, err := parseAuthority(origin.Host, defaultPort)
+	if err != nil {
+		return nil, "", err
+	}
+	conn, err := p.dial(ctx, dest)
+	if err != nil {
+		return nil, "", err
+	}
+	if origin.Scheme != "https" {
+		return conn, "", nil
+	}
+	serverName := dest.Name
+	var secure *tls.Conn
+	secure, err = p.clientHandshake(ctx, conn, serverName, dest, []string{alpn})
+	if err != nil {
+		conn.Close()
+		return nil, "", fmt.Errorf("TLS: %w", err)
+	}
+	return secure, secure.ConnectionState().NegotiatedProtocol, nil
+}

@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// An Ingress is a published port of a service: what clients send to it is
+// relayed to the service, and its HTTP exchanges can be recorded as cases.
+type Ingress struct {
+	Service   string
+	Published string // host:port as clients know it
+	Dial      func(context.Context) (net.Conn, error)
+	// Record is told of HTTP exchanges; nil only relays.
+	Record func(Stream) httpstream.Sink
+}
+
+// ServeIngress relays the connections of l to in's service until ctx ends or l
+// is closed. TLS and what is not HTTP passes untouched.
+func (p *Proxy) ServeIngress(ctx context.Context, l net.Listener, in Ingress) error {
+	return p.serve(ctx, l, func(ctx context.Context, conn net.Conn) { p.ingress(ctx, conn, in) })
+}
+
+func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
+	dctx, cancel := context.WithTimeout(ctx, p.cfg.HandshakeTimeout)
+	service, err := in.Dial(dctx)
+	cancel()
+	if err != nil {
+		p.cfg.Notify(Notice{Kind: Refused, Service: in.Service, Authority: in.Published, Detail: dialError(err)})
+		reset(client)
+		return
+	}
+	defer service.Close()
+	if in.Record == nil {
+		httpstream.RelayRaw(ctx, client, service)
+		return
+	}
+	proto, client, service, err := firstSpeaker(client, service)
+	if err != nil && !errors.Is(err, io.EOF) {
+		reset(client)
+		return
+	}
+	if proto != http1 && proto != http2 {
+		why := whyOpaque(client, service)
+		if proto == tlsHello {
+			why = "TLS that the service ends itself"
+		}
+		if why != "" {
+			p.cfg.Notify(Notice{Kind: Opaque, Service: in.Service, Authority: in.Published, Detail: why})
+		}
+		httpstream.RelayRaw(ctx, client, service)
+		return
+	}
+	opt := httpstream.RelayOptions{}
+	if !p.cfg.KeepEncoding {
+		opt.RewriteRequest = askForIdentity
+	}
+	sink := in.Record(Stream{Service: in.Service, Scheme: "http", Authority: in.Published})
+	if proto == http2 {
+		httpstream.RelayHTTP2(ctx, client, service, opt, sink)
+		return
+	}
+	httpstream.RelayHTTP1(ctx, client, service, opt, sink)
+}

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/match"
+	"github.com/wiretape/wiretape/httpstream/replay"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// PlaybackOptions say how a tape is played.
+type PlaybackOptions struct {
+	// Speed is as in replay.Player: 1 as recorded, 0 as fast as it goes.
+	Speed float64
+	// Reuse answers identical calls from the first again once all were given out.
+	Reuse  bool
+	Redact *tape.Redactor
+	Case   func() int // the number of the running case; may be nil
+	// OnEvent is told of each request once it is answered.
+	OnEvent func(replay.Event)
+}
+
+// A Playback answers a Proxy's connections from a tape.
+type Playback struct {
+	handler   *replay.Handler
+	scheduler *replay.Scheduler
+	opt       PlaybackOptions
+	origins   []origin
+}
+
+// An origin is a host of the tape, with the protocols that it spoke.
+type origin struct {
+	scheme, authority string // authority with its port
+	host              string // as it stands in URLs
+	protocols         []string
+}
+
+// NewPlayback prepares a tape to be played. Close frees it.
+func NewPlayback(t *tape.Tape, opt PlaybackOptions) (*Playback, error) {
+	scheduler, err := replay.NewScheduler()
+	if err != nil {
+		return nil, err
+	}
+	rules := match.Rules{Reuse: opt.Reuse}
+	if opt.Redact != nil {
+		rules.Redact = opt.Redact
+	}
+	return &Playback{
+		handler: &replay.Handler{
+			Index:   match.NewIndex(t.Calls, rules),
+			Player:  &replay.Player{Lines: replay.FromTape(t), Scheduler: scheduler, Speed: opt.Speed},
+			OnEvent: opt.OnEvent,
+		},
+		scheduler: scheduler,
+		opt:       opt,
+		origins:   originsOf(t.Calls),
+	}, nil
+}
+
+// originsOf lists the hosts of a tape in order of their first call.
+func originsOf(calls []*tape.Exchange) []origin {
+	var list []origin
+	for _, x := range calls {
+		u, err := url.Parse(x.Request.URL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || x.Request.Method == "" {
+			continue
+		}
+		i := slices.IndexFunc(list, func(o origin) bool { return o.scheme == u.Scheme && o.host == u.Host })
+		if i < 0 {
+			i = len(list)
+			list = append(list, origin{scheme: u.Scheme, host: u.Host, authority: fullAuthority(u.Scheme, u.Host)})
+		}
+		alpn := "http/1.1"
+		if x.Request.Proto == "HTTP/2.0" {
+			alpn = "h2"
+		}
+		if !slices.Contains(list[i].protocols, alpn) {
+			list[i].protocols = append(list[i].protocols, alpn)
+		}
+	}
+	return list
+}
+
+// fullAuthority adds the scheme's own port where host has none.
+func fullAuthority(scheme, host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return strings.ToLower(host)
+	}
+	port := "80"
+	if scheme == "https" {
+		port = "443"
+	}
+	return strings.ToLower(net.JoinHostPort(strings.Trim(host, "[]"), port))
+}
+
+// Configure sets what a Proxy needs to answer from the tape.
+func (pb *Playback) Configure(cfg *Config) {
+	cfg.Replay = pb.stream
+	cfg.Protocols = func(authority string) []string {
+		for _, o := range pb.origins {
+			if o.scheme == "https" && o.authority == strings.ToLower(authority) {
+				return o.protocols
+			}
+		}
+		return nil
+	}
+	cfg.Unreachable = func(authority string) bool {
+		return pb.handler.Index.Refused(authority, pb.currentCase()) != nil
+	}
+}
+
+func (pb *Playback) currentCase() int {
+	if pb.opt.Case == nil {
+		return 0
+	}
+	return pb.opt.Case()
+}
+
+func (pb *Playback) stream(s Stream) httpstream.Handler {
+	h := pb.conn(s.Service, s.Scheme, s.Authority)
+	if s.Reverse {
+		return reverseHandler{pb, h}
+	}
+	return h
+}
+
+func (pb *Playback) conn(service, scheme, authority string) httpstream.Handler {
+	return pb.handler.Conn(replay.Conn{Service: service, Scheme: scheme, Authority: authority, Case: pb.opt.Case})
+}
+
+// Unused lists the calls that were never asked for, in recorded order.
+func (pb *Playback) Unused() []*tape.Exchange { return pb.handler.Index.Unused() }
+
+// Close frees the playback's thread; connections must have ended.
+func (pb *Playback) Close() error { return pb.scheduler.Close() }
+
+// A reverseHandler serves clients that address the proxy in the place of a
+// recorded host, whose name their requests then lack.
+type reverseHandler struct {
+	*Playback
+	forward httpstream.Handler
+}
+
+// ServeStream implements httpstream.Handler.
+func (h reverseHandler) ServeStream(ctx context.Context, req *httpstream.Request, w httpstream.ResponseWriter) {
+	if isAbsolute(req.Head.Target) || len(h.origins) == 0 {
+		h.forward.ServeStream(ctx, req, w)
+		return
+	}
+	o := h.originFor(req.Head)
+	head := *req.Head
+	head.Authority, head.Scheme = o.host, o.scheme
+	r := *req
+	r.Head = &head
+	h.conn("", o.scheme, o.authority).ServeStream(ctx, &r, w)
+}
+
+// originFor chooses the host that the request names, else the first that has a
+// recorded call of the same method and path.
+func (h reverseHandler) originFor(head *httpstream.RequestHead) origin {
+	for _, o := range h.origins {
+		if strings.EqualFold(o.host, head.Authority) || strings.EqualFold(o.authority, head.Authority) {
+			return o
+		}
+	}
+	for _, o := range h.origins {
+		if h.handler.Index.Peek(head.Method, o.scheme+"://"+o.host+head.Target, h.currentCase()) != nil {
+			return o
+		}
+	}
+	return h.origins[0]
+}

@@ -1,0 +1,231 @@
+// Package proxy accepts connections that were led to it, finds out what they
+// speak, ends TLS where there is HTTP inside, and hands each exchange to a
+// recorder or to a player. Where a connection wanted to go and how to get there
+// are functions, so everything here runs without root, Docker or a kernel.
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// A Dest is where a connection wanted to go.
+type Dest struct {
+	Addr netip.AddrPort
+	// Name is the DNS name that the client looked up to get Addr, if that is known.
+	Name    string
+	Service string
+	// Internal marks a destination inside the project: it is relayed, never recorded.
+	Internal bool
+	// Via is for Dial: what it needs to reach Addr as the client would.
+	Via any
+}
+
+// Authority is the destination as "host:port", by name where one is known.
+func (d Dest) Authority() string {
+	host := d.Name
+	if host == "" {
+		host = d.Addr.Addr().Unmap().String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(d.Addr.Port())))
+}
+
+// A Stream describes one connection on which HTTP was found.
+type Stream struct {
+	Service   string
+	Scheme    string // "http" or "https"
+	Authority string // host:port, for requests that name none
+	TLS       string // "1.3", or "" for plain text
+	Reverse   bool   // the client addressed the proxy itself, not the recorded host
+}
+
+// A Notice is something that a user should hear of; Kind says what.
+type Notice struct {
+	Kind      NoticeKind
+	Service   string
+	Authority string
+	Detail    string
+}
+
+// A NoticeKind is the kind of a Notice.
+type NoticeKind string
+
+const (
+	Opaque    NoticeKind = "opaque"    // relayed, or in replay refused, because it isn't HTTP
+	Untrusted NoticeKind = "untrusted" // a client rejected our certificate
+	Refused   NoticeKind = "refused"   // upstream can't be reached or isn't trusted
+	Unknown   NoticeKind = "unknown"   // a connection that nobody led here; it was closed
+)
+
+// Config is what all of a Proxy's connections share.
+type Config struct {
+	// Original tells where an accepted connection wanted to go; false closes it.
+	Original func(net.Conn) (Dest, bool)
+	// Divert serves a connection that its destination tells apart, such as DNS over
+	// TCP; false leaves it to the proxy. May be nil.
+	Divert func(context.Context, net.Conn, Dest) bool
+	// Dial reaches a destination as the client would. Nil in replay.
+	Dial func(context.Context, Dest) (net.Conn, error)
+	// Leaf makes the certificate that a client is shown for a server name or address.
+	Leaf func(ctx context.Context, serverName string) (*tls.Certificate, error)
+	// Roots are what the service trusts upstream; nil means the system's.
+	Roots func(service string) *x509.CertPool
+	// Hosts limits what is recorded; nil records everything.
+	Hosts *HostPolicy
+	// KeepEncoding leaves the client's Accept-Encoding as it is.
+	KeepEncoding bool
+	// Record is told of what passes. Exactly one of Record and Replay is set.
+	Record func(Stream) httpstream.Sink
+	// Failed is told of upstreams that can't be reached.
+	Failed func(Stream, time.Time, string)
+	// Replay answers instead of the outside world.
+	Replay func(Stream) httpstream.Handler
+	// Protocols are the ALPN names that the recorded host spoke, in order of preference.
+	Protocols func(authority string) []string
+	// Unreachable reports whether the recorded destination refused connections.
+	Unreachable func(authority string) bool
+	// Passthrough lets connections to hosts that the policy leaves out, and what is
+	// not HTTP, go on to the real destination in replay too.
+	Passthrough bool
+	Notify      func(Notice)
+	// HandshakeTimeout bounds TLS handshakes and dials; 0 means 30 s.
+	HandshakeTimeout time.Duration
+}
+
+// A Proxy serves connections.
+type Proxy struct {
+	cfg   Config
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	wg    sync.WaitGroup
+}
+
+// New returns a Proxy.
+func New(cfg Config) *Proxy {
+	if cfg.HandshakeTimeout == 0 {
+		cfg.HandshakeTimeout = 30 * time.Second
+	}
+	if cfg.Notify == nil {
+		cfg.Notify = func(Notice) {}
+	}
+	return &Proxy{cfg: cfg, conns: make(map[net.Conn]struct{})}
+}
+
+// Serve handles the connections of l until ctx ends or l is closed, and returns
+// when the last of them is done.
+func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
+	return p.serve(ctx, l, p.Handle)
+}
+
+func (p *Proxy) serve(ctx context.Context, l net.Listener, handle func(context.Context, net.Conn)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer p.wg.Wait()
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		l.Close()
+		p.closeAll()
+	})
+	defer stop()
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of file descriptors or memory: others' connections must end first.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		pause = 0
+		if !p.track(ctx, conn) {
+			conn.Close()
+			continue
+		}
+		p.wg.Go(func() {
+			defer p.untrack(conn)
+			handle(ctx, conn)
+		})
+	}
+}
+
+func (p *Proxy) track(ctx context.Context, c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
+	p.conns[c] = struct{}{}
+	return true
+}
+
+func (p *Proxy) untrack(c net.Conn) {
+	c.Close()
+	p.mu.Lock()
+	delete(p.conns, c)
+	p.mu.Unlock()
+}
+
+func (p *Proxy) closeAll() {
+	// The relays see ctx end first and close their exchanges as still open.
+	time.Sleep(10 * time.Millisecond)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// Handle serves one connection that was led to the proxy. It returns when the
+// connection is done; the caller closes it.
+func (p *Proxy) Handle(ctx context.Context, conn net.Conn) {
+	dest, ok := p.cfg.Original(conn)
+	if !ok {
+		p.cfg.Notify(Notice{Kind: Unknown, Detail: "from " + conn.RemoteAddr().String()})
+		reset(conn)
+		return
+	}
+	if p.cfg.Divert != nil && p.cfg.Divert(ctx, conn, dest) {
+		return
+	}
+	if p.cfg.Replay != nil && !dest.Internal {
+		p.replay(ctx, conn, dest)
+		return
+	}
+	p.record(ctx, conn, dest)
+}
+
+// reset closes c so that its peer sees a refused or broken connection, not an orderly end.
+func reset(c net.Conn) {
+	raw := c
+	for {
+		inner, ok := raw.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		raw = inner.NetConn()
+	}
+	if l, ok := raw.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
+	raw.Close()
+}
+
+func tlsVersion(v uint16) string {
+	return strings.TrimPrefix(tls.VersionName(v), "TLS ")
+}

@@ -1,0 +1,295 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+	mitmtls "github.com/wiretape/wiretape/tls"
+)
+
+// record relays a connection between a client and the destination that it
+// wanted, and has the HTTP on it recorded.
+func (p *Proxy) record(ctx context.Context, client net.Conn, dest Dest) {
+	upstream, err := p.dial(ctx, dest)
+	if err != nil {
+		p.refused(client, dest, Stream{Service: dest.Service, Authority: dest.Authority()}, err)
+		return
+	}
+	defer upstream.Close()
+	if dest.Internal {
+		httpstream.RelayRaw(ctx, client, upstream)
+		return
+	}
+	proto, client, upstream, err := firstSpeaker(client, upstream)
+	if err != nil && !errors.Is(err, io.EOF) {
+		reset(client)
+		return
+	}
+	switch proto {
+	case tlsHello:
+		p.recordTLS(ctx, client, upstream, dest)
+	case http1, http2:
+		if !p.cfg.Hosts.Match(dest.Name, dest.Addr) {
+			httpstream.RelayRaw(ctx, client, upstream)
+			return
+		}
+		p.relay(ctx, client, upstream, proto, Stream{Service: dest.Service, Scheme: "http", Authority: dest.Authority()})
+	case postgresTLS:
+		p.relayOpaque(ctx, client, upstream, dest, "Postgres negotiates TLS itself")
+	default:
+		p.relayOpaque(ctx, client, upstream, dest, whyOpaque(client, upstream))
+	}
+}
+
+// whyOpaque tells for people who spoke first. Only a peeked connection has bytes to show.
+func whyOpaque(client, upstream net.Conn) string {
+	if _, spoke := upstream.(*prefixConn); spoke {
+		return "the server spoke first"
+	}
+	if _, spoke := client.(*prefixConn); spoke {
+		return "not HTTP"
+	}
+	return ""
+}
+
+func (p *Proxy) dial(ctx context.Context, dest Dest) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.HandshakeTimeout)
+	defer cancel()
+	return p.cfg.Dial(ctx, dest)
+}
+
+// refused ends a connection whose upstream can't be had as the client would have seen it end.
+func (p *Proxy) refused(client net.Conn, dest Dest, s Stream, err error) {
+	why := dialError(err)
+	if p.cfg.Hosts.Match(dest.Name, dest.Addr) && !dest.Internal {
+		if p.cfg.Failed != nil {
+			p.cfg.Failed(s, time.Now(), why)
+		}
+		p.cfg.Notify(Notice{Kind: Refused, Service: dest.Service, Authority: s.Authority, Detail: why})
+	}
+	reset(client)
+}
+
+// dialError is the innermost reason, since addresses are said elsewhere.
+func dialError(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return "timed out"
+	}
+	return err.Error()
+}
+
+func (p *Proxy) relayOpaque(ctx context.Context, client, upstream net.Conn, dest Dest, why string) {
+	if why != "" && p.cfg.Hosts.Match(dest.Name, dest.Addr) {
+		p.cfg.Notify(Notice{Kind: Opaque, Service: dest.Service, Authority: dest.Authority(), Detail: why})
+	}
+	httpstream.RelayRaw(ctx, client, upstream)
+}
+
+// recordTLS shakes hands with upstream first, as the client asked, and shows the
+// client what upstream chose.
+func (p *Proxy) recordTLS(ctx context.Context, client, upstream net.Conn, dest Dest) {
+	// Held until the handshake is done; a client that sends half a hello and waits is cut off.
+	client.SetDeadline(time.Now().Add(p.cfg.HandshakeTimeout))
+	hello, client, err := mitmtls.PeekClientHello(client)
+	client.SetDeadline(time.Time{})
+	if err != nil {
+		p.relayOpaque(ctx, client, upstream, dest, "not a TLS handshake: "+err.Error())
+		return
+	}
+	if hello.ServerName != "" {
+		dest.Name = hello.ServerName
+	}
+	if !p.cfg.Hosts.Match(dest.Name, dest.Addr) {
+		httpstream.RelayRaw(ctx, client, upstream)
+		return
+	}
+	protos := httpProtocols(hello.SupportedProtos)
+	if len(protos) == 0 && len(hello.SupportedProtos) > 0 {
+		p.relayOpaque(ctx, client, upstream, dest, fmt.Sprintf("TLS for %s, without HTTP in its ALPN list", strings.Join(hello.SupportedProtos, ", ")))
+		return
+	}
+	s := Stream{Service: dest.Service, Scheme: "https", Authority: dest.Authority()}
+	up, err := p.clientHandshake(ctx, upstream, hello.ServerName, dest, protos)
+	if err != nil {
+		p.refused(client, dest, s, fmt.Errorf("TLS with upstream: %w", err))
+		return
+	}
+	defer up.Close()
+	state := up.ConnectionState()
+	s.TLS = tlsVersion(state.Version)
+	var offer []string
+	if state.NegotiatedProtocol != "" {
+		offer = []string{state.NegotiatedProtocol}
+	}
+	down, first, err := p.serverHandshake(ctx, client, hello, dest, offer)
+	if err != nil {
+		return
+	}
+	proto := http1
+	inner := withPrefix(down, first)
+	var peer net.Conn = up
+	switch state.NegotiatedProtocol {
+	case "h2":
+		proto = http2
+	case "http/1.1":
+	default:
+		// Nobody said HTTP, so what is inside decides.
+		if proto, inner, peer, err = firstSpeaker(inner, up); err != nil {
+			reset(client)
+			return
+		}
+	}
+	if proto != http1 && proto != http2 {
+		p.relayOpaque(ctx, inner, peer, dest, "TLS without HTTP inside")
+		return
+	}
+	p.relay(ctx, inner, peer, proto, s)
+}
+
+// httpProtocols is the client's ALPN list less what isn't recorded, in its order.
+func httpProtocols(offered []string) []string {
+	return slices.DeleteFunc(slices.Clone(offered), func(s string) bool {
+		return s != "h2" && s != "http/1.1"
+	})
+}
+
+func (p *Proxy) clientHandshake(ctx context.Context, upstream net.Conn, serverName string, dest Dest, protos []string) (*tls.Conn, error) {
+	var roots *x509.CertPool
+	if p.cfg.Roots != nil {
+		roots = p.cfg.Roots(dest.Service)
+	}
+	cfg := &tls.Config{
+		ServerName: serverName,
+		NextProtos: protos,
+		RootCAs:    roots,
+	}
+	if serverName == "" {
+		// The client sent no name, so none is sent; crypto/tls can then only be told
+		// what to verify by doing it here.
+		cfg.InsecureSkipVerify = true
+		cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+			opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+			for _, c := range cs.PeerCertificates[1:] {
+				opts.Intermediates.AddCert(c)
+			}
+			leaf := cs.PeerCertificates[0]
+			if _, err := leaf.Verify(opts); err != nil {
+				return err
+			}
+			byAddr := leaf.VerifyHostname(dest.Addr.Addr().Unmap().String())
+			if byAddr != nil && dest.Name != "" {
+				return leaf.VerifyHostname(dest.Name)
+			}
+			return byAddr
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.HandshakeTimeout)
+	defer cancel()
+	conn := tls.Client(upstream, cfg)
+	return conn, conn.HandshakeContext(ctx)
+}
+
+// serverHandshake ends the client's TLS. It reads the first bytes after the
+// handshake too, because a TLS 1.3 client rejects a certificate only then.
+func (p *Proxy) serverHandshake(ctx context.Context, client net.Conn, hello *tls.ClientHelloInfo, dest Dest, offer []string) (*tls.Conn, []byte, error) {
+	name := hello.ServerName
+	if name == "" {
+		name = dest.Addr.Addr().Unmap().String()
+	}
+	cert, err := p.cfg.Leaf(ctx, name)
+	if err != nil {
+		p.cfg.Notify(Notice{Kind: Refused, Service: dest.Service, Authority: dest.Authority(), Detail: "making a certificate: " + err.Error()})
+		reset(client)
+		return nil, nil, err
+	}
+	conn := tls.Server(client, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: offer})
+	hctx, cancel := context.WithTimeout(ctx, p.cfg.HandshakeTimeout)
+	err = conn.HandshakeContext(hctx)
+	cancel()
+	var first []byte
+	if err == nil {
+		buf := make([]byte, 16<<10)
+		var n int
+		stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+		n, err = conn.Read(buf)
+		stop()
+		first = buf[:n]
+		if n > 0 {
+			err = nil
+		}
+	}
+	if err != nil {
+		if why, ok := rejected(err); ok {
+			p.cfg.Notify(Notice{Kind: Untrusted, Service: dest.Service, Authority: dest.Authority(), Detail: why})
+		}
+		reset(client)
+		return nil, nil, err
+	}
+	return conn, first, nil
+}
+
+// rejected reports whether err is a client's alert about our certificate
+// (RFC 8446 section 6.2). A client that closes without an alert may mean the
+// same, but says the same as one that changed its mind.
+func rejected(err error) (string, bool) {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		why := strings.TrimPrefix(op.Err.Error(), "tls: ")
+		for _, alert := range []string{"certificate", "decrypt", "access denied", "handshake failure"} {
+			if strings.Contains(why, alert) {
+				return why, true
+			}
+		}
+	}
+	return "", false
+}
+
+// relay relays HTTP and records it.
+func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, proto protocol, s Stream) {
+	opt := httpstream.RelayOptions{}
+	if !p.cfg.KeepEncoding {
+		opt.RewriteRequest = askForIdentity
+	}
+	sink := p.cfg.Record(s)
+	if proto == http2 {
+		httpstream.RelayHTTP2(ctx, client, upstream, opt, sink)
+		return
+	}
+	httpstream.RelayHTTP1(ctx, client, upstream, opt, sink)
+}
+
+// askForIdentity has upstream answer uncompressed (RFC 9110 section 12.5.3), so
+// that a tape can be read and redacted.
+func askForIdentity(head *httpstream.RequestHead) {
+	if !head.Header.Has("Accept-Encoding") {
+		return
+	}
+	fields := make(httpstream.Fields, 0, len(head.Header))
+	done := false
+	for _, f := range head.Header {
+		if strings.EqualFold(f.Name, "Accept-Encoding") {
+			if done {
+				continue
+			}
+			done = true
+			f.Value = "identity"
+		}
+		fields = append(fields, f)
+	}
+	head.Header = fields
+}
