@@ -1,0 +1,255 @@
+package agent
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+const (
+	dnsTimeout = 5 * time.Second
+	// maxDNS is the longest message: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
+	maxDNS = 64 << 10
+	// dnsTTL is short, so that a resolver's cache does not outlive a session; in seconds.
+	dnsTTL = 60
+	// maxDNSInFlight bounds the queries that wait for the real resolver.
+	maxDNSInFlight = 512
+)
+
+// A dnsServer answers the app's DNS queries: in record from the resolver that
+// they were meant for, in replay from the tape.
+type dnsServer struct {
+	replay bool
+	names  *nameTable
+	// forward sends a query to the resolver that the asker meant, from where it meant it.
+	forward func(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error)
+	// keep is told of every answer from outside, in record.
+	keep func(tape.Name)
+	slot chan struct{}
+}
+
+// serveUDP answers queries until conn is closed.
+func (s *dnsServer) serveUDP(ctx context.Context, conn *net.UDPConn) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	buf := make([]byte, maxDNS)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+		query := append([]byte(nil), buf[:n]...)
+		select {
+		case s.slot <- struct{}{}:
+		default:
+			continue // as any overloaded resolver: the app asks again
+		}
+		wg.Go(func() {
+			defer func() { <-s.slot }()
+			if answer := s.answer(ctx, from, "udp", query); answer != nil {
+				conn.WriteToUDPAddrPort(answer, from)
+			}
+		})
+	}
+}
+
+// serveTCP answers the queries of one connection (RFC 7766).
+func (s *dnsServer) serveTCP(ctx context.Context, conn net.Conn, from netip.AddrPort) {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	for {
+		conn.SetDeadline(time.Now().Add(2 * dnsTimeout))
+		query, err := readDNS(conn)
+		if err != nil {
+			return
+		}
+		answer := s.answer(ctx, from, "tcp", query)
+		if answer == nil || writeDNS(conn, answer) != nil {
+			return
+		}
+	}
+}
+
+func readDNS(r io.Reader) ([]byte, error) {
+	var size [2]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(size[:]))
+	_, err := io.ReadFull(r, msg)
+	return msg, err
+}
+
+func writeDNS(w io.Writer, msg []byte) error {
+	_, err := w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...))
+	return err
+}
+
+// answer returns nil where the asker gets no answer, as from a resolver that is down.
+func (s *dnsServer) answer(ctx context.Context, from netip.AddrPort, network string, query []byte) []byte {
+	var p dnsmessage.Parser
+	header, err := p.Start(query)
+	if err != nil || header.Response {
+		return nil
+	}
+	q, err := p.Question()
+	if err != nil {
+		return refuseDNS(header, nil, dnsmessage.RCodeFormatError)
+	}
+	name := canonicalName(q.Name.String())
+	if s.replay && !s.names.isInternal(name) {
+		return s.fromTape(header, q, name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
+	defer cancel()
+	answer, err := s.forward(ctx, from, network, query)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil
+		}
+		return refuseDNS(header, &q, dnsmessage.RCodeServerFailure)
+	}
+	return s.hear(q, name, answer)
+}
+
+func refuseDNS(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode) []byte {
+	m := dnsmessage.Message{Header: replyHeader(h, code)}
+	if q != nil {
+		m.Questions = []dnsmessage.Question{*q}
+	}
+	b, err := m.Pack()
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+func replyHeader(h dnsmessage.Header, code dnsmessage.RCode) dnsmessage.Header {
+	return dnsmessage.Header{
+		ID: h.ID, Response: true, OpCode: h.OpCode, RecursionDesired: h.RecursionDesired,
+		RecursionAvailable: true, RCode: code,
+	}
+}
+
+// hear keeps what a real resolver answered and returns what the app is to hear.
+func (s *dnsServer) hear(q dnsmessage.Question, name string, answer []byte) []byte {
+	var m dnsmessage.Message
+	if err := m.Unpack(answer); err != nil || m.Truncated {
+		return answer // the app asks again over TCP where it was cut
+	}
+	kept := tape.Name{Name: name, Type: typeName(q.Type), RCode: rcodeName(m.RCode)}
+	changed := false
+	for i := range m.Answers {
+		r := &m.Answers[i]
+		if u, ok := r.Body.(*dnsmessage.UnknownResource); ok && isServiceBinding(u.Type) {
+			if data, ok := withoutHTTP3(u.Data); ok {
+				u.Data, changed = data, true
+			}
+		}
+		if text, ok := answerText(r.Body); ok {
+			kept.Answers = append(kept.Answers, text)
+		}
+		switch b := r.Body.(type) {
+		case *dnsmessage.AResource:
+			s.names.learn(name, netip.AddrFrom4(b.A))
+		case *dnsmessage.AAAAResource:
+			s.names.learn(name, netip.AddrFrom16(b.AAAA))
+		}
+	}
+	if !s.names.isInternal(name) && s.keep != nil {
+		s.keep(kept)
+	}
+	if !changed {
+		return answer
+	}
+	packed, err := m.Pack()
+	if err != nil {
+		return answer
+	}
+	return packed
+}
+
+// fromTape answers as recorded, or makes an address up, so that the call is
+// made and can be reported with its URL.
+func (s *dnsServer) fromTape(h dnsmessage.Header, q dnsmessage.Question, name string) []byte {
+	m := dnsmessage.Message{Header: replyHeader(h, dnsmessage.RCodeSuccess), Questions: []dnsmessage.Question{q}}
+	if q.Class == dnsmessage.ClassINET {
+		s.fillFromTape(&m, q, name)
+	}
+	b, err := m.Pack()
+	if err != nil {
+		return refuseDNS(h, &q, dnsmessage.RCodeServerFailure)
+	}
+	return b
+}
+
+func (s *dnsServer) fillFromTape(m *dnsmessage.Message, q dnsmessage.Question, name string) {
+	recorded, ok := s.names.recorded[nameKey{name, typeName(q.Type)}]
+	if !ok {
+		switch {
+		case q.Type == dnsmessage.TypeA && !strings.HasSuffix(name, ".arpa"):
+			s.addAddr(m, q.Name, s.names.madeUpFor(name))
+		case q.Type == dnsmessage.TypePTR:
+			m.RCode = dnsmessage.RCodeNameError
+		}
+		return
+	}
+	m.RCode = rcodeOf(recorded.RCode)
+	for _, text := range recorded.Answers {
+		typ, value, _ := strings.Cut(text, " ")
+		switch typ {
+		case "A", "AAAA":
+			addr, err := netip.ParseAddr(value)
+			if err != nil {
+				continue
+			}
+			if !s.names.usable(addr) {
+				if typ == "AAAA" {
+					continue
+				}
+				addr = s.names.madeUpFor(name)
+			}
+			s.names.learn(name, addr)
+			s.addAddr(m, q.Name, addr)
+		default:
+			// Canonical names are not needed to connect; the addresses are given
+			// under the name that was asked for.
+			if data, err := parseGeneric(value); err == nil && typ == typeName(q.Type) {
+				m.Answers = append(m.Answers, dnsmessage.Resource{
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: dnsTTL},
+					Body:   &dnsmessage.UnknownResource{Type: q.Type, Data: data},
+				})
+			}
+		}
+	}
+}
+
+func (s *dnsServer) addAddr(m *dnsmessage.Message, name dnsmessage.Name, addr netip.Addr) {
+	h := dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET, TTL: dnsTTL}
+	if addr.Is4() {
+		h.Type = dnsmessage.TypeA
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: addr.As4()}})
+		return
+	}
+	h.Type = dnsmessage.TypeAAAA
+	m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: addr.As16()}})
+}
+
+func newDNSServer(replay bool, names *nameTable) *dnsServer {
+	return &dnsServer{replay: replay, names: names, slot: make(chan struct{}, maxDNSInFlight)}
+}
+
+var errNoResolver = errors.New("no resolver is known for this query")

@@ -1,0 +1,426 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/wiretape/wiretape/bpf"
+)
+
+const (
+	// runDir is a tmpfs in the agent's container, whose root is read-only.
+	runDir = "/run/wiretape-agent"
+	// cgroupDir is where the guard mounts the host's cgroup2 hierarchy.
+	cgroupDir = runDir + "/cgroup2"
+
+	dnsPort = 19053
+	// closedPort is where QUIC is led: nothing in the agent's container listens on it.
+	closedPort = 9
+)
+
+// tcpPorts are several because about 28,000 connections fit between one source
+// address and one port.
+var tcpPorts = []uint16{19001, 19002, 19003, 19004}
+
+// errCLIGone means that the CLI's side of the talk was closed.
+var errCLIGone = errors.New("the CLI is gone")
+
+// A guard holds the kernel hooks, so that they outlive a worker that crashes.
+type guard struct {
+	out   *lineWriter
+	start *Start
+
+	redirect *bpf.Redirect
+
+	mu     sync.Mutex
+	worker *worker
+	ended  bool // no more worker is wanted, so its end is no fault
+}
+
+// A worker is the guard's side of the worker process.
+type worker struct {
+	cmd   *exec.Cmd
+	in    *lineWriter
+	stdin io.Closer
+	fds   *net.UnixConn
+	done  chan struct{}
+}
+
+// Guard is the agent's main process. It returns when the CLI says so or is gone.
+// self is the path of this program, which it runs as its worker.
+func Guard(ctx context.Context, self string, stdin io.Reader, stdout, stderr io.Writer) error {
+	g := &guard{out: &lineWriter{w: stdout}}
+	defer g.close()
+	if err := g.prepare(); err != nil {
+		return g.fatal(err)
+	}
+	if err := g.startWorker(self, stderr); err != nil {
+		return g.fatal(err)
+	}
+	lines := make(chan []byte)
+	readErr := make(chan error, 1)
+	go func() {
+		r := newLineReader(stdin)
+		for {
+			line, err := r.next()
+			if err != nil {
+				readErr <- err
+				return
+			}
+			select {
+			case lines <- bytes.Clone(line):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-readErr:
+			return errCLIGone
+		case line := <-lines:
+			done, err := g.handle(line)
+			if err != nil {
+				return g.fatal(err)
+			}
+			if done {
+				return nil
+			}
+		}
+	}
+}
+
+func (g *guard) prepare() error {
+	if err := os.MkdirAll(cgroupDir, 0o755); err != nil {
+		return err
+	}
+	return bpf.MountCgroup2(cgroupDir)
+}
+
+// fatal tells the CLI why the agent can't go on.
+func (g *guard) fatal(err error) error {
+	f := &Fatal{Error: err.Error()}
+	var unsupported *bpf.Unsupported
+	if errors.As(err, &unsupported) {
+		f.Unsupported, f.Hint = true, unsupported.Hint
+	}
+	g.out.send(FromAgent{Fatal: f})
+	return err
+}
+
+// startWorker runs the worker; it gets the maps later, over a socket.
+func (g *guard) startWorker(self string, stderr io.Writer) error {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("a socket pair for the worker: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "worker")
+	defer theirs.Close()
+	ours := os.NewFile(uintptr(pair[0]), "guard")
+	conn, err := net.FileConn(ours)
+	ours.Close()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "agent", "worker")
+	cmd.Stderr = stderr
+	cmd.ExtraFiles = []*os.File{theirs}
+	// The worker must not outlive the guard, whose hooks lead to it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the worker: %w", err)
+	}
+	w := &worker{cmd: cmd, in: &lineWriter{w: stdin}, stdin: stdin, fds: conn.(*net.UnixConn), done: make(chan struct{})}
+	g.mu.Lock()
+	g.worker = w
+	g.mu.Unlock()
+	go g.pump(w, stdout)
+	return nil
+}
+
+var readyLine = []byte(`{"ready":true}` + "\n")
+
+// pump passes the worker's lines on, and acts on two: the hooks are attached
+// between the worker's "ready" and the CLI's.
+func (g *guard) pump(w *worker, stdout io.Reader) {
+	defer close(w.done)
+	r := newLineReader(stdout)
+	for {
+		line, err := r.next()
+		if err != nil {
+			break
+		}
+		if bytes.Equal(line, readyLine) {
+			if err := g.redirect.Attach(); err != nil {
+				g.fatal(err)
+				continue
+			}
+		}
+		if g.out.raw(line) != nil {
+			break
+		}
+	}
+	err := w.cmd.Wait()
+	g.mu.Lock()
+	ended := g.ended
+	g.mu.Unlock()
+	if !ended {
+		g.workerDied(err)
+	}
+}
+
+// workerDied leaves the app as the mode wants it: in record it goes on directly;
+// in replay its connections are refused, because nothing may reach the outside.
+func (g *guard) workerDied(err error) {
+	if g.start == nil {
+		g.fatal(fmt.Errorf("the worker ended: %v", err))
+		return
+	}
+	if g.start.Mode == Record {
+		if berr := g.redirect.Bypass(true); berr != nil {
+			err = errors.Join(err, berr)
+		}
+		g.out.send(FromAgent{Event: &Event{
+			Type:   "passed",
+			Detail: fmt.Sprintf("the proxy ended unexpectedly (%v); the app goes on without it and what follows is not recorded", err),
+			Hint:   "record again; if it happens again, run with --debug and report it",
+		}})
+		return
+	}
+	g.fatal(fmt.Errorf("the proxy ended unexpectedly: %v", err))
+}
+
+// handle acts on a line from the CLI; the worker gets all that it needs to know.
+func (g *guard) handle(line []byte) (done bool, err error) {
+	var m ToAgent
+	if err := json.Unmarshal(line, &m); err != nil {
+		return false, fmt.Errorf("a line from the CLI: %w", err)
+	}
+	switch {
+	case m.Start != nil:
+		return false, g.begin(m.Start, line)
+	case m.Cleanup:
+		g.endWorker()
+		err := g.cleanup()
+		reply := &Reply{}
+		if err != nil {
+			reply.Error = err.Error()
+		}
+		g.out.send(FromAgent{ID: m.ID, Reply: reply})
+		return true, nil
+	case m.Stop:
+		if g.redirect != nil && g.start.Mode == Record {
+			// What the app does while it is shut down goes directly.
+			g.redirect.Bypass(true)
+		}
+		g.mu.Lock()
+		g.ended = true
+		g.mu.Unlock()
+		select {
+		case <-g.worker.done:
+			g.out.send(FromAgent{Stopped: true})
+			return false, nil
+		default:
+		}
+	case m.Exclude != nil:
+		if err := g.exclude(m.Exclude); err != nil {
+			g.out.send(FromAgent{ID: m.ID, Reply: &Reply{Error: err.Error()}})
+			return false, nil
+		}
+	}
+	if err := g.worker.in.raw(line); err != nil && m.ID != 0 {
+		g.out.send(FromAgent{ID: m.ID, Reply: &Reply{Error: "the agent's worker is gone"}})
+	}
+	return false, nil
+}
+
+// begin loads the hooks, tells them of the session, and hands the maps and the
+// start line to the worker. Nothing is attached before the worker is ready.
+func (g *guard) begin(s *Start, line []byte) error {
+	g.start = s
+	root := filepath.Join(cgroupDir, s.Cgroup)
+	if _, err := bpf.MakeCgroup(root); err != nil {
+		return fmt.Errorf("make the session's cgroup: %w", err)
+	}
+	r, err := bpf.Load(bpf.Config{
+		Cgroup: root, TCPPorts: tcpPorts, DNSPort: dnsPort, ClosedPort: closedPort,
+		Isolate: s.Mode == Replay,
+	})
+	if err != nil {
+		return err
+	}
+	g.redirect = r
+	for _, svc := range s.Services {
+		if err := g.addService(svc); err != nil {
+			return fmt.Errorf("service %s: %w", svc.Name, err)
+		}
+	}
+	if err := g.exclude(s.Exclude); err != nil {
+		return err
+	}
+	for _, c := range s.Include {
+		p, err := parsePrefix(c)
+		if err != nil {
+			return err
+		}
+		if err := r.Include(p); err != nil {
+			return err
+		}
+	}
+	files, err := r.Files()
+	if err != nil {
+		return err
+	}
+	if err := sendFiles(g.worker.fds, files); err != nil {
+		return fmt.Errorf("hand the maps to the worker: %w", err)
+	}
+	return g.worker.in.raw(line)
+}
+
+func (g *guard) addService(s Service) error {
+	id, err := bpf.MakeCgroup(filepath.Join(cgroupDir, s.Cgroup))
+	if err != nil {
+		return err
+	}
+	svc := bpf.Service{CgroupID: id, IPv4Only: s.IPv4Only}
+	if s.AgentIPv4 != "" {
+		if svc.AgentIPv4, err = netip.ParseAddr(s.AgentIPv4); err != nil {
+			return err
+		}
+	}
+	if s.AgentIPv6 != "" {
+		if svc.AgentIPv6, err = netip.ParseAddr(s.AgentIPv6); err != nil {
+			return err
+		}
+	}
+	return g.redirect.SetService(svc)
+}
+
+func (g *guard) exclude(cidrs []string) error {
+	for _, c := range cidrs {
+		p, err := parsePrefix(c)
+		if err != nil {
+			return err
+		}
+		if g.redirect == nil {
+			return errors.New("exclude came before start")
+		}
+		if err := g.redirect.Exclude(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err
+}
+
+func (g *guard) endWorker() {
+	g.mu.Lock()
+	g.ended = true
+	w := g.worker
+	g.mu.Unlock()
+	if w != nil {
+		w.stdin.Close()
+		w.fds.Close()
+		<-w.done
+	}
+}
+
+// cleanup takes the hooks away and removes the session's cgroups.
+func (g *guard) cleanup() error {
+	var errs []error
+	if g.redirect != nil {
+		errs = append(errs, g.redirect.Close())
+		g.redirect = nil
+	}
+	if g.start != nil {
+		errs = append(errs, removeCgroups(g.start.Cgroup))
+	}
+	return errors.Join(errs...)
+}
+
+func (g *guard) close() {
+	g.endWorker()
+	g.cleanup()
+}
+
+// Cleanup removes the cgroups of a session whose agent is gone.
+func Cleanup(cgroup string) error {
+	if err := os.MkdirAll(cgroupDir, 0o755); err != nil {
+		return err
+	}
+	return removeCgroups(cgroup)
+}
+
+// cleanupTimeout is for processes of containers that were just removed.
+const cleanupTimeout = 5 * time.Second
+
+func removeCgroups(cgroup string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	return bpf.RemoveCgroups(ctx, cgroup, runDir)
+}
+
+// sendFiles passes open files to the process at the other end of conn (unix(7), SCM_RIGHTS).
+func sendFiles(conn *net.UnixConn, files []*os.File) error {
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
+	}
+	_, _, err := conn.WriteMsgUnix([]byte{byte(len(fds))}, syscall.UnixRights(fds...), nil)
+	for _, f := range files {
+		f.Close()
+	}
+	return err
+}
+
+func receiveFiles(conn *net.UnixConn) ([]*os.File, error) {
+	oob := make([]byte, syscall.CmsgSpace(4*64))
+	var n [1]byte
+	_, oobn, _, _, err := conn.ReadMsgUnix(n[:], oob)
+	if err != nil {
+		return nil, err
+	}
+	msgs, err := syscall.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(msgs) != 1 {
+		return nil, fmt.Errorf("the maps did not come from the guard: %v", err)
+	}
+	fds, err := syscall.ParseUnixRights(&msgs[0])
+	if err != nil || len(fds) != int(n[0]) {
+		return nil, fmt.Errorf("the guard sent %d maps, %d came: %v", n[0], len(fds), err)
+	}
+	files := make([]*os.File, len(fds))
+	for i, fd := range fds {
+		syscall.CloseOnExec(fd)
+		files[i] = os.NewFile(uintptr(fd), fmt.Sprintf("map %d", i))
+	}
+	return files, nil
+}

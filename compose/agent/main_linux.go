@@ -1,0 +1,43 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Main runs one of the agent's programs, named by the first argument:
+//
+//	(none)          the guard, which starts the worker
+//	worker          the proxy
+//	cleanup CGROUP  remove what a session whose agent is gone left of its cgroups
+//	doctor          check that the kernel can do what a session needs
+//	connect         the doctor's client
+func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	verb := ""
+	if len(args) > 0 {
+		verb = args[0]
+	}
+	switch verb {
+	case "":
+		return Guard(ctx, self, stdin, stdout, stderr)
+	case "worker":
+		return Worker(ctx, version, stdin, stdout)
+	case "cleanup":
+		if len(args) != 2 {
+			return errors.New("agent cleanup wants the cgroup's path")
+		}
+		return Cleanup(args[1])
+	case "doctor":
+		return Doctor(ctx, self)
+	case "connect":
+		return Connect(ctx)
+	}
+	return fmt.Errorf("the agent has no program %q", verb)
+}

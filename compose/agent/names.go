@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// madeUp is the range that addresses for names without a usable one are taken
+// from: RFC 2544 keeps it for benchmarks, so that no real host is in it.
+var madeUp = netip.MustParsePrefix("198.18.0.0/15")
+
+// nameTable knows which name the app asked for to get an address, and, in
+// replay, which addresses a name has.
+type nameTable struct {
+	internal map[string]bool // names that the compose network answers itself
+
+	mu       sync.Mutex
+	ownAddrs map[netip.Addr]bool // what internal names led to
+	byAddr   map[netip.Addr]string
+	made     map[string]netip.Addr // name → address from madeUp
+	next     uint32
+	recorded map[nameKey]tape.Name
+	known    map[string]bool // names that have any recorded answer
+	exclude  []netip.Prefix  // addresses that would be taken for the project's own
+}
+
+type nameKey struct{ name, typ string }
+
+func newNameTable(internal []string, recorded []tape.Name, exclude []netip.Prefix) *nameTable {
+	t := &nameTable{
+		internal: make(map[string]bool),
+		ownAddrs: make(map[netip.Addr]bool),
+		byAddr:   make(map[netip.Addr]string),
+		made:     make(map[string]netip.Addr),
+		recorded: make(map[nameKey]tape.Name),
+		known:    make(map[string]bool),
+		exclude:  exclude,
+	}
+	for _, n := range internal {
+		t.internal[canonicalName(n)] = true
+	}
+	for _, n := range recorded {
+		t.recorded[nameKey{canonicalName(n.Name), n.Type}] = n
+		t.known[canonicalName(n.Name)] = true
+	}
+	return t
+}
+
+func canonicalName(s string) string {
+	return strings.ToLower(strings.TrimSuffix(s, "."))
+}
+
+func (t *nameTable) isInternal(name string) bool { return t.internal[canonicalName(name)] }
+
+// learn remembers that name led to addr.
+func (t *nameTable) learn(name string, addr netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	addr, name = addr.Unmap(), canonicalName(name)
+	t.byAddr[addr] = name
+	if t.internal[name] {
+		t.ownAddrs[addr] = true
+	} else {
+		delete(t.ownAddrs, addr)
+	}
+}
+
+// isInternalAddr reports whether an internal name led to addr, which may be on
+// a network that others are on as well.
+func (t *nameTable) isInternalAddr(addr netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ownAddrs[addr.Unmap()]
+}
+
+// nameOf returns the name that was last asked for to get addr, or "".
+func (t *nameTable) nameOf(addr netip.Addr) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byAddr[addr.Unmap()]
+}
+
+func (t *nameTable) addExclude(p netip.Prefix) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.exclude = append(t.exclude, p)
+}
+
+// usable reports whether a recorded address leads to the agent today; networks
+// get new subnets in every session, and loopback never leaves the app.
+func (t *nameTable) usable(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	if addr.IsLoopback() || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLinkLocalUnicast() {
+		return false
+	}
+	return !slices.ContainsFunc(t.exclude, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// madeUpFor returns name's address from the made-up range, the same each time.
+func (t *nameTable) madeUpFor(name string) netip.Addr {
+	name = canonicalName(name)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a, ok := t.made[name]; ok {
+		return a
+	}
+	first := madeUp.Addr().As4()
+	size := uint32(1) << (32 - madeUp.Bits())
+	t.next = t.next%(size-2) + 1
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(first[:])+t.next)
+	a := netip.AddrFrom4(b)
+	t.made[name] = a
+	t.byAddr[a] = name
+	return a
+}

@@ -1,0 +1,173 @@
+// Package agent is the program in wiretape's container. Its guard process holds
+// the kernel hooks and talks with the CLI in JSON lines over standard input and
+// output; its worker process is the proxy and the DNS server.
+//
+// The talk, in order:
+//
+//	agent → CLI   hello     version, and the request for an intermediate certificate
+//	CLI → agent   start     everything that the session needs, with the certificate chain
+//	agent → CLI   ready     hooks are attached, ports are open: the app may start
+//	agent → CLI   record, event, problem …   as things happen
+//	CLI → agent   listening, exclude, case …  requests; each is answered by a reply with its ID
+//	CLI → agent   stop      end the recording: the agent sends what it holds, then
+//	agent → CLI   stopped
+//	CLI → agent   cleanup   remove the session's cgroups; answered by a reply
+//
+// When the CLI's side closes at any point, the agent takes its hooks away,
+// removes what cgroups it can and ends.
+package agent
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// Mode is what the agent does with a call.
+type Mode string
+
+const (
+	Record Mode = "record"
+	Replay Mode = "replay"
+)
+
+// ToAgent is one line from the CLI; exactly one field beside ID is set.
+type ToAgent struct {
+	// ID is echoed in the reply to a request. 0 for start and stop.
+	ID        int64      `json:"id,omitempty"`
+	Start     *Start     `json:"start,omitempty"`
+	Listening *Listening `json:"listening,omitempty"`
+	Exclude   []string   `json:"exclude,omitempty"` // CIDRs that became internal to the project
+	Case      *int       `json:"case,omitempty"`    // the number of the case that runs from now on; 0 for none
+	Stop      bool       `json:"stop,omitempty"`
+	Cleanup   bool       `json:"cleanup,omitempty"`
+}
+
+// FromAgent is one line to the CLI; exactly one field beside ID is set.
+type FromAgent struct {
+	ID      int64        `json:"id,omitempty"` // of the request that this replies to
+	Hello   *Hello       `json:"hello,omitempty"`
+	Ready   bool         `json:"ready,omitempty"`
+	Record  *tape.Record `json:"record,omitempty"` // in record mode: for tape.Writer.Apply
+	Event   *Event       `json:"event,omitempty"`
+	Reply   *Reply       `json:"reply,omitempty"`
+	Stopped bool         `json:"stopped,omitempty"`
+	// Fatal ends the session: the agent can't go on. Unsupported is set where the
+	// kernel or the engine lacks something.
+	Fatal *Fatal `json:"fatal,omitempty"`
+	Log   *Log   `json:"log,omitempty"` // for --debug
+}
+
+// Hello is the first line that the agent sends.
+type Hello struct {
+	Version string `json:"version"`
+	CSR     string `json:"csr"` // PEM
+}
+
+// Start has all that a session needs.
+type Start struct {
+	Session string `json:"session"`
+	Mode    Mode   `json:"mode"`
+	// Cgroup is the session's cgroup as a path from the root of the hierarchy,
+	// "/wiretape-1a2b" or "/wiretape.slice/wiretape-1a2b.slice".
+	Cgroup   string    `json:"cgroup"`
+	Services []Service `json:"services"`
+	// Exclude are the CIDRs of the project's own networks; Include are addresses
+	// inside them that are outside all the same (a network's gateway is the host).
+	Exclude []string `json:"exclude"`
+	Include []string `json:"include"`
+	// Names are the DNS names that the compose network itself answers, lower case.
+	Names []string `json:"names"`
+	// Hosts limits what is recorded: patterns such as "api.openai.com", "*.openai.com",
+	// "10.0.0.0/8", "api.example.com:8443". Empty means everything.
+	Hosts        []string         `json:"hosts,omitempty"`
+	Chain        string           `json:"chain"` // PEM: the intermediate for Hello.CSR, then the root
+	UpstreamCA   string           `json:"upstream_ca,omitempty"`
+	KeepEncoding bool             `json:"keep_encoding,omitempty"`
+	Redact       tape.RedactRules `json:"redact"`
+	Ingress      []Ingress        `json:"ingress,omitempty"`
+	// Tape is the folder in the agent's container that holds the tape to replay.
+	Tape   string  `json:"tape,omitempty"`
+	Speed  float64 `json:"speed"`
+	Reuse  bool    `json:"reuse,omitempty"`   // identical calls start over when all are answered
+	OnMiss string  `json:"on_miss,omitempty"` // "fail" or "passthrough"
+	Debug  bool    `json:"debug,omitempty"`
+}
+
+// A Service is a target service.
+type Service struct {
+	Name string `json:"name"`
+	// Cgroup is the parent of its containers' cgroups, as a path from the hierarchy's root.
+	Cgroup string `json:"cgroup"`
+	// AgentIPv4 and AgentIPv6 are the agent's addresses on a network that it shares with the service.
+	AgentIPv4 string `json:"agent_ipv4,omitempty"`
+	AgentIPv6 string `json:"agent_ipv6,omitempty"`
+	// IPv4Only is set where none of the service's networks has IPv6.
+	IPv4Only bool `json:"ipv4_only,omitempty"`
+	// Roots are the PEM certificates that the service's containers trusted before us.
+	Roots string `json:"roots,omitempty"`
+}
+
+// An Ingress is a published port that the agent forwards to a service.
+type Ingress struct {
+	// Listen is the TCP port in the agent's container.
+	Listen  int    `json:"listen"`
+	Service string `json:"service"`
+	Port    int    `json:"port"` // in the service's container
+	// Published is the host's address and port, for messages and for the cases' URLs.
+	Published string `json:"published"`
+}
+
+// Listening asks which TCP ports the processes of a service listen on; the reply
+// lists, for each of its containers that has a process, the ports.
+type Listening struct {
+	Service string `json:"service"`
+}
+
+// A Reply answers a request.
+type Reply struct {
+	Error string  `json:"error,omitempty"`
+	Ports [][]int `json:"ports,omitempty"` // to Listening: one list a container
+}
+
+// An Event is something to tell the user; Type says which fields are set.
+type Event struct {
+	// Type is "call" or "case" (an exchange ended), "miss", "opaque", "untrusted"
+	// (a client rejected our certificate), "refused" (upstream can't be reached),
+	// "passed" (record: the agent's worker died and the app went on directly), "error".
+	Type    string          `json:"type"`
+	Service string          `json:"service,omitempty"`
+	Number  int             `json:"number,omitempty"`
+	Method  string          `json:"method,omitempty"`
+	URL     string          `json:"url,omitempty"`
+	Status  int             `json:"status,omitempty"`
+	Chunks  int             `json:"chunks,omitempty"`
+	Bytes   int64           `json:"bytes,omitempty"`
+	First   time.Duration   `json:"first_ns,omitempty"` // time to the first byte of the answer
+	Took    time.Duration   `json:"took_ns,omitempty"`
+	End     string          `json:"end,omitempty"`
+	Late    *Lateness       `json:"late,omitempty"` // in replay
+	Miss    json.RawMessage `json:"miss,omitempty"` // the JSON body that the app got
+	Detail  string          `json:"detail,omitempty"`
+	Hint    string          `json:"hint,omitempty"` // what to do
+}
+
+// Lateness is how long after their deadlines the chunks of one answer left.
+type Lateness struct {
+	Median time.Duration `json:"median_ns"`
+	Max    time.Duration `json:"max_ns"`
+}
+
+// Fatal says why the agent can't go on.
+type Fatal struct {
+	Error       string `json:"error"`
+	Hint        string `json:"hint,omitempty"`
+	Unsupported bool   `json:"unsupported,omitempty"`
+}
+
+// Log is a line for --debug.
+type Log struct {
+	Level   string `json:"level"`
+	Message string `json:"message"`
+}

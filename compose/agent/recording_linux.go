@@ -1,0 +1,65 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/httpstream/record"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// recording is the engine of record mode: what passes becomes records, which
+// the CLI writes to the tape.
+type recording struct {
+	s        *serving
+	recorder *record.Recorder
+}
+
+func newRecording(s *serving) *recording {
+	r := &recording{s: s}
+	r.recorder = record.New(record.Options{
+		Start:      time.Now(),
+		Redact:     tape.NewRedactor(s.start.Redact),
+		OnExchange: r.onExchange,
+	}, func(rec tape.Record) error {
+		line, err := rec.AppendJSON([]byte(`{"record":`))
+		if err != nil {
+			return err
+		}
+		return s.out.raw(append(line, '}', '\n'))
+	})
+	s.dns.keep = func(n tape.Name) { r.recorder.Add(tape.Record{Name: &n}) }
+	return r
+}
+
+func (r *recording) configure(cfg *proxy.Config) {
+	cfg.Record = func(st proxy.Stream) httpstream.Sink { return r.recorder.Conn(r.conn(tape.Call, st)) }
+	cfg.Failed = func(st proxy.Stream, at time.Time, why string) { r.recorder.Failed(r.conn(tape.Call, st), at, why) }
+}
+
+func (r *recording) conn(kind tape.Kind, st proxy.Stream) record.Conn {
+	return record.Conn{
+		Kind: kind, Service: st.Service, Scheme: st.Scheme, Authority: st.Authority, TLS: st.TLS,
+		Case: r.s.cases.current,
+	}
+}
+
+// caseSink records what a client asks the app.
+func (r *recording) caseSink(st proxy.Stream) httpstream.Sink {
+	return caseSink{r.recorder.Conn(r.conn(tape.Case, st)), &r.s.cases}
+}
+
+func (r *recording) opaque(n proxy.Notice) {
+	r.recorder.Add(tape.Record{Opaque: &tape.Opaque{Service: n.Service, Address: n.Authority, Reason: n.Detail, Count: 1}})
+}
+
+func (r *recording) onExchange(e record.Event) {
+	r.s.out.send(FromAgent{Event: &Event{
+		Type: string(e.Kind), Service: e.Service, Number: e.Number, Method: e.Method, URL: e.URL, Status: e.Status,
+		Chunks: e.Chunks, Bytes: e.Bytes, First: e.First, Took: e.Took, End: string(e.How), Detail: e.Failed,
+	}})
+}
+
+func (r *recording) close(ctx context.Context) error { return r.recorder.Close(ctx) }

@@ -1,0 +1,176 @@
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/netns"
+)
+
+// via is what a Dest needs to be dialled as the app would.
+type via struct {
+	pid  int
+	peer netip.Addr // the app's address, for when the process is gone already
+}
+
+// original tells where a connection that was led here wanted to go.
+func (s *serving) original(conn net.Conn) (proxy.Dest, bool) {
+	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	origin, ok, err := s.redirect.Take(conn.LocalAddr().(*net.TCPAddr).AddrPort(), peer)
+	if err != nil || !ok {
+		return proxy.Dest{}, false
+	}
+	dst := netip.AddrPortFrom(origin.Dst.Addr().Unmap(), origin.Dst.Port())
+	d := proxy.Dest{
+		Addr: dst, Name: s.names.nameOf(dst.Addr()),
+		Service: s.services[origin.CgroupID].Name,
+		Via:     via{pid: int(origin.PID), peer: peer.Addr()},
+	}
+	// A service may be reached on a network that isn't the project's own.
+	d.Internal = s.names.isInternalAddr(dst.Addr())
+	return d, true
+}
+
+// namespace opens the network namespace that a connection came from.
+func (s *serving) namespace(ctx context.Context, v via) (*netns.NS, error) {
+	ns, err := netns.Of(v.pid)
+	if err == nil {
+		return ns, nil
+	}
+	found, ferr := s.finder.ByAddr(ctx, v.peer)
+	if ferr != nil {
+		return nil, fmt.Errorf("the namespace of process %d: %w", v.pid, err)
+	}
+	return netns.Of(found.PID)
+}
+
+// dial connects from inside the app's network namespace: its routes, and what
+// it may not reach, stay its own.
+func (s *serving) dial(ctx context.Context, d proxy.Dest) (net.Conn, error) {
+	ns, err := s.namespace(ctx, d.Via.(via))
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	return ns.DialTCP(ctx, d.Addr)
+}
+
+// divert serves DNS over TCP.
+func (s *serving) divert(ctx context.Context, conn net.Conn, d proxy.Dest) bool {
+	if d.Addr.Port() != 53 {
+		return false
+	}
+	srv := *s.dns
+	srv.forward = func(ctx context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
+		up, err := s.dial(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		return exchangeDNS(ctx, up, "tcp", query)
+	}
+	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	srv.serveTCP(ctx, conn, peer)
+	return true
+}
+
+// forwardDNS asks the resolver that the asker meant, from the asker's namespace:
+// Docker's own resolver exists only there.
+func (s *serving) forwardDNS(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error) {
+	found, err := s.finder.ByAddr(ctx, asker.Addr().Unmap())
+	if err != nil {
+		return nil, err
+	}
+	cookie, err := found.NS.Cookie()
+	if err != nil {
+		return nil, err
+	}
+	origin, ok, err := s.redirect.UDPOrigin(cookie, asker.Port())
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errNoResolver
+	}
+	conn, err := found.NS.DialUDP(netip.AddrPort{}, origin.Dst)
+	if err != nil {
+		return nil, err
+	}
+	return exchangeDNS(ctx, conn, "udp", query)
+}
+
+func exchangeDNS(ctx context.Context, conn net.Conn, network string, query []byte) ([]byte, error) {
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+	if network == "tcp" {
+		if err := writeDNS(conn, query); err != nil {
+			return nil, err
+		}
+		return readDNS(conn)
+	}
+	if _, err := conn.Write(query); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, maxDNS)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		// A late answer to another query that had this port is not ours.
+		if n >= 2 && len(query) >= 2 && buf[0] == query[0] && buf[1] == query[1] {
+			return buf[:n], nil
+		}
+	}
+}
+
+func (s *serving) rootPools() (func(string) *x509.CertPool, error) {
+	pools := make(map[string]*x509.CertPool)
+	for _, svc := range s.start.Services {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM([]byte(svc.Roots))
+		if s.start.UpstreamCA != "" && !pool.AppendCertsFromPEM([]byte(s.start.UpstreamCA)) {
+			return nil, errors.New("--upstream-ca has no certificate in PEM form")
+		}
+		pools[svc.Name] = pool
+	}
+	return func(service string) *x509.CertPool { return pools[service] }, nil
+}
+
+var hints = map[proxy.NoticeKind]string{
+	proxy.Untrusted: "the client does not trust wiretape's certificate: see docs/troubleshooting.md, “a client rejects the certificate”",
+	proxy.Refused:   "",
+	proxy.Opaque:    "",
+}
+
+// notify tells the user what the proxy noticed.
+func (s *serving) notify(n proxy.Notice) {
+	if n.Kind == proxy.Unknown {
+		s.out.send(FromAgent{Log: &Log{Level: "debug", Message: "closed a connection that was not led here, " + n.Detail}})
+		return
+	}
+	hint := hints[n.Kind]
+	if n.Kind == proxy.Refused && strings.Contains(n.Detail, "certificate") {
+		hint = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
+	}
+	if n.Kind == proxy.Opaque {
+		s.opaque(n)
+	}
+	s.out.send(FromAgent{Event: &Event{
+		Type: string(n.Kind), Service: n.Service, URL: n.Authority, Detail: n.Detail, Hint: hint,
+	}})
+}
+
+func (s *serving) opaque(n proxy.Notice) {
+	if r, ok := s.engine.(*recording); ok {
+		r.opaque(n)
+	}
+}

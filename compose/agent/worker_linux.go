@@ -1,0 +1,296 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/wiretape/wiretape/bpf"
+	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/netns"
+	mitmtls "github.com/wiretape/wiretape/tls"
+)
+
+// guardFD is the socket over which the guard hands over the maps.
+const guardFD = 3
+
+// serving is the worker's state once the session began.
+type serving struct {
+	start    *Start
+	out      *lineWriter
+	redirect *bpf.Maps
+	finder   *netns.Finder
+	names    *nameTable
+	dns      *dnsServer
+	services map[uint64]Service // by cgroup ID
+	proxy    *proxy.Proxy
+	engine   engine
+	cases    caseClock
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// engine is what differs between record and replay.
+type engine interface {
+	// configure adds to the proxy's configuration.
+	configure(*proxy.Config)
+	// close ends the recording or the playing, and sends what is held.
+	close(context.Context) error
+}
+
+// Worker is the proxy process of the agent. It ends when the guard closes stdin.
+func Worker(ctx context.Context, version string, stdin io.Reader, stdout io.Writer) error {
+	out := &lineWriter{w: stdout}
+	issuer, err := mitmtls.NewIssuer()
+	if err != nil {
+		return fmt.Errorf("make the intermediate's key: %w", err)
+	}
+	csr, err := issuer.CSR()
+	if err != nil {
+		return fmt.Errorf("make the certificate request: %w", err)
+	}
+	if err := out.send(FromAgent{Hello: &Hello{Version: version, CSR: string(csr)}}); err != nil {
+		return err
+	}
+	var s *serving
+	defer func() {
+		if s != nil {
+			s.shutdown()
+		}
+	}()
+	r := newLineReader(stdin)
+	for {
+		line, err := r.next()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		var m ToAgent
+		if err := json.Unmarshal(line, &m); err != nil {
+			return fmt.Errorf("a line from the CLI: %w", err)
+		}
+		switch {
+		case m.Start != nil:
+			if s, err = begin(ctx, m.Start, issuer, out); err != nil {
+				out.send(FromAgent{Fatal: &Fatal{Error: err.Error()}})
+				return err
+			}
+			out.raw(readyLine)
+		case s == nil:
+			return errors.New("the CLI asked for something before start")
+		case m.Stop:
+			s.stop()
+		default:
+			out.send(FromAgent{ID: m.ID, Reply: s.request(&m)})
+		}
+	}
+}
+
+func begin(ctx context.Context, start *Start, issuer *mitmtls.Issuer, out *lineWriter) (*serving, error) {
+	f := os.NewFile(guardFD, "guard")
+	conn, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("the guard's socket: %w", err)
+	}
+	defer conn.Close()
+	files, err := receiveFiles(conn.(*net.UnixConn))
+	if err != nil {
+		return nil, err
+	}
+	redirect, err := bpf.FromFiles(files)
+	if err != nil {
+		return nil, err
+	}
+	if err := issuer.Use([]byte(start.Chain)); err != nil {
+		return nil, fmt.Errorf("the intermediate certificate: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &serving{
+		start: start, out: out, redirect: redirect, cancel: cancel,
+		finder:   netns.NewFinder(filepath.Join(cgroupDir, start.Cgroup)),
+		services: make(map[uint64]Service),
+	}
+	if err := s.prepare(ctx, issuer); err != nil {
+		s.shutdown()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *serving) prepare(ctx context.Context, issuer *mitmtls.Issuer) error {
+	roots, err := s.rootPools()
+	if err != nil {
+		return err
+	}
+	var exclude []netip.Prefix
+	for _, c := range s.start.Exclude {
+		p, err := parsePrefix(c)
+		if err != nil {
+			return err
+		}
+		exclude = append(exclude, p)
+	}
+	for _, svc := range s.start.Services {
+		id, err := bpf.CgroupID(filepath.Join(cgroupDir, svc.Cgroup))
+		if err != nil {
+			return err
+		}
+		s.services[id] = svc
+	}
+	hosts, err := proxy.ParseHosts(s.start.Hosts)
+	if err != nil {
+		return err
+	}
+	if err := s.newEngine(exclude); err != nil {
+		return err
+	}
+	s.dns.forward = s.forwardDNS
+	cfg := proxy.Config{
+		Original: s.original, Divert: s.divert, Dial: s.dial, Leaf: issuer.Leaf, Roots: roots,
+		Hosts: hosts, KeepEncoding: s.start.KeepEncoding, Notify: s.notify,
+	}
+	s.engine.configure(&cfg)
+	s.proxy = proxy.New(cfg)
+	return s.listen(ctx)
+}
+
+func (s *serving) newEngine(exclude []netip.Prefix) error {
+	if s.start.Mode == Record {
+		s.names = newNameTable(s.start.Names, nil, exclude)
+		s.dns = newDNSServer(false, s.names)
+		s.engine = newRecording(s)
+		return nil
+	}
+	e, recorded, err := newReplaying(s)
+	if err != nil {
+		return err
+	}
+	s.engine = e
+	s.names = newNameTable(s.start.Names, recorded, exclude)
+	s.dns = newDNSServer(true, s.names)
+	return nil
+}
+
+// listen opens every port before the hooks are attached, so that the first
+// connection finds somebody there.
+func (s *serving) listen(ctx context.Context) error {
+	for _, port := range tcpPorts {
+		l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: int(port)})
+		if err != nil {
+			return err
+		}
+		s.wg.Go(func() { s.proxy.Serve(ctx, l) })
+	}
+	// One socket an address, so that an answer leaves from where it was asked.
+	seen := make(map[string]bool)
+	for _, svc := range s.start.Services {
+		for _, addr := range []string{svc.AgentIPv4, svc.AgentIPv6} {
+			if addr == "" || seen[addr] {
+				continue
+			}
+			seen[addr] = true
+			conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(addr), Port: dnsPort})
+			if err != nil {
+				return fmt.Errorf("the DNS server's port: %w", err)
+			}
+			context.AfterFunc(ctx, func() { conn.Close() })
+			s.wg.Go(func() { s.dns.serveUDP(ctx, conn) })
+		}
+	}
+	for _, in := range s.start.Ingress {
+		if err := s.listenIngress(ctx, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *serving) listenIngress(ctx context.Context, in Ingress) error {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: in.Listen})
+	if err != nil {
+		return fmt.Errorf("the port for %s: %w", in.Published, err)
+	}
+	var dir string
+	for _, svc := range s.start.Services {
+		if svc.Name == in.Service {
+			dir = filepath.Join(cgroupDir, svc.Cgroup)
+		}
+	}
+	if dir == "" {
+		l.Close()
+		return fmt.Errorf("the port %s is for the service %s, which the agent does not know", in.Published, in.Service)
+	}
+	d := &serviceDialer{dir: dir, port: in.Port}
+	ingress := proxy.Ingress{Service: in.Service, Published: in.Published, Dial: d.dial}
+	if r, ok := s.engine.(*recording); ok {
+		ingress.Record = r.caseSink
+	}
+	s.wg.Go(func() { s.proxy.ServeIngress(ctx, l, ingress) })
+	return nil
+}
+
+func (s *serving) request(m *ToAgent) *Reply {
+	switch {
+	case m.Listening != nil:
+		for _, svc := range s.start.Services {
+			if svc.Name != m.Listening.Service {
+				continue
+			}
+			cs, err := containersOf(filepath.Join(cgroupDir, svc.Cgroup))
+			if err != nil {
+				return &Reply{Error: err.Error()}
+			}
+			reply := &Reply{}
+			for _, c := range cs {
+				if ports, err := listening(c.pid); err == nil {
+					reply.Ports = append(reply.Ports, ports)
+				}
+			}
+			return reply
+		}
+		return &Reply{Error: "no such service: " + m.Listening.Service}
+	case m.Exclude != nil:
+		for _, c := range m.Exclude {
+			if p, err := parsePrefix(c); err == nil {
+				s.names.addExclude(p)
+			}
+		}
+		return &Reply{}
+	case m.Case != nil:
+		s.cases.set(*m.Case)
+		return &Reply{}
+	}
+	return &Reply{Error: "unknown request"}
+}
+
+// stopTimeout bounds how long the agent works at what it holds when a session ends.
+const stopTimeout = 20 * time.Second
+
+// stop ends the recording; connections go on, unrecorded.
+func (s *serving) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := s.engine.close(ctx); err != nil {
+		s.out.send(FromAgent{Event: &Event{Type: "error", Detail: err.Error()}})
+	}
+	s.out.send(FromAgent{Stopped: true})
+}
+
+func (s *serving) shutdown() {
+	s.cancel()
+	s.wg.Wait()
+	s.finder.Close()
+	s.redirect.Close()
+}
