@@ -1,0 +1,321 @@
+package compare
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// Options configure a comparison. The zero value is a strict one with the
+// default limits switched off; see DefaultLimits.
+type Options struct {
+	Rules  Rules // those of this case: Rules.For
+	Limits Limits
+	// MaxDifferences is how many differences are reported, the rest is counted;
+	// 0 means 100.
+	MaxDifferences int
+	// MaxJSON is how long a JSON body may be to be compared by value, MaxUnit how
+	// much of an event, a line or a part is kept; a longer one is told apart by
+	// its hash. 0 means 8 MiB and 1 MiB.
+	MaxJSON, MaxUnit int
+	// Hear is called for each reported difference as soon as it is known.
+	Hear func(Difference)
+	// Calls gives the timing of the case's calls, recorded and now, both from the
+	// end of the case's request. It is called once, from End. May be nil.
+	Calls func() (recorded, now []CallTiming)
+}
+
+// A Comparer compares one answer while it streams. Its methods are those of a
+// response's life, called from one goroutine in order; End or Failed must be
+// called last, and once. All times count from the end of the request.
+type Comparer struct {
+	opt       Options
+	rec       Recorded
+	log       log
+	recTiming Timing
+	nowTiming Timing
+	unitName  string
+	source    *recording
+
+	interims  []httpstream.ResponseHead
+	head      *httpstream.ResponseHead
+	body      body
+	codec     *codec
+	broken    bool // the present body can't be decoded any further
+	forbidden bool // the answer must not have a body
+	answer    *AnswerDifference
+}
+
+// A body compares what comes with what was recorded.
+type body interface {
+	chunk(at time.Duration, p []byte)
+	// enough tells whether all that the recording holds has come.
+	enough() bool
+	finish(at time.Duration)
+}
+
+// New begins a comparison.
+func New(rec Recorded, opt Options) *Comparer {
+	if opt.MaxDifferences == 0 {
+		opt.MaxDifferences = 100
+	}
+	if opt.MaxJSON == 0 {
+		opt.MaxJSON = 8 << 20
+	}
+	if opt.MaxUnit == 0 {
+		opt.MaxUnit = 1 << 20
+	}
+	c := &Comparer{opt: opt, rec: rec, unitName: "chunk"}
+	c.log = log{max: opt.MaxDifferences, hear: opt.Hear}
+	c.recTiming.Head = opt.Limits.scaled(rec.HeadAt)
+	c.source = &recording{next: rec.Next, timing: &c.recTiming, scale: opt.Limits.scaled, sink: func(time.Duration, []byte) {}}
+	return c
+}
+
+// Interim takes a 1xx answer other than 101.
+func (c *Comparer) Interim(at time.Duration, head *httpstream.ResponseHead) {
+	c.log.at = at
+	if head.Status != http.StatusContinue {
+		c.interims = append(c.interims, *head)
+	}
+}
+
+// Head takes the answer's head. It keeps no reference to it.
+func (c *Comparer) Head(at time.Duration, head *httpstream.ResponseHead) {
+	c.log.at = at
+	c.nowTiming.Head = at
+	h := *head
+	c.head = &h
+	if c.rec.Head == nil {
+		return
+	}
+	c.compareInterim(c.rec.Interim, c.interims)
+	c.compareHead(c.rec.Head, head)
+	c.forbidden = strings.EqualFold(c.rec.Method, http.MethodHead) || head.Status == http.StatusNoContent ||
+		head.Status == http.StatusNotModified || head.Status < 200
+	c.openBody()
+}
+
+// openBody chooses how bodies are compared, by the two content types.
+func (c *Comparer) openBody() {
+	recType, nowType := c.rec.Head.Header.Get("Content-Type"), c.head.Header.Get("Content-Type")
+	recCodec, ok := newCodec(c.rec.Head.Header.Get("Content-Encoding"))
+	nowCodec, ok2 := newCodec(c.head.Header.Get("Content-Encoding"))
+	c.source.codec, c.codec = recCodec, nowCodec
+	f := kindOf(recType)
+	note := ""
+	switch {
+	case !ok || !ok2:
+		f, note = formatBytes, " (encoded, so compared as it is)"
+	case kindOf(nowType) != f:
+		f, note = formatBytes, " (of another content type)"
+	case f == formatMultipart && (boundaryOf(recType) == "" || boundaryOf(nowType) == ""):
+		f, note = formatBytes, " (multipart without a boundary)"
+	}
+	switch f {
+	case formatSSE:
+		c.unitName = unitEvent
+	case formatNDJSON:
+		c.unitName = unitLine
+	case formatMultipart:
+		c.unitName = unitPart
+	}
+	c.source.chunks = c.unitName == "chunk"
+	switch f {
+	case formatBytes:
+		c.body = newBytesBody(c, c.source, nil, note)
+	case formatJSON:
+		c.body = newJSONBody(c, c.source)
+	default:
+		c.body = newUnitBody(c, c.source, f, recType, nowType)
+	}
+}
+
+// count takes the time of a unit, if those are what is counted.
+func (c *Comparer) count(t *Timing, u *unit) {
+	if u.label == c.unitName {
+		t.arrive(u.at)
+	}
+}
+
+// Chunk takes bytes of the body that arrived together. It keeps no reference to p.
+func (c *Comparer) Chunk(at time.Duration, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	c.log.at = at
+	if c.nowTiming.Bytes == 0 && c.forbidden {
+		c.log.add(func() Difference {
+			return Difference{
+				Kind: Content, Where: "body", Now: showBytes(p, int64(len(p))),
+				Message: fmt.Sprintf("a body where none is allowed: %s answered with %s", c.rec.Method, status(c.head.Status)),
+			}
+		})
+	}
+	c.nowTiming.Bytes += int64(len(p))
+	if c.unitName == "chunk" {
+		c.nowTiming.arrive(at)
+	}
+	if c.body == nil || c.broken {
+		return
+	}
+	if c.codec == nil {
+		c.body.chunk(at, p)
+		return
+	}
+	if err := c.codec.write(p, func(b []byte) { c.body.chunk(at, b) }); err != nil {
+		c.undecodable(err)
+	}
+}
+
+func (c *Comparer) undecodable(err error) {
+	c.broken = true
+	c.log.add(func() Difference {
+		return Difference{Kind: Content, Where: "Content-Encoding", Message: fmt.Sprintf("body: %s", err)}
+	})
+}
+
+// Enough tells whether the recording stops before the answer did, because the
+// client went away, and all that was recorded has come: the runner then goes
+// away as well. It is false for a recording that is complete.
+func (c *Comparer) Enough() bool {
+	return c.body != nil && c.body.enough() && c.source.interrupted()
+}
+
+// Failed ends the comparison where no answer could be had: refused, timed out.
+func (c *Comparer) Failed(at time.Duration, why string) *Verdict {
+	return c.End(at, httpstream.EndInfo{How: httpstream.Reset, Detail: why})
+}
+
+// End ends the comparison. What was recorded and has not come is missing now.
+func (c *Comparer) End(at time.Duration, end httpstream.EndInfo) *Verdict {
+	c.log.at = at
+	c.nowTiming.End = at
+	switch {
+	case c.rec.Head == nil:
+		c.nothingRecorded(end)
+	case c.head == nil:
+		c.noAnswer(end)
+	default:
+		c.endBody(at, end)
+	}
+	c.source.close()
+	if c.codec != nil {
+		c.codec.stop()
+	}
+	return c.verdict()
+}
+
+// nothingRecorded never passes an answer that there is nothing to compare with.
+func (c *Comparer) nothingRecorded(end httpstream.EndInfo) {
+	switch {
+	case c.rec.Failed != "" && c.head == nil:
+		return // it failed then and fails now
+	case c.rec.Failed != "":
+		c.log.must(Difference{
+			Kind: Ended, Recorded: c.rec.Failed, Now: status(c.head.Status),
+			Message: wasNow("answer", c.rec.Failed, status(c.head.Status)),
+		})
+		return
+	}
+	now := end.Detail
+	if c.head != nil {
+		now = status(c.head.Status)
+	}
+	c.log.must(Difference{
+		Kind: Recording, Now: now,
+		Message: "the recording holds no answer, so there is nothing to compare with; record the case again",
+	})
+}
+
+func (c *Comparer) noAnswer(end httpstream.EndInfo) {
+	why := end.Detail
+	if why == "" {
+		why = string(end.How)
+	}
+	c.log.must(Difference{
+		Kind: Ended, Recorded: status(c.rec.Head.Status), Now: why,
+		Message: fmt.Sprintf("no answer: %s; recorded %s", why, status(c.rec.Head.Status)),
+	})
+	for c.source.pull() { // for its timing
+	}
+}
+
+func (c *Comparer) endBody(at time.Duration, end httpstream.EndInfo) {
+	if c.codec != nil && !c.broken {
+		if err := c.codec.close(func(b []byte) { c.body.chunk(at, b) }); err != nil && end.How == httpstream.EOF {
+			c.undecodable(err)
+		}
+		c.codec = nil
+	}
+	c.body.finish(at)
+	for c.source.pull() {
+	}
+	if u, ok := c.body.(*unitBody); ok && c.log.count() > 0 {
+		c.answer = u.answers.difference()
+	}
+	if c.source.err != nil {
+		c.log.must(Difference{
+			Kind: Recording, Recorded: c.source.err.Error(),
+			Message: fmt.Sprintf("the recording can't be read: %v; record the case again", c.source.err),
+		})
+		return
+	}
+	c.compareEnd(*c.source.end, end)
+}
+
+func (c *Comparer) compareEnd(rec, now httpstream.EndInfo) {
+	if c.source.interrupted() {
+		// What the app would have done next is not known. It may have ended, or
+		// the runner went away as the client did.
+		if now.How == httpstream.EOF || now.How == httpstream.Cancelled {
+			return
+		}
+	} else if rec.How == now.How && (rec.Code == now.Code || rec.Code == 0 || now.Code == 0) {
+		if rec.How == httpstream.EOF {
+			c.compareSection(Trailer, rec.Trailer, now.Trailer, false)
+		}
+		return
+	}
+	c.log.must(Difference{
+		Kind: Ended, Where: "end", Recorded: describeEnd(rec), Now: describeEnd(now),
+		Message: wasNow("end of the stream", describeEnd(rec), describeEnd(now)),
+	})
+}
+
+func describeEnd(e httpstream.EndInfo) string {
+	s := string(e.How)
+	if e.Code != 0 {
+		s += fmt.Sprintf(" (HTTP/2 error code %d)", e.Code)
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}
+
+func (c *Comparer) verdict() *Verdict {
+	v := &Verdict{Unit: c.unitName, Interrupted: c.source.err == nil && c.source.interrupted(), Answer: c.answer}
+	var recCalls, nowCalls []CallTiming
+	if c.opt.Calls != nil {
+		recCalls, nowCalls = c.opt.Calls()
+		scaled := make([]CallTiming, len(recCalls))
+		for i, call := range recCalls {
+			scaled[i] = call.scaled(c.opt.Limits)
+		}
+		recCalls = scaled
+	}
+	if c.head != nil && c.rec.Head != nil {
+		if c.recTiming.Count > 0 && c.nowTiming.Count > 0 {
+			v.Delay = attributeFirst(&c.recTiming, &c.nowTiming, recCalls, nowCalls)
+		}
+		checkShape(&c.recTiming, &c.nowTiming, c.unitName, recCalls, nowCalls, c.opt.Limits, c.log.must)
+	}
+	v.Recorded, v.Now = c.recTiming, c.nowTiming
+	v.Differences, v.More = c.log.list, c.log.more
+	v.Pass = c.log.count() == 0
+	return v
+}

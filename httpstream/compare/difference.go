@@ -1,0 +1,201 @@
+package compare
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A Kind sorts differences.
+type Kind string
+
+const (
+	Status    Kind = "status"
+	Header    Kind = "header"
+	Trailer   Kind = "trailer"
+	Interim   Kind = "interim"   // a 1xx answer other than 100
+	Missing   Kind = "missing"   // a unit or value that was recorded and is not there now
+	Extra     Kind = "extra"     // a unit or value that is there now and was not recorded
+	Reordered Kind = "reordered" // the same unit or value in another place
+	Changed   Kind = "changed"   // another value in the same place
+	Bytes     Kind = "bytes"     // other bytes, from an offset on
+	Content   Kind = "content"   // the body is of another kind, not decodable, or not allowed
+	Ended     Kind = "ended"     // the stream ended otherwise, or no answer came
+	Buffered  Kind = "buffered"  // streamed when recorded, held back now
+	SlowFirst Kind = "slow-first"
+	SlowGap   Kind = "slow-gap"
+	Recording Kind = "recording" // the recording can't be compared with
+)
+
+// A Difference is one thing that is not as it was recorded. It is plain data.
+type Difference struct {
+	Kind Kind `json:"kind"`
+	// Unit is what Index counts: "event", "comment", "line", "part", …
+	Unit string `json:"unit,omitempty"`
+	// Index is the unit's position in the recording, from 1, or in the present
+	// answer where the unit was not recorded; 0 if the difference is in no unit.
+	Index int `json:"index,omitempty"`
+	// NowIndex is the unit's position in the present answer; 0 if it is not there.
+	NowIndex int `json:"now_index,omitempty"`
+	// Where is the place inside: a header's name, an SSE field, a JSONPath.
+	Where string `json:"where,omitempty"`
+	// Offset is the byte offset of a Bytes difference, from 0.
+	Offset   int64  `json:"offset,omitempty"`
+	Recorded string `json:"recorded,omitempty"`
+	Now      string `json:"now,omitempty"`
+	// Message says it all in one line, without a capital or a full stop.
+	Message string `json:"message"`
+	// Words is the word difference of a changed text.
+	Words Words `json:"words,omitempty"`
+	// At is when it was noticed, in nanoseconds since the request was complete.
+	At time.Duration `json:"at,omitempty"`
+	// Rule is the noise rule that would ignore just this; nil if there is none.
+	Rule *Rule `json:"rule,omitempty"`
+}
+
+// A Rule is one entry under noise.
+type Rule struct {
+	Key   string `json:"key"` // "response.body", "response.header", …
+	Value string `json:"value"`
+}
+
+// A Verdict is the result of comparing one answer.
+type Verdict struct {
+	Pass        bool         `json:"pass"`
+	Differences []Difference `json:"differences,omitempty"`
+	// More counts the differences beyond Options.MaxDifferences.
+	More int `json:"more,omitempty"`
+	// Unit names what was counted: "event", "line", "part", "chunk".
+	Unit string `json:"unit"`
+	// Recorded and Now are the two answers' timing.
+	Recorded Timing `json:"recorded"`
+	Now      Timing `json:"now"`
+	// Interrupted is set where the recording ends before the answer did, because
+	// the client went away or the recording stopped: only what was recorded was
+	// compared.
+	Interrupted bool `json:"interrupted,omitempty"`
+	// Delay says where the time went; nil if the calls' timing is not known.
+	Delay *Delay `json:"delay,omitempty"`
+	// Answer is what a language model said, put together; nil where the stream
+	// is none, or nothing in it differs.
+	Answer *AnswerDifference `json:"answer,omitempty"`
+}
+
+// A log gathers differences up to a number and counts the rest.
+type log struct {
+	max  int
+	list []Difference
+	more int
+	hear func(Difference)
+	at   time.Duration
+}
+
+// add takes a function so that what only counts is never formatted.
+func (l *log) add(build func() Difference) {
+	if len(l.list) >= l.max {
+		l.more++
+		return
+	}
+	l.must(build())
+}
+
+// must adds what is reported even when the rest is only counted: there are but a
+// few of these, and they matter most.
+func (l *log) must(d Difference) {
+	d.At = l.at
+	d.Message = printable(d.Message)
+	d.Recorded, d.Now = legible(d.Recorded), legible(d.Now)
+	for i := range d.Words {
+		d.Words[i].Text = legible(d.Words[i].Text)
+	}
+	l.list = append(l.list, d)
+	if l.hear != nil {
+		l.hear(d)
+	}
+}
+
+func (l *log) count() int { return len(l.list) + l.more }
+
+const (
+	maxShown = 240 // bytes of a value in a Difference
+	maxQuote = 80  // bytes of a value in a message
+)
+
+// excerpt shortens s to n bytes around the offset from.
+func excerpt(s string, from, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	start := max(0, min(from-n/4, len(s)-n))
+	end := start + n
+	for range utf8.UTFMax - 1 { // not within a character
+		if start > 0 && !utf8.RuneStart(s[start]) {
+			start--
+		}
+		if end < len(s) && !utf8.RuneStart(s[end]) {
+			end++
+		}
+	}
+	out := s[start:end]
+	if start > 0 {
+		out = "…" + out
+	}
+	if end < len(s) {
+		out += "…"
+	}
+	return out
+}
+
+// printable makes one line of s that does nothing to a terminal: control
+// characters and what is not UTF-8 are escaped.
+func printable(s string) string {
+	return escape(s, func(r rune) bool { return !strconv.IsPrint(r) })
+}
+
+// legible escapes only what is not UTF-8, which JSON could not carry.
+func legible(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return escape(s, func(rune) bool { return false })
+}
+
+func escape(s string, special func(rune) bool) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 || special(r) {
+			q := strconv.QuoteToASCII(s[i : i+n])
+			b.WriteString(q[1 : len(q)-1])
+		} else {
+			b.WriteString(s[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
+}
+
+// firstDifference is the length of the common prefix.
+func firstDifference[S ~string | ~[]byte](a, b S) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// pair shows two values around the place where they part.
+func pair(rec, now string, n int) (string, string) {
+	at := firstDifference(rec, now)
+	return excerpt(rec, at, n), excerpt(now, at, n)
+}
+
+// wasNow is the sentence for a changed value.
+func wasNow(what, rec, now string) string {
+	r, n := pair(rec, now, maxQuote)
+	return fmt.Sprintf("%s: recorded %s, now %s", what, r, n)
+}

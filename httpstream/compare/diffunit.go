@@ -1,0 +1,220 @@
+package compare
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A spot is where in an answer a difference is.
+type spot struct {
+	unit       string
+	index, now int
+	part       string // "data" of an event, "body" of a part
+}
+
+// String is how a message begins: "event 3", "event 3 (now 4) data".
+func (s spot) String() string {
+	if s.unit == "" {
+		return "body"
+	}
+	b := fmt.Sprintf("%s %d", s.unit, s.index)
+	if s.now != s.index {
+		b += fmt.Sprintf(" (now %d)", s.now)
+	}
+	if s.part != "" {
+		b += " " + s.part
+	}
+	return b
+}
+
+func (s spot) difference(kind Kind, where string) Difference {
+	return Difference{Kind: kind, Unit: s.unit, Index: s.index, NowIndex: s.now, Where: where}
+}
+
+func (c *Comparer) reordered(label string, index, now int) {
+	c.log.add(func() Difference {
+		return Difference{
+			Kind: Reordered, Unit: label, Index: index, NowIndex: now,
+			Message: fmt.Sprintf("%s %d comes as %s %d now", label, index, label, now),
+		}
+	})
+}
+
+// diffUnits tells how two units of one label differ.
+func (c *Comparer) diffUnits(r, n *unit) {
+	s := spot{unit: r.label, index: r.index, now: n.index}
+	before := c.log.count()
+	c.diffFields(s, r, n)
+	if r.partial != n.partial {
+		c.log.add(func() Difference {
+			d := s.difference(Changed, "end")
+			d.Recorded, d.Now = completeness(r), completeness(n)
+			d.Message = wasNow(s.String(), d.Recorded, d.Now)
+			return d
+		})
+	}
+	switch r.label {
+	case unitEvent:
+		s.part = "data"
+	case unitPart:
+		s.part = "body"
+	}
+	a, b := r.decoded(&c.opt.Rules), n.decoded(&c.opt.Rules)
+	switch {
+	case a != nil && b != nil:
+		c.diffContents(s, r.kind, a, b, &r.body, &n.body)
+	case a != nil:
+		c.oneSided(s, Missing, excerpt(r.body.text(), 0, maxShown))
+	case b != nil:
+		c.oneSided(s, Extra, excerpt(n.body.text(), 0, maxShown))
+	}
+	if c.log.count() == before {
+		// Keys that differ without a difference that can be named would be a
+		// mistake of ours; it must not make a wrong answer pass.
+		c.log.add(func() Difference {
+			d := s.difference(Changed, "")
+			d.Recorded, d.Now = r.summary(), n.summary()
+			d.Message = wasNow(s.String(), d.Recorded, d.Now)
+			return d
+		})
+	}
+}
+
+func completeness(u *unit) string {
+	if u.partial {
+		return "cut off before its end"
+	}
+	return "complete"
+}
+
+func (c *Comparer) oneSided(s spot, kind Kind, value string) {
+	c.log.add(func() Difference {
+		d := s.difference(kind, s.part)
+		d.Recorded, d.Message = value, fmt.Sprintf("%s is missing: %s", s, excerpt(value, 0, maxQuote))
+		if kind == Extra {
+			d.Recorded, d.Now, d.Message = "", value, fmt.Sprintf("%s was not recorded: %s", s, excerpt(value, 0, maxQuote))
+		}
+		if s.unit == unitEvent {
+			d.Rule = &Rule{keyResponseSSE, "data"}
+		}
+		return d
+	})
+}
+
+// diffFields compares the fields of an event, or the headers of a part.
+func (c *Comparer) diffFields(s spot, r, n *unit) {
+	key := keyResponseSSE
+	if r.label == unitPart {
+		key = keyResponseHeader
+	}
+	compareFields(r.compared(&c.opt.Rules), n.compared(&c.opt.Rules), nil, func(f fieldChange) {
+		c.log.add(func() Difference {
+			f.name = spelled(r.fields, n.fields, f.name)
+			d := s.difference(f.kind, f.name)
+			d.Recorded, d.Now = f.rec, f.now
+			d.Message = f.message(s.String() + " " + f.name)
+			d.Rule = &Rule{key, f.name}
+			return d
+		})
+	})
+}
+
+// diffContents tells how two bodies, whole ones or those of units, differ.
+func (c *Comparer) diffContents(s spot, kind bodyKind, r, n *content, rb, nb *blob) {
+	switch {
+	case r.doc != nil && n.doc != nil:
+		c.diffJSON(s, r.doc, n.doc)
+	case r.doc == nil && n.doc == nil && r.text == n.text:
+	case r.doc != nil:
+		c.changedText(s, Content, show(r.doc.value), n.text, "is no JSON now")
+	case n.doc != nil:
+		c.changedText(s, Content, r.text, show(n.doc.value), "was no JSON when recorded")
+	case rb.cut() || nb.cut() || kind == asBytes:
+		c.diffBlobs(s, rb, nb)
+	default:
+		c.changedText(s, Changed, r.text, n.text, "")
+	}
+}
+
+const maxWords = 64 << 10 // bytes of text on either side of a word difference
+
+// changedText shows two texts; a note takes the place of a word difference.
+func (c *Comparer) changedText(s spot, kind Kind, rec, now, note string) {
+	c.log.add(func() Difference {
+		rec, now := strings.ReplaceAll(rec, ignoredText, "…"), strings.ReplaceAll(now, ignoredText, "…")
+		d := s.difference(kind, s.part)
+		if s.unit == unitComment {
+			d.Rule = &Rule{keyResponseSSE, "comment"}
+		}
+		d.Recorded, d.Now = pair(rec, now, maxShown)
+		r, n := pair(rec, now, maxQuote)
+		d.Message = fmt.Sprintf("%s: recorded %s, now %s", s, quoteJSON(r), quoteJSON(n))
+		if note != "" {
+			d.Message = fmt.Sprintf("%s %s: recorded %s, now %s", s, note, quoteJSON(r), quoteJSON(n))
+			return d
+		}
+		if len(rec) <= maxWords && len(now) <= maxWords {
+			d.Words = DiffWords(rec, now)
+		}
+		return d
+	})
+}
+
+// diffBlobs names the first offset at which two sequences of bytes part.
+func (c *Comparer) diffBlobs(s spot, r, n *blob) {
+	if r.equal(n) {
+		return
+	}
+	c.log.add(func() Difference {
+		d := s.difference(Bytes, s.part)
+		at := firstDifference(r.data, n.data)
+		d.Offset = int64(at)
+		d.Recorded, d.Now = showBytes(r.data[at:], r.size-int64(at)), showBytes(n.data[at:], n.size-int64(at))
+		switch {
+		case r.size != n.size:
+			d.Message = fmt.Sprintf("%s: %d bytes recorded, %d now, which differ from offset %d on", s, r.size, n.size, at)
+		case at == len(r.data):
+			d.Message = fmt.Sprintf("%s: other bytes somewhere after offset %d", s, at)
+		default:
+			d.Message = fmt.Sprintf("%s: byte %d: recorded 0x%02x, now 0x%02x", s, at, r.data[at], n.data[at])
+		}
+		return d
+	})
+}
+
+// diffJSON names each path at which two documents differ.
+func (c *Comparer) diffJSON(s spot, r, n *document) {
+	diffDocuments(r, n, func(j jsonChange) {
+		c.log.add(func() Difference {
+			where := j.at.String()
+			d := s.difference(j.kind, where)
+			d.Rule = &Rule{keyResponseBody, where}
+			rec, now := show(j.rec), show(j.now)
+			at := s.String() + " " + where
+			switch {
+			case j.note != "":
+				d.Message = at + ": " + j.note
+				return d
+			case j.kind == Missing:
+				d.Recorded = excerpt(rec, 0, maxShown)
+				d.Message = fmt.Sprintf("%s is missing: %s", at, excerpt(rec, 0, maxQuote))
+			case j.kind == Extra:
+				d.Now = excerpt(now, 0, maxShown)
+				d.Message = fmt.Sprintf("%s was not recorded: %s", at, excerpt(now, 0, maxQuote))
+			case j.kind == Reordered:
+				d.Recorded, d.Now = where, j.to.String()
+				d.Rule = nil
+				d.Message = fmt.Sprintf("%s is at %s now", at, j.to)
+			default:
+				d.Recorded, d.Now = pair(rec, now, maxShown)
+				d.Message = wasNow(at, rec, now)
+				if a, ok := j.rec.(string); ok {
+					if b, ok := j.now.(string); ok && len(a) <= maxWords && len(b) <= maxWords {
+						d.Words = DiffWords(a, b)
+					}
+				}
+			}
+			return d
+		})
+	})
+}

@@ -1,0 +1,222 @@
+package compare
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/theory/jsonpath"
+)
+
+// The keys under noise.
+const (
+	keyResponseBody   = "response.body"
+	keyResponseHeader = "response.header"
+	keyResponseSSE    = "response.sse"
+	keyResponseText   = "response.text"
+	keyRequestBody    = "request.body"
+	keyRequestHeader  = "request.header"
+	keyRequestQuery   = "request.query"
+)
+
+// ruleKeys is every key under noise beside cases, in the order of the documentation.
+func ruleKeys() []string {
+	return []string{
+		keyResponseBody, keyResponseHeader, keyResponseSSE, keyResponseText,
+		keyRequestBody, keyRequestHeader, keyRequestQuery,
+	}
+}
+
+// Rules are what a comparison leaves out. A Rules is immutable: every method
+// that changes something returns a new one, and none shares a list with
+// another, so that nothing can leak from one case into the next. The zero value
+// has no rules.
+type Rules struct {
+	all   ruleSet
+	cases []caseRules
+}
+
+type caseRules struct {
+	glob string
+	set  ruleSet
+}
+
+type ruleSet struct {
+	responseBody   []*jsonpath.Path
+	requestBody    []*jsonpath.Path
+	responseHeader []string // lower case, with * and ? as in path.Match
+	requestHeader  []string
+	requestQuery   []string // as written, with * and ?
+	sse            []string
+	text           []*regexp.Regexp
+}
+
+// NewRules compiles rules for all cases. It reports every rule that is malformed.
+func NewRules(rules ...Rule) (Rules, error) {
+	var r Rules
+	var errs []error
+	for _, rule := range rules {
+		if err := r.all.add(rule); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Rules{}, err
+	}
+	return r, nil
+}
+
+// With returns the rules of both.
+func (r Rules) With(other Rules) Rules {
+	return Rules{all: r.all.with(other.all), cases: slices.Concat(r.cases, other.cases)}
+}
+
+// For returns the rules for one case: those for all, and those of every glob
+// (path.Match) that its name matches. The name is that of the case's file
+// without folder and extension: "0003-post-chat".
+func (r Rules) For(name string) Rules {
+	out := Rules{all: r.all.with(ruleSet{})}
+	for _, c := range r.cases {
+		if ok, _ := path.Match(c.glob, name); ok {
+			out.all = out.all.with(c.set)
+		}
+	}
+	return out
+}
+
+func (s ruleSet) with(o ruleSet) ruleSet {
+	return ruleSet{
+		responseBody:   slices.Concat(s.responseBody, o.responseBody),
+		requestBody:    slices.Concat(s.requestBody, o.requestBody),
+		responseHeader: slices.Concat(s.responseHeader, o.responseHeader),
+		requestHeader:  slices.Concat(s.requestHeader, o.requestHeader),
+		requestQuery:   slices.Concat(s.requestQuery, o.requestQuery),
+		sse:            slices.Concat(s.sse, o.sse),
+		text:           slices.Concat(s.text, o.text),
+	}
+}
+
+// add compiles one rule into a set that is not yet in use.
+func (s *ruleSet) add(r Rule) error {
+	if strings.TrimSpace(r.Value) == "" {
+		return fmt.Errorf("%s: an empty rule ignores nothing; remove it", r.Key)
+	}
+	switch r.Key {
+	case keyResponseBody:
+		return addPath(&s.responseBody, r)
+	case keyRequestBody:
+		return addPath(&s.requestBody, r)
+	case keyResponseHeader:
+		return addHeader(&s.responseHeader, r)
+	case keyRequestHeader:
+		return addHeader(&s.requestHeader, r)
+	case keyRequestQuery:
+		return addGlob(&s.requestQuery, r, r.Value)
+	case keyResponseSSE:
+		if !slices.Contains(sseFields(), r.Value) {
+			return fmt.Errorf("%s: %q is no part of an event; use one of %s", r.Key, r.Value, strings.Join(sseFields(), ", "))
+		}
+		s.sse = append(s.sse, r.Value)
+	case keyResponseText:
+		re, err := regexp.Compile(r.Value)
+		if err != nil {
+			return fmt.Errorf("%s: %w; see https://pkg.go.dev/regexp/syntax", r.Key, err)
+		}
+		if re.MatchString("") {
+			return fmt.Errorf("%s: %q matches the empty text, so it would hide more than it says; write + for *", r.Key, r.Value)
+		}
+		s.text = append(s.text, re)
+	default:
+		return fmt.Errorf("unknown key %q; use one of %s", r.Key, strings.Join(ruleKeys(), ", "))
+	}
+	return nil
+}
+
+func addPath(to *[]*jsonpath.Path, r Rule) error {
+	p, err := jsonpath.Parse(r.Value)
+	if err != nil {
+		reason := strings.TrimPrefix(err.Error(), jsonpath.ErrPathParse.Error()+": ")
+		return fmt.Errorf("%s: %q is no JSONPath (RFC 9535): %s; write it like $.choices[*].id", r.Key, r.Value, reason)
+	}
+	*to = append(*to, p)
+	return nil
+}
+
+func addHeader(to *[]string, r Rule) error {
+	if strings.ContainsAny(r.Value, " \t:,;") {
+		return fmt.Errorf("%s: %q is no header name; write the name alone, like Date or X-Request-*", r.Key, r.Value)
+	}
+	return addGlob(to, r, strings.ToLower(r.Value))
+}
+
+func addGlob(to *[]string, r Rule, glob string) error {
+	if _, err := path.Match(glob, ""); err != nil {
+		return fmt.Errorf("%s: %q: %w; only * and ? and [a-z] are special", r.Key, r.Value, err)
+	}
+	*to = append(*to, glob)
+	return nil
+}
+
+func matchesAny(globs []string, name string) bool {
+	for _, g := range globs {
+		if ok, _ := path.Match(g, name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// IgnoreResponseHeader tells whether a response header or trailer is left out by a rule.
+func (r Rules) IgnoreResponseHeader(name string) bool {
+	return matchesAny(r.all.responseHeader, strings.ToLower(name))
+}
+
+// IgnoreRequestHeader tells whether a request header is left out.
+func (r Rules) IgnoreRequestHeader(name string) bool {
+	return matchesAny(r.all.requestHeader, strings.ToLower(name))
+}
+
+// IgnoreRequestQuery tells whether a query parameter, decoded, is left out.
+func (r Rules) IgnoreRequestQuery(name string) bool {
+	return matchesAny(r.all.requestQuery, name)
+}
+
+// IgnoreRequestBody returns a JSON value, as encoding/json decodes it into any,
+// without what the request.body rules select. Numbers may be json.Number. v is
+// not changed; where a rule selects an element of an array, or all of v, a fixed
+// text that no real body holds takes its place, so that the others keep their index.
+func (r Rules) IgnoreRequestBody(v any) any {
+	return prunePaths(r.all.requestBody, v)
+}
+
+// IgnoreResponseBody does the same with the response.body rules.
+func (r Rules) IgnoreResponseBody(v any) any {
+	return prunePaths(r.all.responseBody, v)
+}
+
+func prunePaths(paths []*jsonpath.Path, v any) any {
+	if len(paths) == 0 {
+		return v
+	}
+	return selectAll(paths, v).prune(v, ignoredText)
+}
+
+// ignoreSSE tells whether a part of an event is left out.
+func (r Rules) ignoreSSE(field string) bool { return slices.Contains(r.all.sse, field) }
+
+// ignoredText takes the place of what a response.text rule matches.
+const ignoredText = "\x00…\x00"
+
+// ignoreText replaces what the response.text rules match.
+func (r Rules) ignoreText(s string) string {
+	for _, re := range r.all.text {
+		s = re.ReplaceAllLiteralString(s, ignoredText)
+	}
+	return s
+}
+
+// sseFields are the parts of an event that response.sse can name.
+func sseFields() []string { return []string{"event", "data", "id", "retry", "comment", "unknown"} }
