@@ -49,7 +49,7 @@ func redirectedConnect(ctx context.Context, self, cgroup string) error {
 	}
 	defer l.Close()
 	port := uint16(l.Addr().(*net.TCPAddr).Port)
-	r, err := bpf.Load(bpf.Config{Cgroup: dir, TCPPorts: []uint16{port}, Isolate: true})
+	r, err := bpf.Load(bpf.Config{Cgroup: dir, TCPPorts: []uint16{port}, ClosedPort: closedPort, Isolate: true})
 	if err != nil {
 		return err
 	}

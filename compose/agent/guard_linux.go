@@ -113,13 +113,17 @@ func (g *guard) prepare() error {
 
 // fatal tells the CLI why the agent can't go on.
 func (g *guard) fatal(err error) error {
+	g.out.send(FromAgent{Fatal: fatalOf(err)})
+	return err
+}
+
+func fatalOf(err error) *Fatal {
 	f := &Fatal{Error: err.Error()}
 	var unsupported *bpf.Unsupported
 	if errors.As(err, &unsupported) {
 		f.Unsupported, f.Hint = true, unsupported.Hint
 	}
-	g.out.send(FromAgent{Fatal: f})
-	return err
+	return f
 }
 
 // startWorker runs the worker; it gets the maps later, over a socket.

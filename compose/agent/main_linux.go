@@ -35,7 +35,12 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 		}
 		return Cleanup(args[1])
 	case "doctor":
-		return Doctor(ctx, self)
+		out := &lineWriter{w: stdout}
+		if err := Doctor(ctx, self); err != nil {
+			out.send(FromAgent{Fatal: fatalOf(err)})
+			return err
+		}
+		return out.send(FromAgent{Ready: true})
 	case "connect":
 		return Connect(ctx)
 	}

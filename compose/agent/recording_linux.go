@@ -10,6 +10,10 @@ import (
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
+// maxPending keeps the agent small, in bytes; a slow disk is felt by the app only
+// when this much waits for it.
+const maxPending = 4 << 20
+
 // recording is the engine of record mode: what passes becomes records, which
 // the CLI writes to the tape.
 type recording struct {
@@ -21,6 +25,7 @@ func newRecording(s *serving) *recording {
 	r := &recording{s: s}
 	r.recorder = record.New(record.Options{
 		Start:      time.Now(),
+		MaxPending: maxPending,
 		Redact:     tape.NewRedactor(s.start.Redact),
 		OnExchange: r.onExchange,
 	}, func(rec tape.Record) error {

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+)
+
+// The voice of the command line: no capitals at the start, no full stops at the
+// end, and behind every error the next step.
+
+// streams are where a command reads and prints.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run runs one command line and returns its exit code.
+func run(ctx context.Context, args []string, io streams) int {
+	ctx, stop := withInterrupts(ctx, io.err)
+	defer stop()
+	return report(io.err, newApp(io).RunContext(ctx, args))
+}
+
+// withInterrupts ends ctx at the first SIGINT or SIGTERM. What undoes a session has a
+// context of its own, so a second signal only says what is going on.
+func withInterrupts(ctx context.Context, w io.Writer) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-signals:
+				if n > 0 {
+					fmt.Fprintln(w, "wiretape: leaving the project as it was found; this takes a moment")
+				}
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
+
+func newApp(io streams) *cli.App {
+	// urfave/cli prints -v as well; the word alone is enough.
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version"}
+	app := &cli.App{
+		Name:                   "wiretape",
+		Usage:                  "record the streams of a docker compose app and play them back offline, byte for byte, with the original timing",
+		Version:                version,
+		Reader:                 io.in,
+		Writer:                 io.out,
+		ErrWriter:              io.err,
+		UseShortOptionHandling: true,
+		HideHelpCommand:        true,
+		Suggest:                true,
+		EnableBashCompletion:   true,
+		ExitErrHandler:         func(*cli.Context, error) {}, // run reports it
+		OnUsageError:           onUsageError,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "debug", Usage: "log what wiretape does to standard error", EnvVars: []string{"WIRETAPE_DEBUG"}},
+		},
+		Before: func(c *cli.Context) error {
+			logrus.SetOutput(io.err)
+			logrus.SetLevel(logrus.WarnLevel)
+			if c.Bool("debug") {
+				logrus.SetLevel(logrus.DebugLevel)
+			}
+			return nil
+		},
+		CustomAppHelpTemplate: appHelp,
+		Commands: []*cli.Command{
+			composeCommand(io), tapeCommand(io), caCommand(io), doctorCommand(io), proxyCommand(io), agentCommand(io),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("wiretape --help lists the commands", "there is no command %q", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	for _, c := range app.Commands {
+		finish(c)
+	}
+	return app
+}
+
+// finish gives a command and those below it what all have.
+func finish(c *cli.Command) {
+	c.OnUsageError = onUsageError
+	c.HideHelpCommand = true
+	if len(c.Subcommands) > 0 {
+		c.Action = func(ctx *cli.Context) error {
+			if ctx.Args().Present() {
+				return usagef("wiretape "+c.FullName()+" --help lists them", "there is no command %q", c.FullName()+" "+ctx.Args().First())
+			}
+			return cli.ShowSubcommandHelp(ctx)
+		}
+	}
+	for _, sub := range c.Subcommands {
+		sub.CustomHelpTemplate = commandHelp
+		finish(sub)
+	}
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	name := strings.TrimSpace(c.App.Name)
+	if c.Command != nil && c.Command.HelpName != "" {
+		name = c.Command.HelpName
+	}
+	return usagef(name+" --help shows the flags", "%w", err)
+}
+
+const appHelp = `wiretape: {{.Usage}}
+
+USAGE:
+   wiretape compose record -- COMMAND    bring the project up, run COMMAND, and record what the app hears
+   wiretape compose test -- COMMAND      the same against the recording, with the outside world cut off
+
+COMMANDS:{{range .VisibleCommands}}
+   {{join .Names ", "}}{{"\t"}}{{.Usage}}{{end}}
+
+GLOBAL FLAGS:{{range .VisibleFlags}}
+   {{.}}{{end}}
+
+` + exitCodesHelp + "\n"
+
+const commandHelp = `{{.HelpName}}: {{.Usage}}
+
+USAGE:
+   {{if .UsageText}}{{.UsageText}}{{else}}{{.HelpName}}{{if .VisibleFlags}} [flags]{{end}} {{.ArgsUsage}}{{end}}
+{{if .Description}}
+{{.Description}}
+{{end}}{{if .VisibleFlags}}
+FLAGS:{{range .VisibleFlags}}
+   {{.}}{{end}}
+{{end}}
+` + exitCodesHelp + "\n"
+
+// errUsageArgs is for commands that take a fixed number of arguments.
+func exactArgs(c *cli.Context, n int, what string) error {
+	if c.NArg() == n {
+		return nil
+	}
+	if c.NArg() < n {
+		return usagef(c.Command.HelpName+" --help shows an example", "%s is missing", what)
+	}
+	return usagef(c.Command.HelpName+" --help shows an example", "%q is one argument too many", c.Args().Get(n))
+}
+
+var errInterrupted = errors.New("interrupted")

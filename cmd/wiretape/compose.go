@@ -1,0 +1,339 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/wiretape/wiretape/compose"
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/httpstream/tape"
+	mitmtls "github.com/wiretape/wiretape/tls"
+)
+
+func composeCommand(io streams) *cli.Command {
+	return &cli.Command{
+		Name:  "compose",
+		Usage: "record and test a docker compose project",
+		Subcommands: []*cli.Command{
+			{
+				Name: "record", Usage: "bring the project up and record what its services ask of the outside world",
+				UsageText: "wiretape compose record [flags] [-- COMMAND...]",
+				Description: `   COMMAND runs on this host once the services are ready, and the recording ends with it;
+   without one, the recording goes on until Ctrl-C. A plain "docker compose exec" in
+   COMMAND means this session's project.
+
+   example: wiretape compose record -- ./scripts/chat.sh`,
+				Flags: flags(projectFlags(), recordFlags(), sessionFlags()),
+				Action: func(c *cli.Context) error {
+					return runSession(c, io, agent.Record)
+				},
+			},
+			{
+				Name: "test", Usage: "bring the project up against a tape, offline, and run COMMAND",
+				UsageText: "wiretape compose test [flags] [-- COMMAND...]",
+				Description: `   The project's services get the recorded answers, with the original timing, and can't
+   reach the outside. The test fails if COMMAND fails or if a service asks for what was
+   not recorded.
+
+   example: wiretape compose test -- ./scripts/chat.sh`,
+				Flags: flags(projectFlags(), replayFlags(), sessionFlags()),
+				Action: func(c *cli.Context) error {
+					return runSession(c, io, agent.Replay)
+				},
+			},
+			{
+				Name: "replay", Usage: "keep the project up against a tape until Ctrl-C, for development",
+				UsageText:   "wiretape compose replay [flags]",
+				Description: "   Identical calls start over when all recorded ones were answered.",
+				Flags:       flags(projectFlags(), replayFlags(), sessionFlags()),
+				Action: func(c *cli.Context) error {
+					if err := exactArgs(c, 0, ""); err != nil {
+						return err
+					}
+					return runSession(c, io, agent.Replay)
+				},
+			},
+			{
+				Name: "down", Usage: "clean up what a killed session left",
+				UsageText: "wiretape compose down [flags]",
+				Flags:     flags(projectFlags(), sessionFlags()),
+				Action:    func(c *cli.Context) error { return composeDown(c, io) },
+			},
+		},
+	}
+}
+
+func flags(sets ...[]cli.Flag) []cli.Flag {
+	var all []cli.Flag
+	for _, s := range sets {
+		all = append(all, s...)
+	}
+	return all
+}
+
+func projectFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Usage: "compose `FILE` (may be given several times)"},
+		&cli.StringFlag{Name: "project-name", Aliases: []string{"p"}, Usage: "project `NAME`"},
+		&cli.StringSliceFlag{Name: "profile", Usage: "`PROFILE` to enable (may be given several times)"},
+		&cli.StringSliceFlag{Name: "env-file", Usage: "environment `FILE` (may be given several times)"},
+		&cli.StringFlag{Name: "project-directory", Usage: "the project's `DIR`, if it isn't the compose file's"},
+	}
+}
+
+func recordFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "tape", Usage: "`DIR` to record to (default: tapes/default beside the compose file)"},
+		&cli.StringSliceFlag{Name: "service", Usage: "record only `SERVICE` (may be given several times)"},
+		&cli.StringSliceFlag{Name: "host", Usage: "record only hosts that match `PATTERN`, such as api.openai.com or '*.example.com:8443'"},
+		&cli.StringFlag{Name: "upstream-ca", Usage: "`FILE` of PEM certificates to trust upstream, beside the services' own"},
+		&cli.BoolFlag{Name: "keep-encoding", Usage: "let servers compress, and record the compressed bytes"},
+	}
+}
+
+func replayFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "tape", Usage: "`DIR` of the tape (default: tapes/default beside the compose file)"},
+		&cli.Float64Flag{Name: "speed", Usage: "play `X` times as fast as recorded; 0 means without any wait", Value: 1},
+	}
+}
+
+func sessionFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "json", Usage: "print events as JSON, one a line"},
+		&cli.BoolFlag{Name: "privileged", Usage: "run the agent's container with --privileged instead of a few capabilities"},
+		&cli.DurationFlag{Name: "ready-timeout", Usage: "how long services may take to become ready", Value: 60 * time.Second},
+	}
+}
+
+// sessionOptions reads flags and wiretape.yaml.
+func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Options, error) {
+	opt := compose.Options{
+		ProjectFlags: compose.ProjectFlags{
+			Files: c.StringSlice("file"), Profiles: c.StringSlice("profile"), EnvFiles: c.StringSlice("env-file"),
+			ProjectName: c.String("project-name"), ProjectDir: c.String("project-directory"),
+		},
+		Mode: mode, Version: version, Privileged: c.Bool("privileged"), Debug: c.Bool("debug"),
+		ReadyTimeout: c.Duration("ready-timeout"), Speed: 1,
+		Progress: func(p compose.Progress) { r.progress(p) },
+		Message:  func(m agent.FromAgent) { r.message(m) },
+	}
+	if opt.ReadyTimeout <= 0 {
+		return opt, usagef("for example --ready-timeout 90s", "--ready-timeout %s is not positive", opt.ReadyTimeout)
+	}
+	dir, err := composeDir(opt.ProjectDir, opt.Files)
+	if err != nil {
+		return opt, usagef("go to the folder that has compose.yaml, or name the file with -f", "%w", err)
+	}
+	cfg, err := readConfig(dir)
+	if err != nil {
+		return opt, err
+	}
+	opt.Tape = c.String("tape")
+	if opt.Tape == "" {
+		opt.Tape = filepath.Join(dir, filepath.FromSlash(defaultTape))
+	}
+	opt.Redact = cfg.Redact.rules()
+	if mode == agent.Replay {
+		opt.Speed = c.Float64("speed")
+		if opt.Speed < 0 {
+			return opt, usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", opt.Speed)
+		}
+		opt.OnMiss = "fail"
+		return opt, nil
+	}
+	return opt, recordOptions(c, &opt, cfg)
+}
+
+func recordOptions(c *cli.Context, opt *compose.Options, cfg config) error {
+	opt.Services, opt.Hosts = cfg.Services, cfg.Hosts
+	if c.IsSet("service") {
+		opt.Services = c.StringSlice("service")
+	}
+	if c.IsSet("host") {
+		opt.Hosts = c.StringSlice("host")
+	}
+	if _, err := proxy.ParseHosts(opt.Hosts); err != nil {
+		return usagef("for example --host api.openai.com or --host '*.example.com:8443'", "--host: %w", err)
+	}
+	opt.KeepEncoding = cfg.KeepEncoding || c.Bool("keep-encoding")
+	ca := cfg.UpstreamCA
+	if c.IsSet("upstream-ca") {
+		ca = c.String("upstream-ca")
+	}
+	if ca == "" {
+		return nil
+	}
+	var err error
+	opt.UpstreamCA, err = readUpstreamCA(ca)
+	return err
+}
+
+// runSession is record, test and replay: a session, with COMMAND or until Ctrl-C.
+func runSession(c *cli.Context, io streams, mode agent.Mode) error {
+	r := newReporter(io.out, c.Bool("json"))
+	opt, err := sessionOptions(c, mode, r)
+	if err != nil {
+		return err
+	}
+	var command *compose.Command
+	if c.Args().Present() {
+		if command, err = compose.FindCommand(c.Args().Slice()); err != nil {
+			return err
+		}
+	}
+	if mode == agent.Replay {
+		// Read here first: what is wrong with a tape is known before anything starts.
+		t, err := tape.Open(opt.Tape)
+		if err != nil {
+			return err
+		}
+		opt.Reuse = c.Command.Name == "replay"
+		if command == nil && c.Command.Name == "test" && len(t.Cases) == 0 {
+			return usagef("give a command that exercises the app: wiretape compose test -- COMMAND", "the tape %s has no cases to send", opt.Tape)
+		}
+	}
+	if opt.Root, err = mitmtls.LoadOrCreateRoot(""); err != nil {
+		return err
+	}
+	for _, w := range opt.Root.Warnings() {
+		r.warn(w, "")
+	}
+	started := time.Now()
+	waited := false
+	result, err := compose.Run(c.Context, opt, func(ctx context.Context, s *compose.Session) error {
+		if command != nil {
+			return command.Run(ctx, s)
+		}
+		r.ready(s, mode)
+		<-ctx.Done()
+		waited = c.Context.Err() != nil && context.Cause(ctx) == context.Cause(c.Context)
+		if waited {
+			return nil
+		}
+		return context.Cause(ctx)
+	})
+	return conclude(c, r, mode, opt, result, err, waited, started)
+}
+
+// conclude prints the summary and finds the exit code.
+func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options, result *compose.Result, err error, waited bool, started time.Time) error {
+	n := r.counts()
+	s := summary{Mode: c.Command.Name, Took: time.Since(started).Seconds(), OK: err == nil}
+	if result != nil {
+		s.Tape, s.Complete, s.Problems = relative(result.Tape), &result.Complete, result.Problems
+		s.OK = s.OK && result.Complete
+	}
+	if mode == agent.Replay {
+		s.Tape = opt.Tape
+		s.OK = s.OK && n.Misses == 0 && n.Errors == 0
+	}
+	if err == nil || result != nil || n.Calls+n.Misses > 0 {
+		r.finish(s)
+	}
+	if result != nil && result.Kept {
+		r.warn(fmt.Sprintf("the tape at %s was left as it was; this recording is in %s", relative(opt.Tape), relative(result.Tape)),
+			"look at it with wiretape tape ls, or record again")
+	}
+	if err == nil && c.Context.Err() != nil && !waited {
+		err = &failure{code: exitInterrupted, err: errInterrupted}
+	}
+	switch {
+	case err != nil:
+		return err
+	case result != nil && !result.Complete:
+		return &failure{code: exitIncomplete, err: errors.New("the recording is incomplete"), hint: "record again; what there is of it is in " + relative(result.Tape)}
+	case mode == agent.Replay && n.Misses > 0:
+		return &failure{code: exitFailed, err: errors.New(missesOf(n.Misses) + ": the app asked for what the tape does not have"),
+			hint: "see what differs above; if the app is right, record again with wiretape compose record"}
+	case mode == agent.Replay && n.Errors > 0:
+		return &failure{code: exitFailed, err: errors.New(plural(n.Errors, "answer") + " could not be played to the end"), hint: "check the tape with wiretape tape verify " + opt.Tape}
+	}
+	return nil
+}
+
+// relative is path as seen from here, where that is shorter.
+func relative(path string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(wd, path); err == nil && len(rel) < len(path) {
+		return rel
+	}
+	return path
+}
+
+// ready tells how to reach a session that runs until Ctrl-C.
+func (r *reporter) ready(s *compose.Session, mode agent.Mode) {
+	verb := "recording"
+	if mode == agent.Replay {
+		verb = "replaying to"
+	}
+	r.note("%s %s; end with Ctrl-C", verb, s.Project())
+	for _, p := range s.Published() {
+		r.note("  %s port %d is at %s", p.Service, p.Port, p.Published)
+	}
+}
+
+// progress tells of what a session does beside the exchanges.
+func (r *reporter) progress(p compose.Progress) {
+	switch p.Kind {
+	case compose.Warn:
+		r.warn(p.Text, p.Hint)
+	case compose.Failed:
+		r.warn("not undone: "+p.Text, p.Hint)
+	case compose.Info:
+		r.note("%s", p.Text)
+	default:
+		logrus.Debug(p.Text)
+	}
+}
+
+// message tells of what the agent says.
+func (r *reporter) message(m agent.FromAgent) {
+	switch {
+	case m.Event != nil:
+		r.event(m.Event)
+	case m.Log != nil:
+		level, err := logrus.ParseLevel(m.Log.Level)
+		if err != nil {
+			level = logrus.DebugLevel
+		}
+		logrus.StandardLogger().Log(level, "agent: "+m.Log.Message)
+	}
+}
+
+func composeDown(c *cli.Context, io streams) error {
+	if err := exactArgs(c, 0, ""); err != nil {
+		return err
+	}
+	r := newReporter(io.out, c.Bool("json"))
+	opt := compose.Options{
+		ProjectFlags: compose.ProjectFlags{
+			Files: c.StringSlice("file"), Profiles: c.StringSlice("profile"), EnvFiles: c.StringSlice("env-file"),
+			ProjectName: c.String("project-name"), ProjectDir: c.String("project-directory"),
+		},
+		Version: version, Privileged: c.Bool("privileged"),
+		Progress: func(p compose.Progress) { r.progress(p) },
+		Message:  func(m agent.FromAgent) { r.message(m) },
+	}
+	n, err := compose.Down(c.Context, opt)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		r.note("there is nothing to clean up")
+	} else {
+		r.note("cleaned up after %s", plural(n, "session"))
+	}
+	return nil
+}

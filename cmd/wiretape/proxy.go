@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/httpstream/record"
+	"github.com/wiretape/wiretape/httpstream/replay"
+	"github.com/wiretape/wiretape/httpstream/tape"
+	mitmtls "github.com/wiretape/wiretape/tls"
+)
+
+func proxyCommand(io streams) *cli.Command {
+	listen := &cli.StringFlag{Name: "listen", Usage: "`ADDR` to serve on, host:port", Value: "127.0.0.1:8888"}
+	tapeDir := &cli.StringFlag{Name: "tape", Usage: "the tape's `DIR`", Value: defaultTape}
+	asJSON := &cli.BoolFlag{Name: "json", Usage: "print events as JSON, one a line"}
+	return &cli.Command{
+		Name:  "proxy",
+		Usage: "record and replay without Docker, as a forward and reverse HTTP proxy on one port",
+		Subcommands: []*cli.Command{
+			{
+				Name: "record", Usage: "record what passes until interrupted",
+				Description: `   As a forward proxy, set http_proxy and https_proxy in the client, and have it trust
+   the certificate of "wiretape ca export". As a reverse proxy, give the real server
+   with --upstream and point the client at the proxy.
+
+   example: wiretape proxy record --tape tapes/chat --upstream https://api.openai.com`,
+				Flags: []cli.Flag{
+					listen, tapeDir, asJSON,
+					&cli.StringFlag{Name: "upstream", Usage: "`URL` of the server that requests to the proxy itself are for"},
+					&cli.StringFlag{Name: "upstream-ca", Usage: "`FILE` of PEM certificates to trust upstream, beside the system's"},
+					&cli.StringSliceFlag{Name: "host", Usage: "record only hosts that match `PATTERN` (may be given several times)"},
+					&cli.BoolFlag{Name: "keep-encoding", Usage: "let servers compress, and record the compressed bytes"},
+				},
+				Action: func(c *cli.Context) error { return proxyRecord(c, io) },
+			},
+			{
+				Name: "replay", Usage: "answer from a tape until interrupted",
+				Description: "   example: wiretape proxy replay --tape tapes/chat --listen 127.0.0.1:8888",
+				Flags: []cli.Flag{
+					listen, tapeDir, asJSON,
+					&cli.Float64Flag{Name: "speed", Usage: "play `X` times as fast as recorded; 0 means without any wait", Value: 1},
+				},
+				Action: func(c *cli.Context) error { return proxyReplay(c, io) },
+			},
+		},
+	}
+}
+
+func proxyRecord(c *cli.Context, io streams) (err error) {
+	if err := exactArgs(c, 0, ""); err != nil {
+		return err
+	}
+	upstream, err := parseUpstream(c.String("upstream"))
+	if err != nil {
+		return err
+	}
+	roots, err := upstreamRoots(c.String("upstream-ca"))
+	if err != nil {
+		return err
+	}
+	hosts, err := proxy.ParseHosts(c.StringSlice("host"))
+	if err != nil {
+		return usagef("for example --host api.openai.com or --host '*.example.com:8443'", "--host: %w", err)
+	}
+	root, err := mitmtls.LoadOrCreateRoot("")
+	if err != nil {
+		return err
+	}
+	l, err := listenOn(c)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	rec, err := newRecordingTo(c.String("tape"))
+	if err != nil {
+		return err
+	}
+	r := newReporter(io.out, c.Bool("json"))
+	rec.begin(r)
+	p := proxy.New(proxy.Config{
+		Dial: dialNamed, Leaf: root.Issuer().Leaf, Hosts: hosts, KeepEncoding: c.Bool("keep-encoding"),
+		Roots:  func(string) *x509.CertPool { return roots },
+		Record: func(s proxy.Stream) httpstream.Sink { return rec.recorder.Conn(connOf(s)) },
+		Failed: func(s proxy.Stream, at time.Time, why string) { rec.recorder.Failed(connOf(s), at, why) },
+		Notify: func(n proxy.Notice) { rec.notice(r, n) },
+	})
+	r.note("recording to %s; serving on %s; end with Ctrl-C", c.String("tape"), l.Addr())
+	started := time.Now()
+	err = p.ServeExplicit(c.Context, l, upstream)
+	return errors.Join(err, rec.finish(r, started))
+}
+
+func connOf(s proxy.Stream) record.Conn {
+	return record.Conn{Kind: tape.Call, Service: s.Service, Scheme: s.Scheme, Authority: s.Authority, TLS: s.TLS}
+}
+
+func parseUpstream(s string) (*url.URL, error) {
+	if s == "" {
+		return nil, nil
+	}
+	const hint = "for example --upstream https://api.openai.com"
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, usagef(hint, "--upstream: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+		return nil, usagef(hint, "--upstream %s: write http:// or https:// and a host, with a port if need be, and nothing behind it", s)
+	}
+	return u, nil
+}
+
+// upstreamRoots is nil, which means the system's, unless file adds to them.
+func upstreamRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := readUpstreamCA(file)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pool.AppendCertsFromPEM(pem)
+	return pool, nil
+}
+
+// readUpstreamCA reads the file of --upstream-ca.
+func readUpstreamCA(file string) ([]byte, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usagef("give a file of PEM certificates", "--upstream-ca: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return nil, usagef("convert it with: openssl x509 -inform der -in FILE", "--upstream-ca %s has no certificate in PEM form", file)
+	}
+	return pem, nil
+}
+
+func listenOn(c *cli.Context) (net.Listener, error) {
+	l, err := net.Listen("tcp", c.String("listen"))
+	if err != nil {
+		return nil, &failure{code: exitEnvironment, err: fmt.Errorf("--listen %s: %w", c.String("listen"), err), hint: "choose another address; port 0 takes any free one"}
+	}
+	return l, nil
+}
+
+func dialNamed(ctx context.Context, d proxy.Dest) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "tcp", d.Authority())
+}
+
+// recordingTo writes a recording of this process beside the tape that it is to replace.
+type recordingTo struct {
+	dir, partial string
+	writer       *tape.Writer
+	recorder     *record.Recorder
+	mu           sync.Mutex
+	problems     []string
+}
+
+func newRecordingTo(dir string) (*recordingTo, error) {
+	rec := &recordingTo{dir: dir, partial: dir + ".new"}
+	w, err := tape.Create(rec.partial, tape.Manifest{Created: time.Now(), By: version})
+	if err != nil {
+		return nil, err
+	}
+	rec.writer = w
+	return rec, nil
+}
+
+func (rec *recordingTo) begin(r *reporter) {
+	rec.recorder = record.New(record.Options{
+		OnExchange: func(e record.Event) { r.event(recordedEvent(e)) },
+		OnError: func(err error) {
+			rec.mu.Lock()
+			defer rec.mu.Unlock()
+			rec.problems = append(rec.problems, err.Error())
+			r.warn("the tape can't be written: "+err.Error(), "make room or choose another --tape, and record again")
+		},
+	}, rec.writer.Apply)
+}
+
+func recordedEvent(e record.Event) *agent.Event {
+	return &agent.Event{
+		Type: string(e.Kind), Service: e.Service, Number: e.Number, Method: e.Method, URL: e.URL, Status: e.Status,
+		Chunks: e.Chunks, Bytes: e.Bytes, First: e.First, Took: e.Took, End: string(e.How), Detail: e.Failed,
+	}
+}
+
+func (rec *recordingTo) notice(r *reporter, n proxy.Notice) {
+	if n.Kind == proxy.Unknown {
+		logrus.Debug(n.Detail)
+		return
+	}
+	if n.Kind == proxy.Opaque {
+		rec.recorder.Add(tape.Record{Opaque: &tape.Opaque{Address: n.Authority, Reason: n.Detail, Count: 1}})
+	}
+	r.event(&agent.Event{Type: string(n.Kind), URL: n.Authority, Detail: n.Detail})
+}
+
+// finish completes the tape and puts it in its place.
+func (rec *recordingTo) finish(r *reporter, started time.Time) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := rec.recorder.Close(ctx)
+	if cerr := rec.writer.Close(func(m *tape.Manifest) { m.Problems = append(m.Problems, rec.problems...) }); err == nil {
+		err = cerr
+	}
+	complete := err == nil && len(rec.problems) == 0
+	if complete {
+		if err = tape.Replace(rec.partial, rec.dir); err != nil {
+			return fmt.Errorf("the recording is complete, in %s, but can't take its place: %w", rec.partial, err)
+		}
+	}
+	r.finish(summary{Mode: "record", Tape: rec.dir, Complete: &complete, Problems: rec.problems, OK: complete, Took: time.Since(started).Seconds()})
+	if !complete {
+		return &failure{code: exitIncomplete, err: errors.Join(err, fmt.Errorf("the recording is incomplete; what there is of it is in %s", rec.partial)), hint: "record again"}
+	}
+	return nil
+}
+
+func proxyReplay(c *cli.Context, io streams) error {
+	if err := exactArgs(c, 0, ""); err != nil {
+		return err
+	}
+	speed := c.Float64("speed")
+	if speed < 0 {
+		return usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", speed)
+	}
+	t, err := tape.Open(c.String("tape"))
+	if err != nil {
+		return err
+	}
+	root, err := mitmtls.LoadOrCreateRoot("")
+	if err != nil {
+		return err
+	}
+	l, err := listenOn(c)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	r := newReporter(io.out, c.Bool("json"))
+	playback, err := proxy.NewPlayback(t, proxy.PlaybackOptions{
+		Speed: speed, Reuse: true, Redact: tape.NewRedactor(tape.RedactRules{}),
+		OnEvent: func(e replay.Event) { r.event(agent.PlayedEvent(e)) },
+	})
+	if err != nil {
+		return err
+	}
+	defer playback.Close()
+	cfg := proxy.Config{Leaf: root.Issuer().Leaf, Notify: func(n proxy.Notice) {
+		if n.Kind != proxy.Unknown {
+			r.event(&agent.Event{Type: string(n.Kind), URL: n.Authority, Detail: n.Detail})
+		}
+	}}
+	playback.Configure(&cfg)
+	r.note("replaying %s; serving on %s; end with Ctrl-C", c.String("tape"), l.Addr())
+	started := time.Now()
+	if err := proxy.New(cfg).ServeExplicit(c.Context, l, nil); err != nil {
+		return err
+	}
+	misses := r.counts().Misses
+	r.finish(summary{Mode: "replay", Tape: t.Dir, OK: misses == 0, Took: time.Since(started).Seconds()})
+	if misses > 0 {
+		return &failure{code: exitFailed, err: fmt.Errorf("%s", missesOf(misses)), silent: true}
+	}
+	return nil
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wiretape/wiretape/compose/agent"
+)
+
+// A reporter tells the user what happens in a session: as lines for people, or
+// as JSON events for machines, one a line. docs/cli.md documents the events.
+type reporter struct {
+	mu    sync.Mutex
+	out   io.Writer
+	json  bool
+	color bool
+	count counts
+}
+
+// counts are what a session's summary adds up.
+type counts struct {
+	Calls, Cases, Misses, Opaque, Refused, Untrusted, Errors, Passed int
+}
+
+// summary is the last event of a session.
+type summary struct {
+	Type     string   `json:"type"` // "summary"
+	Mode     string   `json:"mode"`
+	Calls    int      `json:"calls"`
+	Cases    int      `json:"cases"`
+	Misses   int      `json:"misses"`
+	Opaque   int      `json:"opaque"`
+	Tape     string   `json:"tape,omitempty"`
+	Complete *bool    `json:"complete,omitempty"` // of a recording
+	Problems []string `json:"problems,omitempty"`
+	OK       bool     `json:"ok"`
+	Took     float64  `json:"took_s"`
+}
+
+func newReporter(w io.Writer, asJSON bool) *reporter {
+	return &reporter{out: w, json: asJSON, color: !asJSON && isTerminal(w) && os.Getenv("NO_COLOR") == ""}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// paint colours s where the output is a terminal; code is an SGR parameter.
+func (r *reporter) paint(code, s string) string {
+	if !r.color {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+func (r *reporter) emit(v any) {
+	if line, err := json.Marshal(v); err == nil {
+		r.out.Write(append(line, '\n'))
+	}
+}
+
+// note is a step of the session, for people only.
+func (r *reporter) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	msg := fmt.Sprintf(format, args...)
+	if r.json {
+		r.emit(map[string]string{"type": "note", "detail": msg})
+		return
+	}
+	fmt.Fprintln(r.out, r.paint("2", msg))
+}
+
+// warn is what the user should act on.
+func (r *reporter) warn(msg, hint string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.json {
+		r.emit(agent.Event{Type: "warning", Detail: msg, Hint: hint})
+		return
+	}
+	fmt.Fprintln(r.out, r.paint("33", "warning: ")+msg)
+	if hint != "" {
+		fmt.Fprintln(r.out, "  next: "+hint)
+	}
+}
+
+// event tells of what the agent saw.
+func (r *reporter) event(e *agent.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally(e)
+	if r.json {
+		r.emit(e)
+		return
+	}
+	fmt.Fprint(r.out, r.line(e))
+}
+
+func (r *reporter) tally(e *agent.Event) {
+	c := &r.count
+	switch e.Type {
+	case "call":
+		c.Calls++
+	case "case":
+		c.Cases++
+	case "miss":
+		c.Misses++
+	case "opaque":
+		c.Opaque++
+	case "refused":
+		c.Refused++
+	case "untrusted":
+		c.Untrusted++
+	case "passed":
+		c.Passed++
+	case "error":
+		c.Errors++
+	}
+}
+
+func (r *reporter) counts() counts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
+}
+
+// line is one event for people, with its line feed.
+func (r *reporter) line(e *agent.Event) string {
+	switch e.Type {
+	case "call", "case":
+		return r.exchangeLine(e)
+	case "miss":
+		return r.missLines(e)
+	}
+	word := map[string]string{
+		"opaque": "not recorded", "untrusted": "certificate rejected", "refused": "unreachable",
+		"passed": "incomplete", "error": "error",
+	}[e.Type]
+	if word == "" {
+		word = e.Type
+	}
+	code := "33"
+	if e.Type == "error" || e.Type == "passed" || e.Type == "untrusted" {
+		code = "31"
+	}
+	s := r.paint(code, word)
+	if e.URL != "" {
+		s += "  " + e.URL
+	}
+	if e.Service != "" {
+		s += "  from " + e.Service
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	s += "\n"
+	if e.Hint != "" {
+		s += "  next: " + e.Hint + "\n"
+	}
+	return s
+}
+
+func (r *reporter) exchangeLine(e *agent.Event) string {
+	status := fmt.Sprint(e.Status)
+	if e.Status == 0 {
+		status = "no answer"
+	}
+	switch {
+	case e.Status == 0 || e.Status >= 500:
+		status = r.paint("31", status)
+	case e.Status >= 400:
+		status = r.paint("33", status)
+	default:
+		status = r.paint("32", status)
+	}
+	s := fmt.Sprintf("%s %4d  %-10s %s %s  %s", e.Type, e.Number, e.Service, e.Method, e.URL, status)
+	if e.Chunks > 0 {
+		s += fmt.Sprintf("  %s, %s", plural(e.Chunks, "chunk"), size(e.Bytes))
+	}
+	if e.Took > 0 {
+		s += fmt.Sprintf("  first %s, all %s", short(e.First), short(e.Took))
+	}
+	if e.Late != nil {
+		s += fmt.Sprintf("  late %s, at most %s", short(e.Late.Median), short(e.Late.Max))
+	}
+	if e.End != "" && e.End != "eof" {
+		s += "  " + r.paint("33", e.End)
+	}
+	if e.Detail != "" {
+		s += "  " + e.Detail
+	}
+	return s + "\n"
+}
+
+// missBody is what the app got, as match.Miss.JSON writes it.
+type missBody struct {
+	Closest *struct {
+		Number int    `json:"number"`
+		Method string `json:"method"`
+		URL    string `json:"url"`
+		File   string `json:"file"`
+	} `json:"closest"`
+	Differences []struct {
+		Where    string `json:"where"`
+		Recorded string `json:"recorded"`
+		Now      string `json:"now"`
+	} `json:"differences"`
+	More int `json:"more_differences"`
+	Used int `json:"used"`
+}
+
+func (r *reporter) missLines(e *agent.Event) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s %s", r.paint("31", "miss"), e.Method, e.URL)
+	if e.Service != "" {
+		fmt.Fprintf(&b, "  from %s", e.Service)
+	}
+	b.WriteByte('\n')
+	var m missBody
+	if json.Unmarshal(e.Miss, &m) != nil {
+		return b.String()
+	}
+	switch {
+	case m.Used > 0:
+		fmt.Fprintf(&b, "  it was recorded %s, and the app asked once more\n", times(m.Used))
+	case m.Closest == nil:
+		b.WriteString("  nothing like it was recorded\n")
+	default:
+		fmt.Fprintf(&b, "  closest: call %d  %s %s\n", m.Closest.Number, m.Closest.Method, m.Closest.URL)
+	}
+	for _, d := range m.Differences {
+		fmt.Fprintf(&b, "    %s\n      recorded: %s\n      now:      %s\n", d.Where, d.Recorded, d.Now)
+	}
+	if m.More > 0 {
+		fmt.Fprintf(&b, "    and %s more\n", plural(m.More, "difference"))
+	}
+	b.WriteString("  next: if the app is right to ask this, record again with wiretape compose record\n")
+	return b.String()
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// size writes a number of bytes with decimal prefixes.
+func size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1_000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1_000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+// short writes a duration with three digits or so.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1e3)
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}
+
+// finish prints the summary; s has what the reporter can't count.
+func (r *reporter) finish(s summary) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.Type = "summary"
+	s.Calls, s.Cases, s.Misses, s.Opaque = r.count.Calls, r.count.Cases, r.count.Misses, r.count.Opaque
+	if r.json {
+		r.emit(s)
+		return
+	}
+	parts := []string{plural(s.Calls, "call")}
+	if s.Mode == "record" || s.Cases > 0 {
+		parts = append(parts, plural(s.Cases, "case"))
+	}
+	if s.Mode != "record" || s.Misses > 0 {
+		parts = append(parts, missesOf(s.Misses))
+	}
+	if s.Opaque > 0 {
+		parts = append(parts, fmt.Sprintf("%d not recorded", s.Opaque))
+	}
+	word := r.paint("32", "ok")
+	if !s.OK {
+		word = r.paint("31", "failed")
+	}
+	fmt.Fprintf(r.out, "%s: %s in %s", word, strings.Join(parts, ", "), short(time.Duration(s.Took*float64(time.Second))))
+	if s.Mode == "record" && s.Tape != "" {
+		fmt.Fprintf(r.out, ", tape %s", s.Tape)
+	}
+	fmt.Fprintln(r.out)
+	for _, p := range s.Problems {
+		fmt.Fprintf(r.out, "  problem: %s\n", p)
+	}
+}
+
+func missesOf(n int) string {
+	if n == 1 {
+		return "1 miss"
+	}
+	return fmt.Sprintf("%d misses", n)
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+const defaultTape = "tapes/default"
+
+func tapeCommand(io streams) *cli.Command {
+	jsonFlag := &cli.BoolFlag{Name: "json", Usage: "print JSON, one object a line"}
+	return &cli.Command{
+		Name:  "tape",
+		Usage: "look at recordings",
+		Subcommands: []*cli.Command{
+			{
+				Name: "ls", Usage: "list the exchanges of a tape", ArgsUsage: "[TAPE]",
+				Description: "   TAPE is a folder, " + defaultTape + " if it is not given.",
+				Flags:       []cli.Flag{jsonFlag},
+				Action:      func(c *cli.Context) error { return tapeLs(c, io.out) },
+			},
+			{
+				Name: "show", Usage: "print one exchange with its stream, chunk by chunk", ArgsUsage: "[TAPE] NUMBER|FILE",
+				Description: "   example: wiretape tape show 1\n   example: wiretape tape show tapes/other case:2",
+				Flags:       []cli.Flag{jsonFlag},
+				Action:      func(c *cli.Context) error { return tapeShow(c, io.out) },
+			},
+			{
+				Name: "verify", Usage: "check every file of a tape", ArgsUsage: "[TAPE]",
+				Flags:  []cli.Flag{jsonFlag},
+				Action: func(c *cli.Context) error { return tapeVerify(c, io.out) },
+			},
+		},
+	}
+}
+
+// openArg opens the tape that the i-th argument names, or the default one.
+func openArg(c *cli.Context, i, most int) (*tape.Tape, error) {
+	if c.NArg() > most {
+		return nil, exactArgs(c, most, "")
+	}
+	dir := c.Args().Get(i)
+	if dir == "" {
+		dir = defaultTape
+	}
+	return tape.Open(filepath.FromSlash(dir))
+}
+
+func tapeLs(c *cli.Context, w io.Writer) error {
+	t, err := openArg(c, 0, 1)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		enc := json.NewEncoder(w)
+		for _, x := range append(t.Calls, t.Cases...) {
+			if err := enc.Encode(listed(x)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	m := t.Manifest
+	state := "complete"
+	if !m.Complete {
+		state = "incomplete"
+	}
+	fmt.Fprintf(w, "%s: recorded %s by wiretape %s, %s\n", t.Dir, m.Created.Local().Format("2006-01-02 15:04"), m.By, state)
+	for _, p := range m.Problems {
+		fmt.Fprintf(w, "  problem: %s\n", p)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, x := range append(t.Calls, t.Cases...) {
+		fmt.Fprintf(tw, "%s %d\t%s\t%s %s\t%s\t%s\n", x.Kind, x.Number, x.Service, x.Request.Method, shorten(x.Request.URL, 72), outcome(x), firstByte(x))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, o := range m.Opaque {
+		fmt.Fprintf(w, "not recorded: %s from %s, %s (%s)\n", o.Address, o.Service, times(o.Count), o.Reason)
+	}
+	return nil
+}
+
+func outcome(x *tape.Exchange) string {
+	switch {
+	case x.Failed != "":
+		return x.Failed
+	case x.Response == nil:
+		return "no answer"
+	}
+	return strconv.Itoa(x.Response.Head.Status)
+}
+
+func firstByte(x *tape.Exchange) string {
+	if x.Response == nil {
+		return ""
+	}
+	return "first " + short(x.Response.At)
+}
+
+func shorten(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// A listing is one exchange in tape ls --json.
+type listing struct {
+	Kind    tape.Kind `json:"kind"`
+	Number  int       `json:"number"`
+	Service string    `json:"service,omitempty"`
+	Case    int       `json:"case,omitempty"`
+	Method  string    `json:"method,omitempty"`
+	URL     string    `json:"url"`
+	Status  int       `json:"status,omitempty"`
+	FirstUS int64     `json:"first_us,omitempty"`
+	Failed  string    `json:"failed,omitempty"`
+	File    string    `json:"file"`
+	Stream  string    `json:"stream,omitempty"`
+}
+
+func listed(x *tape.Exchange) listing {
+	l := listing{
+		Kind: x.Kind, Number: x.Number, Service: x.Service, Case: x.Case, Method: x.Request.Method, URL: x.Request.URL,
+		Failed: x.Failed, File: x.File, Stream: x.Stream,
+	}
+	if x.Response != nil {
+		l.Status, l.FirstUS = x.Response.Head.Status, x.Response.At.Microseconds()
+	}
+	return l
+}
+
+func tapeShow(c *cli.Context, w io.Writer) error {
+	which := c.Args().First()
+	dirArg := -1
+	if c.NArg() == 2 {
+		dirArg, which = 0, c.Args().Get(1)
+	}
+	if which == "" {
+		return exactArgs(c, 1, "the number of an exchange")
+	}
+	t, err := openArg(c, max(dirArg, 3), 2)
+	if dirArg == 0 {
+		t, err = openArg(c, 0, 2)
+	}
+	if err != nil {
+		return err
+	}
+	x, err := find(t, which)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return showJSON(w, t, x)
+	}
+	return showText(w, t, x)
+}
+
+// find finds an exchange by number ("3", "case:3") or by file name.
+func find(t *tape.Tape, which string) (*tape.Exchange, error) {
+	list, number := t.Calls, which
+	if n, ok := strings.CutPrefix(which, "case:"); ok {
+		list, number = t.Cases, n
+	} else {
+		number = strings.TrimPrefix(which, "call:")
+	}
+	n, err := strconv.Atoi(number)
+	for _, x := range list {
+		if err == nil && x.Number == n {
+			return x, nil
+		}
+	}
+	for _, x := range append(t.Calls, t.Cases...) {
+		base := filepath.Base(x.File)
+		if base == filepath.Base(which) || strings.TrimSuffix(base, path.Ext(base)) == which {
+			return x, nil
+		}
+	}
+	return nil, usagef("wiretape tape ls "+t.Dir+" lists them; write 3 or call:3 for a call, case:3 for a case",
+		"the tape %s has no exchange %q", t.Dir, which)
+}
+
+func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
+	target := x.Request.URL
+	if u, err := url.Parse(target); err == nil && u.Host != "" {
+		target = u.RequestURI() + "  at " + u.Scheme + "://" + u.Host
+	}
+	fmt.Fprintf(w, "%s %d, %s\n\n%s %s  %s\n", x.Kind, x.Number, x.File, x.Request.Method, target, x.Request.Proto)
+	showFields(w, x.Request.Header)
+	if b := x.Request.Body; b.Size > 0 {
+		if b.InStream {
+			fmt.Fprintf(w, "\n(%s, in the stream)\n", size(b.Size))
+		} else {
+			fmt.Fprintf(w, "\n%s\n", printable(b.Data))
+		}
+	}
+	if x.Failed != "" {
+		fmt.Fprintf(w, "\nfailed: %s\n", x.Failed)
+	}
+	if x.Response != nil {
+		line := x.Response.Head.Line
+		if line == "" {
+			line = fmt.Sprintf("%s %d", x.Response.Head.Proto, x.Response.Head.Status)
+		}
+		fmt.Fprintf(w, "\n%12s  %s\n", micros(x.Response.At), line)
+		showFields(w, x.Response.Head.Header)
+	}
+	if x.Stream == "" {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return eachLine(t, x, func(l tape.Line) error {
+		who := " "
+		if l.FromClient {
+			who = ">"
+		}
+		var err error
+		if l.End != nil {
+			_, err = fmt.Fprintf(w, "%12s  end: %s %s\n", micros(l.At), l.End.How, l.End.Detail)
+			showFields(w, l.End.Trailer)
+		} else {
+			_, err = fmt.Fprintf(w, "%12s %s%s\n", micros(l.At), who, printable(l.Data))
+		}
+		return err
+	})
+}
+
+// printable shows bytes on one line each; what is not text is quoted.
+func printable(b []byte) string {
+	return strconv.Quote(string(b))
+}
+
+func micros(d time.Duration) string {
+	return fmt.Sprintf("%.3f ms", float64(d.Microseconds())/1e3)
+}
+
+func showFields(w io.Writer, fs httpstream.Fields) {
+	for _, f := range fs {
+		fmt.Fprintf(w, "%14s%s: %s\n", "", f.Name, f.Value)
+	}
+}
+
+func showJSON(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
+	enc := json.NewEncoder(w)
+	if err := enc.Encode(x); err != nil {
+		return err
+	}
+	if x.Stream == "" {
+		return nil
+	}
+	return eachLine(t, x, func(l tape.Line) error { return enc.Encode(l) })
+}
+
+func eachLine(t *tape.Tape, x *tape.Exchange, do func(tape.Line) error) error {
+	r, err := t.Stream(x)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		l, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := do(l); err != nil {
+			return err
+		}
+	}
+}
+
+func tapeVerify(c *cli.Context, w io.Writer) error {
+	t, err := openArg(c, 0, 1)
+	if err != nil {
+		return err
+	}
+	problems := t.Verify()
+	if c.Bool("json") {
+		enc := json.NewEncoder(w)
+		for _, p := range problems {
+			if err := enc.Encode(map[string]any{"file": p.File, "line": p.Line, "problem": p.Msg}); err != nil {
+				return err
+			}
+		}
+	} else {
+		for _, p := range problems {
+			fmt.Fprintln(w, p)
+		}
+	}
+	if len(problems) > 0 {
+		return &failure{code: exitTape, err: fmt.Errorf("%s: %s", t.Dir, plural(len(problems), "problem")), hint: "record it again, or mend the files that are named"}
+	}
+	if !c.Bool("json") {
+		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.Dir, plural(len(t.Calls), "call"), plural(len(t.Cases), "case"))
+	}
+	return nil
+}
