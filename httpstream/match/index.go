@@ -8,9 +8,10 @@ import (
 
 // An Index finds calls. It is safe for concurrent use.
 //
-// Identical calls are given out in recorded order, each once: first those of
-// the running case, then those that belong to no case, then any other. With
-// Rules.Reuse they start over from the first when all are taken.
+// Identical calls are given out in recorded order, each once. A service gets its
+// own calls, or, where it made none like it, those of the others; of these first
+// the ones of the running case, then those that belong to no case, then any
+// other. With Rules.Reuse they start over from the first when all are taken.
 type Index struct {
 	rules Rules
 
@@ -33,11 +34,12 @@ type entry struct {
 // A group holds calls that one key leads to, in recorded order.
 type group struct {
 	entries []*entry
-	byCase  map[int]*queue
+	queues  map[Scope]*queue  // by service and case
+	owned   map[string]*queue // by service
 	all     queue
 	twoWay  bool
-	// failures counts the entries that failed to connect.
-	failures int
+	// failures counts the entries that failed to connect, by service.
+	failures map[string]int
 }
 
 // A queue holds entries; those before next are taken.
@@ -59,38 +61,61 @@ func (q *queue) first() *entry {
 func (g *group) add(e *entry) {
 	g.entries = append(g.entries, e)
 	g.all.entries = append(g.all.entries, e)
-	q := g.byCase[e.call.Case]
-	if q == nil {
-		q = &queue{}
-		g.byCase[e.call.Case] = q
+	for _, service := range []string{e.call.Service, anyService} {
+		push(g.queues, Scope{service, e.call.Case}, e)
 	}
-	q.entries = append(q.entries, e)
+	push(g.owned, e.call.Service, e)
 	g.twoWay = g.twoWay || e.call.TwoWay
 	e.in = append(e.in, g)
 }
 
-// first returns the entry that is next for a case.
-func (g *group) first(number int) *entry {
-	for _, n := range []int{number, 0} {
-		if q := g.byCase[n]; q != nil {
+// anyService stands for all services in the key of a queue.
+const anyService = "*"
+
+func push[K comparable](queues map[K]*queue, key K, e *entry) {
+	q := queues[key]
+	if q == nil {
+		q = &queue{}
+		queues[key] = q
+	}
+	q.entries = append(q.entries, e)
+}
+
+// candidates are the entries that a service may get, in recorded order.
+func (g *group) candidates(service string) (own *queue, key string) {
+	if q := g.owned[service]; q != nil {
+		return q, service
+	}
+	return &g.all, anyService
+}
+
+// first returns the entry that is next for a scope.
+func (g *group) first(s Scope) *entry {
+	own, service := g.candidates(s.Service)
+	for _, n := range []int{s.Case, 0} {
+		if q := g.queues[Scope{service, n}]; q != nil {
 			if e := q.first(); e != nil {
 				return e
 			}
 		}
 	}
-	return g.all.first()
+	return own.first()
 }
 
 func (g *group) rewind() {
 	g.all.next = 0
-	for _, q := range g.byCase {
+	for _, q := range g.queues {
+		q.next = 0
+	}
+	for _, q := range g.owned {
 		q.next = 0
 	}
 }
 
-// startOver makes all calls of the group free again.
-func (g *group) startOver() {
-	for _, e := range g.entries {
+// startOver makes all calls that a service may get free again.
+func (g *group) startOver(service string) {
+	own, _ := g.candidates(service)
+	for _, e := range own.entries {
 		e.taken = false
 		for _, other := range e.in {
 			other.rewind()
@@ -101,7 +126,7 @@ func (g *group) startOver() {
 func addTo(m map[string]*group, key string, e *entry) *group {
 	g := m[key]
 	if g == nil {
-		g = &group{byCase: map[int]*queue{}}
+		g = &group{queues: map[Scope]*queue{}, owned: map[string]*queue{}, failures: map[string]int{}}
 		m[key] = g
 	}
 	g.add(e)
@@ -125,7 +150,8 @@ func NewIndex(calls []*tape.Exchange, rules Rules) *Index {
 		q := rules.recorded(x)
 		host := addTo(ix.hosts, q.addr.dialed(), e)
 		if unconnected(x) {
-			host.failures++
+			host.failures[x.Service]++
+			host.failures[anyService]++
 			continue
 		}
 		head := q.headKey()
@@ -146,7 +172,7 @@ func (ix *Index) Match(q Query) (*tape.Exchange, *Miss) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	g := ix.find(r, q.HeadOnly)
-	if e := ix.take(g, q.Case); e != nil {
+	if e := ix.take(g, q.Scope); e != nil {
 		return e.call, nil
 	}
 	return nil, ix.miss(&q, r, g)
@@ -165,14 +191,14 @@ func (ix *Index) find(r *request, headOnly bool) *group {
 	return ix.hashed[whole+r.body.hashKey()]
 }
 
-func (ix *Index) take(g *group, number int) *entry {
+func (ix *Index) take(g *group, s Scope) *entry {
 	if g == nil {
 		return nil
 	}
-	e := g.first(number)
+	e := g.first(s)
 	if e == nil && ix.rules.Reuse {
-		g.startOver()
-		e = g.first(number)
+		g.startOver(s.Service)
+		e = g.first(s)
 	}
 	if e != nil {
 		e.taken = true
@@ -189,16 +215,16 @@ func (ix *Index) TwoWay(method, url string) bool {
 }
 
 // Peek returns the call that the next request with that method and URL would
-// get in a case if it had the recorded body, without taking it. It returns nil
+// get in a scope if it had the recorded body, without taking it. It returns nil
 // if there is none at all.
-func (ix *Index) Peek(method, url string, number int) *tape.Exchange {
+func (ix *Index) Peek(method, url string, s Scope) *tape.Exchange {
 	g := ix.head(method, url)
 	if g == nil {
 		return nil
 	}
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	if e := g.first(number); e != nil {
+	if e := g.first(s); e != nil {
 		return e.call
 	}
 	return g.entries[0].call
@@ -215,16 +241,20 @@ func (ix *Index) head(method, url string) *group {
 // it is one that failed before a request could be sent. Where nothing else was
 // recorded for the authority it keeps failing. It returns nil if the connection
 // is to succeed.
-func (ix *Index) Refused(authority string, number int) *tape.Exchange {
+func (ix *Index) Refused(authority string, s Scope) *tape.Exchange {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	g := ix.hosts[parseAddress("tcp://"+authority).dialed()]
-	if g == nil || g.failures == 0 {
+	if g == nil {
 		return nil
 	}
-	e := g.first(number)
-	if e == nil && g.failures == len(g.entries) {
-		e = g.entries[len(g.entries)-1]
+	own, service := g.candidates(s.Service)
+	if g.failures[service] == 0 {
+		return nil
+	}
+	e := g.first(s)
+	if e == nil && g.failures[service] == len(own.entries) {
+		e = own.entries[len(own.entries)-1]
 	}
 	if e == nil || !unconnected(e.call) {
 		return nil

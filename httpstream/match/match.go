@@ -14,6 +14,12 @@ import (
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
+// A Scope says whose request it is.
+type Scope struct {
+	Service string // which asks; empty if there are no services
+	Case    int    // the number of the case that runs; 0 for none
+}
+
 // A Query is a request that wants an answer.
 type Query struct {
 	Method string
@@ -24,8 +30,7 @@ type Query struct {
 	Body       []byte
 	BodySHA256 string
 	BodySize   int64
-	// Case is the number of the case that runs; 0 for none.
-	Case int
+	Scope
 	// HeadOnly leaves the body out of the comparison, see Index.TwoWay.
 	HeadOnly bool
 }

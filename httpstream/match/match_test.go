@@ -176,6 +176,32 @@ func TestIdenticalCallsAnswerInRecordedOrder(t *testing.T) {
 	}
 }
 
+func TestServicesGetTheirOwnCalls(t *testing.T) {
+	var calls []*tape.Exchange
+	for i, service := range []string{"a", "b", "a", "b", "c"} {
+		x := call(i+1, "GET", "https://h/", "", "")
+		x.Service = service
+		calls = append(calls, x)
+	}
+	for _, tc := range []struct {
+		name, service string
+		reuse         bool
+		want          string
+	}{
+		{"in their order, whatever the others do", "b", false, "2 4 miss2"},
+		{"over again without those of the others", "a", true, "1 3 1"},
+		{"those of the others where it made none", "new", false, "1 2 3"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			q := ask("GET", "https://h/", "", "")
+			q.Service = tc.service
+			if got := numbers(NewIndex(calls, Rules{Reuse: tc.reuse}), q, 3); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestParallelIdenticalCallsEachGetTheirOwn(t *testing.T) {
 	const n = 100
 	var calls []*tape.Exchange
@@ -230,7 +256,7 @@ func TestTwoWayCallsMatchByTheirHead(t *testing.T) {
 	if !ix.TwoWay("POST", "https://H:443/chat") || ix.TwoWay("POST", "https://h/x") || ix.TwoWay("GET", "https://h/chat") {
 		t.Error("TwoWay is wrong")
 	}
-	if x := ix.Peek("POST", "https://h/chat", 0); x != one {
+	if x := ix.Peek("POST", "https://h/chat", Scope{}); x != one {
 		t.Errorf("peek gave %v", x)
 	}
 	q := ask("POST", "https://h/chat", "application/grpc", "")
@@ -238,7 +264,7 @@ func TestTwoWayCallsMatchByTheirHead(t *testing.T) {
 	if got := numbers(ix, q, 3); got != "1 2 miss2" {
 		t.Errorf("got %q", got)
 	}
-	if x := ix.Peek("GET", "https://h/", 0); x != nil {
+	if x := ix.Peek("GET", "https://h/", Scope{}); x != nil {
 		t.Errorf("peek gave %v", x)
 	}
 }
@@ -265,16 +291,16 @@ func TestRefusedConnectionsComeInRecordedOrder(t *testing.T) {
 		refused(4, "http://down:81"),
 	}, Rules{})
 	for i, want := range []bool{true, true, false, false} {
-		if got := ix.Refused("up:443", 0) != nil; got != want {
+		if got := ix.Refused("up:443", Scope{}) != nil; got != want {
 			t.Errorf("connection %d: refused %v, want %v", i+1, got, want)
 		}
 	}
 	for range 3 {
-		if x := ix.Refused("DOWN:81", 0); x == nil || x.Number != 4 {
+		if x := ix.Refused("DOWN:81", Scope{}); x == nil || x.Number != 4 {
 			t.Errorf("down: %v", x)
 		}
 	}
-	if ix.Refused("other:80", 0) != nil {
+	if ix.Refused("other:80", Scope{}) != nil {
 		t.Error("an unknown host is refused")
 	}
 	if x, miss := ix.Match(ask("GET", "https://up/", "", "")); x == nil {

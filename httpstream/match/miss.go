@@ -113,8 +113,9 @@ func (m *Miss) JSON() []byte {
 func (ix *Index) miss(q *Query, r *request, used *group) *Miss {
 	m := &Miss{Method: q.Method, URL: ix.rules.Redact.URL(q.URL), Case: q.Case}
 	if used != nil {
-		m.Used = len(used.entries)
-		m.Closest = used.entries[len(used.entries)-1].call
+		own, _ := used.candidates(q.Service)
+		m.Used = len(own.entries)
+		m.Closest = own.entries[len(own.entries)-1].call
 		return m
 	}
 	var differences []Difference

@@ -109,8 +109,8 @@ func (pb *Playback) Configure(cfg *Config) {
 		}
 		return nil
 	}
-	cfg.Unreachable = func(authority string) bool {
-		return pb.handler.Index.Refused(authority, pb.currentCase()) != nil
+	cfg.Unreachable = func(service, authority string) bool {
+		return pb.handler.Index.Refused(authority, match.Scope{Service: service, Case: pb.currentCase()}) != nil
 	}
 }
 
@@ -169,7 +169,7 @@ func (h reverseHandler) originFor(head *httpstream.RequestHead) origin {
 		}
 	}
 	for _, o := range h.origins {
-		if h.handler.Index.Peek(head.Method, o.scheme+"://"+o.host+head.Target, h.currentCase()) != nil {
+		if h.handler.Index.Peek(head.Method, o.scheme+"://"+o.host+head.Target, match.Scope{Case: h.currentCase()}) != nil {
 			return o
 		}
 	}

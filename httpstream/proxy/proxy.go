@@ -92,8 +92,8 @@ type Config struct {
 	Replay func(Stream) httpstream.Handler
 	// Protocols are the ALPN names that the recorded host spoke, in order of preference.
 	Protocols func(authority string) []string
-	// Unreachable reports whether the recorded destination refused connections.
-	Unreachable func(authority string) bool
+	// Unreachable reports whether the recorded destination refused the service's connections.
+	Unreachable func(service, authority string) bool
 	// Passthrough lets connections to hosts that the policy leaves out, and what is
 	// not HTTP, go on to the real destination in replay too.
 	Passthrough bool

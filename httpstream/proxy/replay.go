@@ -14,7 +14,7 @@ import (
 // replay answers a connection from the tape.
 func (p *Proxy) replay(ctx context.Context, client net.Conn, dest Dest) {
 	authority := dest.Authority()
-	if p.cfg.Unreachable != nil && p.cfg.Unreachable(authority) {
+	if p.cfg.Unreachable != nil && p.cfg.Unreachable(dest.Service, authority) {
 		reset(client)
 		return
 	}

@@ -121,8 +121,8 @@ type answer struct {
 // serve reports whether there is an event to tell: not if the client went away
 // before its request was complete.
 func (a *answer) serve() bool {
-	q := match.Query{Method: a.event.Method, URL: a.event.URL, Header: a.req.Head.Header, Case: a.event.Case}
-	likely := a.h.Index.Peek(q.Method, q.URL, q.Case)
+	q := match.Query{Method: a.event.Method, URL: a.event.URL, Header: a.req.Head.Header, Scope: match.Scope{Service: a.event.Service, Case: a.event.Case}}
+	likely := a.h.Index.Peek(q.Method, q.URL, q.Scope)
 	q.HeadOnly = likely == nil && a.h.Forward != nil || a.headOnly(&q)
 	if !q.HeadOnly {
 		if err := a.readBody(&q, likely); err != nil {
