@@ -127,8 +127,8 @@ type pair struct{ name, value string }
 
 func (r *Rules) pairs(query string) []pair {
 	ps, _ := parsePairs(query)
-	if len(r.IgnoreQuery) > 0 {
-		ps = slices.DeleteFunc(ps, func(p pair) bool { return slices.Contains(r.IgnoreQuery, p.name) })
+	if r.IgnoreQuery != nil {
+		ps = slices.DeleteFunc(ps, func(p pair) bool { return r.IgnoreQuery(p.name) })
 	}
 	return ps
 }

@@ -12,6 +12,9 @@ import (
 // own calls, or, where it made none like it, those of the others; of these first
 // the ones of the running case, then those that belong to no case, then any
 // other. With Rules.Reuse they start over from the first when all are taken.
+//
+// While a case runs, what it asks can't take anything from another: a call of
+// another case is lent to it, and only if it has none like it of its own.
 type Index struct {
 	rules Rules
 
@@ -27,6 +30,7 @@ type Index struct {
 type entry struct {
 	call  *tape.Exchange
 	taken bool // in this round
+	lent  bool // in this round, to another case
 	used  int
 	in    []*group
 }
@@ -102,6 +106,37 @@ func (g *group) first(s Scope) *entry {
 	return own.first()
 }
 
+// firstOfCase is first while a case runs: what other cases need stays theirs.
+func (g *group) firstOfCase(s Scope) *entry {
+	all, service := g.candidates(s.Service)
+	own := g.queues[Scope{service, s.Case}]
+	for _, q := range []*queue{own, g.queues[Scope{service, 0}]} {
+		if q == nil {
+			continue
+		}
+		if e := q.first(); e != nil {
+			return e
+		}
+	}
+	if own != nil {
+		return nil // asked more often than when it was recorded
+	}
+	for _, e := range all.entries {
+		if !e.taken && !e.lent {
+			return e
+		}
+	}
+	return nil
+}
+
+// free makes an entry available again.
+func (e *entry) free() {
+	e.taken, e.lent = false, false
+	for _, g := range e.in {
+		g.rewind()
+	}
+}
+
 func (g *group) rewind() {
 	g.all.next = 0
 	for _, q := range g.queues {
@@ -116,10 +151,7 @@ func (g *group) rewind() {
 func (g *group) startOver(service string) {
 	own, _ := g.candidates(service)
 	for _, e := range own.entries {
-		e.taken = false
-		for _, other := range e.in {
-			other.rewind()
-		}
+		e.free()
 	}
 }
 
@@ -195,16 +227,44 @@ func (ix *Index) take(g *group, s Scope) *entry {
 	if g == nil {
 		return nil
 	}
-	e := g.first(s)
+	next := g.first
+	if s.Case > 0 {
+		next = g.firstOfCase
+	}
+	e := next(s)
 	if e == nil && ix.rules.Reuse {
 		g.startOver(s.Service)
-		e = g.first(s)
+		e = next(s)
 	}
-	if e != nil {
+	if e == nil {
+		return nil
+	}
+	if s.Case > 0 && e.call.Case > 0 && e.call.Case != s.Case {
+		e.lent = true
+	} else {
 		e.taken = true
-		e.used++
 	}
+	e.used++
 	return e
+}
+
+// Release makes the calls of a case free again, those that were lent included:
+// it is about to run once more.
+func (ix *Index) Release(number int) {
+	ix.release(func(e *entry) bool { return e.call.Case == number })
+}
+
+// ReleaseAll makes all calls free again.
+func (ix *Index) ReleaseAll() { ix.release(func(*entry) bool { return true }) }
+
+func (ix *Index) release(of func(*entry) bool) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	for _, e := range ix.entries {
+		if (e.taken || e.lent) && of(e) {
+			e.free()
+		}
+	}
 }
 
 // TwoWay reports whether a request must be matched by its head, because a

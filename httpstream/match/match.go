@@ -45,10 +45,8 @@ type Rules struct {
 	// Reuse answers from the first call again when identical calls are used up.
 	Reuse bool
 
-	// IgnoreQuery and IgnoreHeaders are names that do not count; header names are
-	// compared without case.
-	IgnoreQuery   []string
-	IgnoreHeaders []string
+	// IgnoreQuery and IgnoreHeader, if set, tell which names do not count.
+	IgnoreQuery, IgnoreHeader func(name string) bool
 	// IgnoreBody, if set, returns what counts of a JSON body. It may change x,
 	// which holds map[string]any, []any, string, json.Number, bool and nil.
 	IgnoreBody func(x any) any
@@ -63,25 +61,16 @@ func (r *Rules) headers(hasBody bool) []string {
 		}
 		names = []string{"Content-Type"}
 	}
-	if len(r.IgnoreHeaders) == 0 {
+	if r.IgnoreHeader == nil {
 		return names
 	}
 	var kept []string
 	for _, n := range names {
-		if !containsFold(r.IgnoreHeaders, n) {
+		if !r.IgnoreHeader(n) {
 			kept = append(kept, n)
 		}
 	}
 	return kept
-}
-
-func containsFold(list []string, s string) bool {
-	for _, l := range list {
-		if strings.EqualFold(l, s) {
-			return true
-		}
-	}
-	return false
 }
 
 // A request is one side of a comparison, redacted and taken apart.

@@ -63,7 +63,7 @@ func TestMatchTellsRequestsApart(t *testing.T) {
 		{"the order of query names does not count", ask("GET", "https://h/?a=1&b=2&a=3", "", ""), ask("GET", "https://h/?b=2&a=3&a=1", "", ""), Rules{}, true, ""},
 		{"how often a query value comes counts", ask("GET", "https://h/?a=1&a=1", "", ""), ask("GET", "https://h/?a=1", "", ""), Rules{}, false, "query a"},
 		{"query escapes do not count", ask("GET", "https://h/?a=x+y%26", "", ""), ask("GET", "https://h/?a=x%20y%26", "", ""), Rules{}, true, ""},
-		{"an ignored query name does not count", ask("GET", "https://h/?a=1&t=5", "", ""), ask("GET", "https://h/?t=6&t=7&a=1", "", ""), Rules{IgnoreQuery: []string{"t"}}, true, ""},
+		{"an ignored query name does not count", ask("GET", "https://h/?a=1&t=5", "", ""), ask("GET", "https://h/?t=6&t=7&a=1", "", ""), Rules{IgnoreQuery: func(n string) bool { return n == "t" }}, true, ""},
 
 		{"JSON space and order do not count", ask("POST", "https://h/", jsonType, `{"a":[1,{"b":null}],"c":"é"}`), ask("POST", "https://h/", "Application/JSON; charset=utf-8", "{\n\"c\": \"\\u00e9\", \"a\": [1.0, {\"b\":null}]}"), Rules{}, true, ""},
 		{"JSON array order counts", ask("POST", "https://h/", jsonType, `[1,2]`), ask("POST", "https://h/", jsonType, `[2,1]`), Rules{}, false, "body $[0]"},
@@ -87,7 +87,7 @@ func TestMatchTellsRequestsApart(t *testing.T) {
 
 		{"the media type counts where there is a body", ask("POST", "https://h/", "text/plain", "x"), ask("POST", "https://h/", "text/html", "x"), Rules{}, false, "header Content-Type"},
 		{"the media type does not count without a body", ask("GET", "https://h/", "text/plain", ""), ask("GET", "https://h/", "", ""), Rules{}, true, ""},
-		{"an ignored header does not count", ask("POST", "https://h/", "text/plain", "x"), ask("POST", "https://h/", "text/html", "x"), Rules{IgnoreHeaders: []string{"content-type"}}, true, ""},
+		{"an ignored header does not count", ask("POST", "https://h/", "text/plain", "x"), ask("POST", "https://h/", "text/html", "x"), Rules{IgnoreHeader: func(n string) bool { return strings.EqualFold(n, "content-type") }}, true, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			x := call(1, tc.recorded.Method, tc.recorded.URL, tc.recorded.Header.Get("Content-Type"), string(tc.recorded.Body))
@@ -163,8 +163,10 @@ func TestIdenticalCallsAnswerInRecordedOrder(t *testing.T) {
 	}{
 		{"each once, then a miss", []int{0, 0}, 0, false, "1 2 miss2 miss2"},
 		{"over again where reuse is allowed", []int{0, 0}, 0, true, "1 2 1 2"},
-		{"those of the case first, then of none, then any", []int{1, 0, 2, 3, 2}, 2, false, "3 5 2 1"},
-		{"over again in the same order", []int{1, 0, 2}, 2, true, "3 2 1 3"},
+		{"those of the case first, then of none, but not those of others", []int{1, 0, 2, 3, 2}, 2, false, "3 5 2 miss5"},
+		{"those of any case while none runs", []int{1, 0, 2}, 0, false, "2 1 3 miss3"},
+		{"those of others where the case has none", []int{1, 3}, 2, false, "1 2 miss2 miss2"},
+		{"over again in the same order", []int{1, 0, 2}, 2, true, "3 2 3 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			q := ask("GET", "https://h/", "", "")
@@ -173,6 +175,31 @@ func TestIdenticalCallsAnswerInRecordedOrder(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestACaseTakesNothingFromAnother(t *testing.T) {
+	var calls []*tape.Exchange
+	for i, number := range []int{2, 2, 3} {
+		x := call(i+1, "GET", "https://h/", "", "")
+		x.Case = number
+		calls = append(calls, x)
+	}
+	ix := NewIndex(calls, Rules{})
+	q := ask("GET", "https://h/", "", "")
+	for _, step := range []struct {
+		number int
+		want   string
+	}{{1, "1 2"}, {2, "1 2 miss3"}, {3, "3"}} {
+		q.Case = step.number
+		if got := numbers(ix, q, len(strings.Fields(step.want))); got != step.want {
+			t.Errorf("case %d got %q, want %q", step.number, got, step.want)
+		}
+	}
+	ix.Release(2)
+	q.Case = 2
+	if got := numbers(ix, q, 3); got != "1 2 miss3" {
+		t.Errorf("the case that runs once more got %q", got)
 	}
 }
 

@@ -224,7 +224,7 @@ func requestOrigin(head *httpstream.RequestHead, upstream *url.URL) (*url.URL, e
 // rewriteForward makes the request one for the origin (RFC 9112 section 3.2.1).
 func (p *Proxy) rewriteForward(head *httpstream.RequestHead, upstream *url.URL) {
 	if !p.cfg.KeepEncoding {
-		askForIdentity(head)
+		AskForIdentity(head)
 	}
 	if isAbsolute(head.Target) {
 		rest := head.Target[strings.Index(head.Target, "://")+3:]
@@ -277,7 +277,7 @@ func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url
 	defer conn.Close()
 	opt := httpstream.RelayOptions{RewriteRequest: func(head *httpstream.RequestHead) {
 		if !p.cfg.KeepEncoding {
-			askForIdentity(head)
+			AskForIdentity(head)
 		}
 		head.Scheme = upstream.Scheme
 		setHost(head, upstream.Host)

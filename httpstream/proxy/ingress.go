@@ -57,7 +57,7 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 	}
 	opt := httpstream.RelayOptions{}
 	if !p.cfg.KeepEncoding {
-		opt.RewriteRequest = askForIdentity
+		opt.RewriteRequest = AskForIdentity
 	}
 	sink := in.Record(Stream{Service: in.Service, Scheme: "http", Authority: in.Published})
 	if proto == http2 {

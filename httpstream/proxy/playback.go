@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/match"
@@ -21,8 +22,12 @@ type PlaybackOptions struct {
 	Reuse  bool
 	Redact *tape.Redactor
 	Case   func() int // the number of the running case; may be nil
+	// Rules say what does not count in a request; Reuse and Redact are set above.
+	Rules match.Rules
 	// OnEvent is told of each request once it is answered.
 	OnEvent func(replay.Event)
+	// Watch is as in replay.Handler; it hears of refused connections too.
+	Watch func(replay.Event) replay.Watcher
 }
 
 // A Playback answers a Proxy's connections from a tape.
@@ -46,7 +51,8 @@ func NewPlayback(t *tape.Tape, opt PlaybackOptions) (*Playback, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules := match.Rules{Reuse: opt.Reuse}
+	rules := opt.Rules
+	rules.Reuse = opt.Reuse
 	if opt.Redact != nil {
 		rules.Redact = opt.Redact
 	}
@@ -55,6 +61,7 @@ func NewPlayback(t *tape.Tape, opt PlaybackOptions) (*Playback, error) {
 			Index:   match.NewIndex(t.Calls, rules),
 			Player:  &replay.Player{Lines: replay.FromTape(t), Scheduler: scheduler, Speed: opt.Speed},
 			OnEvent: opt.OnEvent,
+			Watch:   opt.Watch,
 		},
 		scheduler: scheduler,
 		opt:       opt,
@@ -109,10 +116,34 @@ func (pb *Playback) Configure(cfg *Config) {
 		}
 		return nil
 	}
-	cfg.Unreachable = func(service, authority string) bool {
-		return pb.handler.Index.Refused(authority, match.Scope{Service: service, Case: pb.currentCase()}) != nil
-	}
+	cfg.Unreachable = pb.refused
 }
+
+// refused tells whether a connection is to fail as a recorded one did.
+func (pb *Playback) refused(service, authority string) bool {
+	now := time.Now()
+	number := pb.currentCase()
+	x := pb.handler.Index.Refused(authority, match.Scope{Service: service, Case: number})
+	if x == nil {
+		return false
+	}
+	if pb.opt.Watch != nil {
+		e := replay.Event{
+			Service: service, Case: number, URL: x.Request.URL, Exchange: x, Started: now, Complete: now,
+			Result: replay.Result{How: httpstream.Reset},
+		}
+		if w := pb.opt.Watch(e); w != nil {
+			w.Ended(e)
+		}
+	}
+	return true
+}
+
+// Release makes the calls of a case free again: it is about to run once more.
+func (pb *Playback) Release(number int) { pb.handler.Index.Release(number) }
+
+// ReleaseAll makes all calls free again.
+func (pb *Playback) ReleaseAll() { pb.handler.Index.ReleaseAll() }
 
 func (pb *Playback) currentCase() int {
 	if pb.opt.Case == nil {

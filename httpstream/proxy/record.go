@@ -263,7 +263,7 @@ func rejected(err error) (string, bool) {
 func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, proto protocol, s Stream) {
 	opt := httpstream.RelayOptions{}
 	if !p.cfg.KeepEncoding {
-		opt.RewriteRequest = askForIdentity
+		opt.RewriteRequest = AskForIdentity
 	}
 	sink := p.cfg.Record(s)
 	if proto == http2 {
@@ -273,9 +273,9 @@ func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, proto prot
 	httpstream.RelayHTTP1(ctx, client, upstream, opt, sink)
 }
 
-// askForIdentity has upstream answer uncompressed (RFC 9110 section 12.5.3), so
+// AskForIdentity has upstream answer uncompressed (RFC 9110 section 12.5.3), so
 // that a tape can be read and redacted.
-func askForIdentity(head *httpstream.RequestHead) {
+func AskForIdentity(head *httpstream.RequestHead) {
 	if !head.Header.Has("Accept-Encoding") {
 		return
 	}

@@ -35,11 +35,22 @@ type Handler struct {
 	OnMiss func(*match.Miss)
 	// OnEvent is told of each request once it is answered. May be nil.
 	OnEvent func(Event)
+	// Watch is told of each request that a recorded call is about to answer, and
+	// says who follows the answer; it may return nil. May be nil.
+	Watch func(Event) Watcher
 	// Forward, if set, answers requests that the tape does not. It is given the
 	// request as if nothing had been read of it. Where it returns an error the
 	// answer is cut short. A body above MaxBody can't be forwarded, unless no
 	// call with that method and URL was recorded at all.
 	Forward func(ctx context.Context, req *httpstream.Request, w httpstream.ResponseWriter) error
+}
+
+// A Watcher follows one answer. Its methods are called in order.
+type Watcher interface {
+	// Flushed tells that heads, or so many bytes of a body, left together.
+	Flushed(at time.Time, bytes int64)
+	// Ended tells that the answer is over.
+	Ended(Event)
 }
 
 // An Event is a request that was answered.
@@ -48,6 +59,9 @@ type Event struct {
 	Case        int
 	Method, URL string
 	Started     time.Time // when the request's head had arrived
+	// Complete is when its last byte had; the same as Started where it was
+	// answered before.
+	Complete time.Time
 	// Exchange is the call that answered; nil after a miss.
 	Exchange *tape.Exchange
 	Miss     *match.Miss
@@ -89,7 +103,7 @@ func (h *connHandler) ServeStream(ctx context.Context, req *httpstream.Request, 
 		Service: h.conn.Service,
 		Method:  req.Head.Method,
 		URL:     RequestURL(req.Head, h.conn.Scheme, h.conn.Authority),
-		Started: req.Arrived,
+		Started: req.Arrived, Complete: req.Arrived,
 	}
 	if h.conn.Case != nil {
 		a.event.Case = h.conn.Case()
@@ -136,7 +150,14 @@ func (a *answer) serve() bool {
 		return true
 	}
 	a.event.Exchange = x
-	a.event.Result, a.event.Err = a.h.Player.play(a.ctx, x, a.interim(x), a.req, a.w)
+	var watcher Watcher
+	if a.h.Watch != nil {
+		watcher = a.h.Watch(a.event)
+	}
+	a.event.Result, a.event.Err = a.h.Player.play(a.ctx, x, a.interim(x), a.req, a.w, watcher)
+	if watcher != nil {
+		watcher.Ended(a.event)
+	}
 	return true
 }
 
@@ -167,6 +188,7 @@ func (a *answer) readBody(q *match.Query, likely *tape.Exchange) error {
 	}
 	a.bodyRead = true
 	if n <= limit {
+		a.event.Complete, _ = a.req.Complete()
 		a.body = buf.Bytes()
 		if a.body == nil {
 			a.body = []byte{}
@@ -178,6 +200,9 @@ func (a *answer) readBody(q *match.Query, likely *tape.Exchange) error {
 	sum.Write(buf.Bytes())
 	buf = bytes.Buffer{}
 	rest, err := io.Copy(sum, a.req.Body)
+	if err == nil {
+		a.event.Complete, _ = a.req.Complete()
+	}
 	q.BodySHA256, q.BodySize = hex.EncodeToString(sum.Sum(nil)), n+rest
 	return err
 }

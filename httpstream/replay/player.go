@@ -41,12 +41,13 @@ type Result struct {
 // where the client went away or the recording can't be read to its end; the
 // answer is then cut short.
 func (p *Player) Play(ctx context.Context, x *tape.Exchange, req *httpstream.Request, w httpstream.ResponseWriter) (Result, error) {
-	return p.play(ctx, x, x.Interim, req, w)
+	return p.play(ctx, x, x.Interim, req, w, nil)
 }
 
-// play is Play with other interim heads than the recorded ones.
-func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Response, req *httpstream.Request, w httpstream.ResponseWriter) (Result, error) {
-	pl := &play{player: p, ctx: ctx, x: x, req: req, w: w}
+// play is Play with other interim heads than the recorded ones, and with a
+// watcher, which may be nil.
+func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Response, req *httpstream.Request, w httpstream.ResponseWriter, watcher Watcher) (Result, error) {
+	pl := &play{player: p, ctx: ctx, x: x, req: req, w: w, watcher: watcher}
 	pl.steps = newTimeline(ctx, p.Lines, x)
 	pl.steps.interim = interim
 	defer pl.steps.close()
@@ -73,6 +74,8 @@ type play struct {
 	req    *httpstream.Request
 	w      httpstream.ResponseWriter
 	steps  *timeline
+	// May be nil.
+	watcher Watcher
 
 	origin time.Time
 	// A step at anchorAt is due at anchor, and all others relative to it.
@@ -90,6 +93,7 @@ type play struct {
 
 	pending   bool          // something is written and not flushed
 	pendingAt time.Duration // its time
+	flushing  int64         // body bytes in it
 	deadline  time.Time     // of what is pending
 	over      bool          // End was called
 	result    Result
@@ -216,6 +220,7 @@ func (p *play) write(s step) error {
 	case serverChunk:
 		p.result.Chunks++
 		p.result.Bytes += int64(len(s.line.Data))
+		p.flushing += int64(len(s.line.Data))
 		return p.w.Chunk(s.line.Chunk)
 	}
 	return p.end(s.line.End)
@@ -237,6 +242,10 @@ func (p *play) left() {
 	}
 	p.pending = false
 	now := time.Now()
+	if p.watcher != nil {
+		p.watcher.Flushed(now, p.flushing)
+	}
+	p.flushing = 0
 	if p.player.Speed > 0 {
 		p.late.add(now.Sub(p.deadline))
 	}
