@@ -96,7 +96,8 @@ type End string
 
 const (
 	EOF       End = "eof"       // as the framing says; for a close-delimited body, at the close
-	Reset     End = "reset"     // the server cut it short: RST, RST_STREAM, or a close inside the framing
+	Reset     End = "reset"     // the server cut it short by RST or RST_STREAM
+	Closed    End = "closed"    // the server closed the connection inside the framing
 	Cancelled End = "cancelled" // the client went away first
 	Open      End = "open"      // still going when the recording ended
 	Malformed End = "malformed" // bytes that are not HTTP; they were relayed, not understood
@@ -168,7 +169,8 @@ type ResponseWriter interface {
 	Chunk(c Chunk) error
 	// Flush sends what the calls before it gathered.
 	Flush() error
-	// End ends the answer and flushes. Reset cuts it short: RST for HTTP/1,
-	// RST_STREAM with end.Code for HTTP/2.
+	// End ends the answer and flushes. Closed closes the connection
+	// of HTTP/1 orderly; anything else but EOF cuts the answer short: RST for
+	// HTTP/1, RST_STREAM with end.Code for HTTP/2.
 	End(end EndInfo) error
 }

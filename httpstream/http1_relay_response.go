@@ -127,6 +127,9 @@ func (s *h1ResponseRelay) ended(at time.Time, err error) {
 			end = EndInfo{How: EOF}
 		}
 	}
+	if isEOF(err) {
+		end, rest = closedNotReset(end), closedNotReset(rest)
+	}
 	if !s.finish(s.conn, at, end, rest) {
 		return
 	}
@@ -154,4 +157,12 @@ func (s *h1ResponseRelay) cutDetail(err error) string {
 		return "the server " + what + " inside the head"
 	}
 	return "the server " + what + " inside the body"
+}
+
+// closedNotReset is end where it was a FIN, not an RST, that cut an answer short.
+func closedNotReset(end EndInfo) EndInfo {
+	if end.How == Reset {
+		end.How = Closed
+	}
+	return end
 }

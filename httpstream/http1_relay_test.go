@@ -238,7 +238,7 @@ func TestRelayNotesAnAnswerThatIsCutShort(t *testing.T) {
 	h1Expect(t, r.client, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na")
 	h1ExpectEOF(t, r.client)
 	h1Send(t, r.client, h1Get) // nobody is there to answer
-	r.log.check(t, "GET /a | > end | 200 | < a | reset", "GET /a | > end | reset", "GET /a | > end | reset")
+	r.log.check(t, "GET /a | > end | 200 | < a | closed", "GET /a | > end | closed", "GET /a | > end | closed")
 	r.client.Close()
 	r.result(nil)
 }
@@ -484,7 +484,7 @@ func TestRelayWorksBetweenTLSConnections(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	log.check(t, "GET / | > end | 200 | < hello | eof", "GET /cut | > end | 200 | < hello | reset")
+	log.check(t, "GET / | > end | 200 | < hello | eof", "GET /cut | > end | 200 | < hello | closed")
 }
 
 func TestRawRelayCountsBytesAndPassesEnds(t *testing.T) {

@@ -259,7 +259,13 @@ func (w *h1Response) End(end EndInfo) error {
 	if w.ended {
 		return errH1Ended
 	}
-	if end.How != EOF {
+	switch end.How {
+	case EOF:
+	case Closed:
+		w.ended = true
+		w.fate = h1Close
+		return w.flush()
+	default:
 		w.ended = true
 		return w.abort()
 	}

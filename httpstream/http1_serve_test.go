@@ -194,6 +194,15 @@ func TestServerCutsAnAnswerShortWithAReset(t *testing.T) {
 	}
 }
 
+func TestServerCutsAnAnswerShortWithAClose(t *testing.T) {
+	client, _ := h1Serve(t, func(_ context.Context, _ *Request, w ResponseWriter) {
+		h1Answer(t, w, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", EndInfo{How: Closed}, h1Text("abc"))
+	})
+	h1Send(t, client, h1Get)
+	h1Expect(t, client, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+	h1ExpectEOF(t, client)
+}
+
 func TestServerNoticesAtOnceThatTheClientIsGone(t *testing.T) {
 	gone := make(chan error, 1)
 	client, done := h1Serve(t, func(ctx context.Context, _ *Request, w ResponseWriter) {

@@ -289,7 +289,9 @@ func (p *play) cutShort(s step) error {
 		}
 		end.Detail = "the recording ends here"
 	}
-	end.How = httpstream.Reset
+	if end.How != httpstream.Closed {
+		end.How = httpstream.Reset
+	}
 	return p.end(&end)
 }
 

@@ -115,9 +115,9 @@ func (p *lineParser) checkLine(l *Line, seen keySet) {
 		p.failf(`the end line has keys of a chunk: expected t, end, trailers, code and detail`)
 	default:
 		switch l.End.How {
-		case httpstream.EOF, httpstream.Reset, httpstream.Cancelled, httpstream.Open, httpstream.Malformed:
+		case httpstream.EOF, httpstream.Reset, httpstream.Closed, httpstream.Cancelled, httpstream.Open, httpstream.Malformed:
 		default:
-			p.failf(`"end" is %q: expected eof, reset, cancelled, open or malformed`, clip(string(l.End.How), 40))
+			p.failf(`"end" is %q: expected eof, reset, closed, cancelled, open or malformed`, clip(string(l.End.How), 40))
 		}
 	}
 }
