@@ -11,8 +11,16 @@ import (
 	"time"
 )
 
-// killAfter is how long docker compose may take to end once it was interrupted.
-const killAfter = 5 * time.Second
+const (
+	// finishTime is how long a docker command may go on when its context ends,
+	// so that one that is about to finish does. An engine goes on with a request
+	// whose client is gone, and would make things behind the undo's back.
+	finishTime = 1500 * time.Millisecond
+	// killAfter is how long it may take to end once it was interrupted.
+	killAfter = 5 * time.Second
+	// settleTime is how long an engine may take for requests that were interrupted.
+	settleTime = 500 * time.Millisecond
+)
 
 // A composeCLI runs the user's own docker compose on one project.
 type composeCLI struct {
@@ -46,7 +54,9 @@ func (c composeCLI) byHand(args ...string) string {
 }
 
 func runDocker(ctx context.Context, docker string, env []string, line func(string), args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, docker, args...)
+	running, cancel := delayed(ctx, finishTime)
+	defer cancel()
+	cmd := exec.CommandContext(running, docker, args...)
 	cmd.Env = append(os.Environ(), env...)
 	var stdout bytes.Buffer
 	stderr := &lineTee{line: line}
@@ -66,6 +76,16 @@ func runDocker(ctx context.Context, docker string, env []string, line func(strin
 		return nil, err
 	}
 	return nil, &CommandError{Args: append([]string{"docker"}, args...), Stderr: stderr.all.String(), Err: err}
+}
+
+// delayed returns a context that ends some time after ctx does.
+func delayed(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(by, cancel) })
+	return later, func() {
+		stop()
+		cancel()
+	}
 }
 
 // A lineTee keeps what is written to it, and passes it on by line.

@@ -12,14 +12,18 @@ import (
 )
 
 // runHelper runs a session that does not end; it prints the session's ID.
-func runHelper(project, file, agentFile, ca string) int {
+func runHelper(project, file, agentFile, ca, emptyTape string) int {
+	mode, tape := agent.Mode(os.Getenv(helperEnv)), ""
+	if mode == agent.Replay {
+		tape = emptyTape
+	}
 	binary, err := images.OpenBinary(agentFile)
 	if err == nil {
 		var root *mitmtls.Root
 		if root, err = mitmtls.LoadOrCreateRoot(ca); err == nil {
 			_, err = Run(context.Background(), Options{
 				ProjectFlags: ProjectFlags{ProjectName: project, Files: []string{file}},
-				Mode:         agent.Mode(os.Getenv(helperEnv)), Speed: 1, OnMiss: "fail",
+				Mode:         mode, Tape: tape, Speed: 1, OnMiss: "fail",
 				Root: root, Agent: binary, Version: "test", ReadyTimeout: 20 * time.Second,
 			}, func(_ context.Context, s *Session) error {
 				fmt.Print(s.ID())

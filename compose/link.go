@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -21,10 +22,13 @@ const maxAgentLine = 64 << 20
 // keptStderr is how much of what the agent said last is kept for error messages.
 const keptStderr = 4 << 10
 
+// writeTimeout is how long an agent may take to read a line.
+const writeTimeout = 30 * time.Second
+
 // A link is the talk with the agent over its container's standard streams.
 type link struct {
 	send    sync.Mutex // held while a line is written
-	conn    io.WriteCloser
+	conn    net.Conn
 	message func(agent.FromAgent)
 
 	hello   chan agent.Hello
@@ -45,7 +49,7 @@ type link struct {
 // output and error as Docker multiplexes them. Records, events and log lines
 // are passed to message, in order, from one goroutine; while it works on one,
 // the agent waits.
-func newLink(conn io.WriteCloser, stream io.Reader, message func(agent.FromAgent)) *link {
+func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent)) *link {
 	l := &link{
 		conn: conn, message: message,
 		hello: make(chan agent.Hello, 1), ready: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
@@ -171,8 +175,18 @@ func (l *link) write(m agent.ToAgent) error {
 	}
 	l.send.Lock()
 	defer l.send.Unlock()
-	_, err = l.conn.Write(append(line, '\n'))
-	return err
+	select {
+	case <-l.done:
+		return l.Err()
+	default:
+	}
+	if err := l.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return fmt.Errorf("talk to the agent: %w", err)
+	}
+	if _, err := l.conn.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("talk to the agent: %w", err)
+	}
+	return nil
 }
 
 // request sends m and returns the reply.
@@ -189,7 +203,7 @@ func (l *link) request(ctx context.Context, m agent.ToAgent) (agent.Reply, error
 		l.mu.Unlock()
 	}()
 	if err := l.write(m); err != nil {
-		return agent.Reply{}, fmt.Errorf("talk to the agent: %w", err)
+		return agent.Reply{}, err
 	}
 	select {
 	case r := <-reply:
@@ -217,7 +231,7 @@ func replyError(r agent.Reply) (agent.Reply, error) {
 // that it holds, or was silent for the time of patience.
 func (l *link) stop(ctx context.Context, patience time.Duration) error {
 	if err := l.write(agent.ToAgent{Stop: true}); err != nil {
-		return fmt.Errorf("talk to the agent: %w", err)
+		return err
 	}
 	begun := time.Now()
 	tick := time.NewTicker(patience / 10)

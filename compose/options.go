@@ -17,8 +17,8 @@ type Options struct {
 	// so that nothing reaches the outside.
 	Services []string
 	Mode     agent.Mode
-	// Tape is the folder to record to, or to replay from. Without a tape,
-	// nothing is kept or played.
+	// Tape is the folder to record to, or to replay from. A recording without one
+	// is not kept.
 	Tape     string
 	Manifest tape.Manifest // what is known of the tape to record beforehand
 	Hosts    []string      // patterns; see agent.Start

@@ -17,6 +17,8 @@ type Step interface {
 	// UndoCall says how it is taken back; empty if there is nothing to take back.
 	UndoCall() string
 
+	// do does it. A call that makes something is not cancelled with ctx: an engine
+	// goes on with a request whose client is gone, and would make it after the undo.
 	do(ctx context.Context, s *Session) error
 	// undo takes back what do did, as far as it came: it is also called for a
 	// step that failed halfway, and by a CLI that was not there at do.

@@ -23,6 +23,9 @@ const (
 	// ports is waited for: it may not be the program that the image was made for.
 	portGrace = 2 * time.Second
 	lateGrace = time.Second
+	// runGrace is how long a service that has no ports must run: one that can't
+	// start often ends at once.
+	runGrace = 200 * time.Millisecond
 	logLines  = 20
 )
 
@@ -201,12 +204,10 @@ func lastProbe(h *container.Health) string {
 
 // listens reports whether the containers of a service listen on its ports.
 func (r *Session) listens(ctx context.Context, name string, cs []container.InspectResponse, running int, w *waiting) (bool, error) {
-	if !slices.ContainsFunc(r.layout.targets, func(t target) bool { return t.Name == name }) {
-		return true, nil // the agent can't look into it
-	}
 	ports, declared := r.portsOf(name, cs)
-	if len(ports) == 0 {
-		return true, nil
+	// The agent can't look into services that are no targets.
+	if len(ports) == 0 || !slices.ContainsFunc(r.layout.targets, func(t target) bool { return t.Name == name }) {
+		return time.Since(w.since) > runGrace, nil
 	}
 	reply, err := r.link.request(ctx, agent.ToAgent{Listening: &agent.Listening{Service: name}})
 	if err != nil {

@@ -33,10 +33,11 @@ type Session struct {
 	// override is the path of the generated compose file.
 	override string
 
-	image        string // of the agent
-	link         *link  // nil until the agent was attached to
-	agentStarted bool   // the agent's container may have run
-	ran          bool   // the services were ready
+	image        string        // of the agent
+	link         *link         // nil until the agent was attached to
+	agentStarted bool          // the agent's container may have run
+	unsettled    bool          // docker compose was interrupted
+	ready        chan struct{} // closed when the services were
 	published    []agent.Ingress
 	roots        map[string][]byte // PEM, by service
 	recording    *recording        // nil where nothing is recorded
@@ -60,7 +61,7 @@ func Run(ctx context.Context, opt Options, use func(context.Context, *Session) e
 	defer os.RemoveAll(tmp)
 	s := &Session{
 		opt: &opt, tmp: tmp, override: filepath.Join(tmp, "wiretape.yaml"),
-		roots: make(map[string][]byte), stopWatching: func() {},
+		roots: make(map[string][]byte), ready: make(chan struct{}), stopWatching: func() {},
 	}
 	closeEngine, err := s.prepare(ctx)
 	defer closeEngine()
@@ -76,7 +77,9 @@ func Run(ctx context.Context, opt Options, use func(context.Context, *Session) e
 	if s.recording == nil {
 		return nil, err
 	}
-	if !s.ran {
+	select {
+	case <-s.ready:
+	default:
 		return nil, errors.Join(err, s.recording.drop())
 	}
 	result, rerr := s.recording.finish(err == nil)
@@ -199,7 +202,7 @@ func (s *Session) containerNetworks(ctx context.Context) (map[string][]string, e
 func (s *Session) run(ctx context.Context, use func(context.Context, *Session) error) error {
 	err := interrupted(ctx, s.apply(ctx))
 	if err == nil {
-		s.ran = true
+		close(s.ready)
 		err = s.use(ctx, use)
 	}
 	if undoErr := s.undo(); undoErr != nil && err == nil {

@@ -165,18 +165,31 @@ func TestTheAgentIsKilled(t *testing.T) {
 	p.wantAsBefore(before, id)
 }
 
+// emptyTape makes a tape without calls.
+func (p *testProject) emptyTape() string {
+	p.t.Helper()
+	dir := filepath.Join(p.t.TempDir(), "empty")
+	w, err := tape.Create(dir, tape.Manifest{Project: p.name, Created: time.Now()})
+	if err == nil {
+		err = w.Close(nil)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return dir
+}
+
 const helperEnv = "WIRETAPE_TEST_HELPER"
 
 // helperMain is a CLI that will be killed: it runs a session until then.
 func helperMain() int {
-	b := struct{ name, file, agent, ca string }{os.Args[1], os.Args[2], os.Args[3], os.Args[4]}
-	return runHelper(b.name, b.file, b.agent, b.ca)
+	return runHelper(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 }
 
 // killedSession runs a session in another process and kills that with -9.
 func (p *testProject) killedSession(mode string) (session string) {
 	p.t.Helper()
-	cmd := exec.Command(os.Args[0], p.name, filepath.Join(p.dir, "compose.yaml"), filepath.Join(testDir(), "agent"), filepath.Join(testDir(), "ca"))
+	cmd := exec.Command(os.Args[0], p.name, filepath.Join(p.dir, "compose.yaml"), filepath.Join(testDir(), "agent"), filepath.Join(testDir(), "ca"), p.emptyTape())
 	cmd.Env = append(os.Environ(), helperEnv+"="+mode)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -315,7 +328,7 @@ func TestWhatRanBeforeRunsAgain(t *testing.T) {
 			opt := p.options()
 			opt.Mode = "record"
 			if mode == "replay" {
-				opt.Mode, opt.Tape = "replay", ""
+				opt.Mode, opt.Tape = "replay", p.emptyTape()
 			}
 			var id string
 			_, err := Run(t.Context(), opt, func(ctx context.Context, s *Session) error {

@@ -76,7 +76,7 @@ func (s makeAgent) do(ctx context.Context, r *Session) error {
 		config.ExposedPorts[port] = struct{}{}
 		host.PortBindings[port] = []nat.PortBinding{{HostIP: i.HostIP, HostPort: i.Published}}
 	}
-	if _, err := r.engine.ContainerCreate(ctx, config, host, &network.NetworkingConfig{}, nil, s.Name); err != nil {
+	if _, err := r.engine.ContainerCreate(context.WithoutCancel(ctx), config, host, &network.NetworkingConfig{}, nil, s.Name); err != nil {
 		return engineError(err)
 	}
 	if s.Tape == "" {
@@ -197,7 +197,7 @@ func (s startAgent) do(ctx context.Context, r *Session) error {
 	}
 	r.link = newLink(stream.Conn, stream.Reader, r.hear)
 	r.agentStarted = true
-	if err := r.engine.ContainerStart(ctx, s.Name, container.StartOptions{}); err != nil {
+	if err := r.engine.ContainerStart(context.WithoutCancel(ctx), s.Name, container.StartOptions{}); err != nil {
 		return startError(err)
 	}
 	hello, err := await(ctx, r.link, r.link.hello, helloTimeout, "start")
@@ -214,7 +214,7 @@ func (s startAgent) do(ctx context.Context, r *Session) error {
 	}
 	start.Chain = string(chain)
 	if err := r.link.write(agent.ToAgent{Start: start}); err != nil {
-		return cmp.Or(linkEnd(r.link), fmt.Errorf("talk to the agent: %w", err))
+		return cmp.Or(linkEnd(r.link), err)
 	}
 	_, err = await(ctx, r.link, r.link.ready, helloTimeout, "get ready")
 	return err

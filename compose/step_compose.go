@@ -74,6 +74,9 @@ func (s composeCreate) do(ctx context.Context, r *Session) error {
 func (r *Session) compose(ctx context.Context, args ...string) error {
 	line := func(text string) { r.opt.progress(Detail, text, "") }
 	_, err := r.project.with(r.override).run(ctx, line, append([]string{"--ansi", "never", "--progress", "plain"}, args...)...)
+	if err != nil && ctx.Err() != nil {
+		r.unsettled = true
+	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -86,6 +89,9 @@ func (r *Session) compose(ctx context.Context, args ...string) error {
 }
 
 func (s composeCreate) undo(ctx context.Context, r *Session) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
 	var errs []error
 	existed := s.Before.services(func(Container) bool { return true })
 	if len(existed) > 0 {
@@ -94,6 +100,16 @@ func (s composeCreate) undo(ctx context.Context, r *Session) error {
 	errs = append(errs, r.removeContainers(ctx, r.ours()...))
 	errs = append(errs, r.removeNetworks(ctx), r.removeVolumes(ctx))
 	return errors.Join(errs...)
+}
+
+// settle waits for what the engine may still be doing for a docker compose that
+// was interrupted.
+func (r *Session) settle(ctx context.Context) error {
+	if !r.unsettled {
+		return nil
+	}
+	r.unsettled = false
+	return pause(ctx, settleTime)
 }
 
 // ours selects the containers that run in the session.
@@ -222,7 +238,7 @@ func (s composeUp) UndoCall() string {
 func (s composeUp) byHand(r *Session) string { return "docker compose -p " + r.state.Project + " stop" }
 
 func (s composeUp) do(ctx context.Context, r *Session) error {
-	r.watchAddresses()
+	r.watch()
 	ctx, cancel := context.WithTimeoutCause(ctx, r.opt.readyTimeout(), errNotReady)
 	defer cancel()
 	args := append([]string{"up", "--detach", "--no-recreate", "--no-build"}, s.Scale...)
@@ -236,6 +252,9 @@ func (s composeUp) do(ctx context.Context, r *Session) error {
 }
 
 func (s composeUp) undo(ctx context.Context, r *Session) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
 	if r.project != nil {
 		r.runStopHooks(ctx)
 	}

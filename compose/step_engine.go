@@ -31,7 +31,7 @@ func (s makeVolume) do(ctx context.Context, r *Session) error {
 	}
 	labels := r.state.labels()
 	labels[labelState] = string(state)
-	if _, err := r.engine.VolumeCreate(ctx, volume.CreateOptions{Name: s.Name, Labels: labels}); err != nil {
+	if _, err := r.engine.VolumeCreate(context.WithoutCancel(ctx), volume.CreateOptions{Name: s.Name, Labels: labels}); err != nil {
 		return engineError(err)
 	}
 	// Two sessions that begin at once see each other now; the first stays.
@@ -76,7 +76,7 @@ func (s makeNetwork) UndoCall() string { return "remove it" }
 func (s makeNetwork) byHand(*Session) string { return "docker network rm " + s.Name }
 
 func (s makeNetwork) do(ctx context.Context, r *Session) error {
-	_, err := r.engine.NetworkCreate(ctx, s.Name, network.CreateOptions{Driver: "bridge", Labels: r.state.labels()})
+	_, err := r.engine.NetworkCreate(context.WithoutCancel(ctx), s.Name, network.CreateOptions{Driver: "bridge", Labels: r.state.labels()})
 	if err != nil {
 		return engineError(err)
 	}
@@ -141,7 +141,7 @@ func (s joinNetwork) do(ctx context.Context, r *Session) error {
 		}
 		endpoint.IPAMConfig = freeAddresses(n, s.Taken)
 	}
-	if err := r.engine.NetworkConnect(ctx, s.Network, r.state.agent(), endpoint); err != nil {
+	if err := r.engine.NetworkConnect(context.WithoutCancel(ctx), s.Network, r.state.agent(), endpoint); err != nil {
 		return engineError(err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/docker/docker/api/types/events"
@@ -9,25 +10,31 @@ import (
 	"github.com/wiretape/wiretape/compose/agent"
 )
 
-// watchAddresses tells the agent the addresses that the project's containers
-// have on networks that are not the project's own, as they start: these are
-// inside, unlike the rest of such a network. It returns once it listens.
-func (s *Session) watchAddresses() {
-	if !s.usesOthersNetworks() {
-		return
-	}
+// watch follows the project's containers from before they start until the undo.
+// It tells the agent the addresses that they get on networks that are not the
+// project's own: these are inside, unlike the rest of such a network. And it
+// tells the user of one that fails while the session runs.
+func (s *Session) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopWatching = cancel
-	started, failed := s.engine.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("event", string(events.ActionStart)),
+	happened, failed := s.engine.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("type", string(events.ContainerEventType)),
+		filters.Arg("event", string(events.ActionStart)), filters.Arg("event", string(events.ActionDie)),
 		label(composeProject, s.state.Project))})
 	s.background.Go(func() {
 		told := make(map[string]bool)
 		for {
 			select {
-			case e := <-started:
-				s.excludeContainer(ctx, e.Actor.ID, told)
-			case <-failed:
+			case e := <-happened:
+				if e.Action == events.ActionDie {
+					s.containerDied(ctx, e)
+				} else if s.usesOthersNetworks() {
+					s.excludeContainer(ctx, e.Actor.ID, told)
+				}
+			case err := <-failed:
+				if ctx.Err() == nil {
+					s.opt.progress(Warn, fmt.Sprintf("containers that start from now on are not noticed: %v", err), "")
+				}
 				return
 			case <-ctx.Done():
 				return
@@ -36,6 +43,26 @@ func (s *Session) watchAddresses() {
 	})
 }
 
+// containerDied tells of a container that failed while the session runs, rather
+// than being stopped: 137 and 143 are SIGKILL and SIGTERM.
+func (s *Session) containerDied(ctx context.Context, e events.Message) {
+	select {
+	case <-s.ready:
+	default:
+		return // the wait for the services tells
+	}
+	service, code := e.Actor.Attributes[composeService], e.Actor.Attributes["exitCode"]
+	if service == "" || e.Actor.Attributes[composeOneOff] == "True" || slices.Contains([]string{"0", "137", "143"}, code) {
+		return
+	}
+	text := fmt.Sprintf("service %s ended with exit code %s", service, code)
+	if logs := s.lastLines(ctx, e.Actor.ID, logLines); logs != "" {
+		text += "; its last lines:\n" + indent(logs)
+	}
+	s.opt.progress(Warn, text, "")
+}
+
+// usesOthersNetworks reports whether a service is on a network that the project does not make.
 func (s *Session) usesOthersNetworks() bool {
 	for _, svc := range s.project.Services {
 		for key := range svc.Networks {
