@@ -10,7 +10,7 @@ import (
 func PlayedEvent(e replay.Event) *Event {
 	ev := &Event{
 		Type: "call", Service: e.Service, Method: e.Method, URL: e.URL, Status: e.Status,
-		Chunks: e.Chunks, Bytes: e.Bytes, First: e.First, Took: e.Took, End: string(e.How),
+		Case: e.Case, Chunks: e.Chunks, Bytes: e.Bytes, First: e.First, Took: e.Took, End: string(e.How),
 	}
 	if e.Miss != nil {
 		ev.Type, ev.Miss = "miss", json.RawMessage(e.Miss.JSON())

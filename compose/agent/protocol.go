@@ -9,6 +9,7 @@
 //	agent → CLI   ready     hooks are attached, ports are open: the app may start
 //	agent → CLI   record, event, problem …   as things happen
 //	CLI → agent   listening, exclude, case …  requests; each is answered by a reply with its ID
+//	CLI → agent   run       send cases; each is told by a result, and then the request is replied to
 //	CLI → agent   stop      end the recording: the agent sends what it holds, then
 //	agent → CLI   stopped
 //	CLI → agent   cleanup   remove the session's cgroups; answered by a reply
@@ -21,6 +22,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/compare"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -40,19 +43,22 @@ type ToAgent struct {
 	Listening *Listening `json:"listening,omitempty"`
 	Exclude   []string   `json:"exclude,omitempty"` // CIDRs that became internal to the project
 	Case      *int       `json:"case,omitempty"`    // the number of the case that runs from now on; 0 for none
+	Run       *Run       `json:"run,omitempty"`     // in replay mode
 	Stop      bool       `json:"stop,omitempty"`
 	Cleanup   bool       `json:"cleanup,omitempty"`
 }
 
 // FromAgent is one line to the CLI; exactly one field beside ID is set.
 type FromAgent struct {
-	ID      int64        `json:"id,omitempty"` // of the request that this replies to
-	Hello   *Hello       `json:"hello,omitempty"`
-	Ready   bool         `json:"ready,omitempty"`
-	Record  *tape.Record `json:"record,omitempty"` // in record mode: for tape.Writer.Apply
-	Event   *Event       `json:"event,omitempty"`
-	Reply   *Reply       `json:"reply,omitempty"`
-	Stopped bool         `json:"stopped,omitempty"`
+	ID     int64        `json:"id,omitempty"` // of the request that this replies to
+	Hello  *Hello       `json:"hello,omitempty"`
+	Ready  bool         `json:"ready,omitempty"`
+	Record *tape.Record `json:"record,omitempty"` // in record mode: for tape.Writer.Apply
+	Event  *Event       `json:"event,omitempty"`
+	Reply  *Reply       `json:"reply,omitempty"`
+	// Result is that of a case that ended. Its files are those in the agent's container.
+	Result  *report.CaseResult `json:"result,omitempty"`
+	Stopped bool               `json:"stopped,omitempty"`
 	// Fatal ends the session: the agent can't go on. Unsupported is set where the
 	// kernel or the engine lacks something.
 	Fatal *Fatal `json:"fatal,omitempty"`
@@ -92,7 +98,9 @@ type Start struct {
 	Speed  float64 `json:"speed"`
 	Reuse  bool    `json:"reuse,omitempty"`   // identical calls start over when all are answered
 	OnMiss string  `json:"on_miss,omitempty"` // "fail" or "passthrough"
-	Debug  bool    `json:"debug,omitempty"`
+	// Noise is the value of noise in wiretape.yaml, as YAML; see compare.ParseRules.
+	Noise string `json:"noise,omitempty"`
+	Debug bool   `json:"debug,omitempty"`
 }
 
 // A Service is a target service.
@@ -125,6 +133,17 @@ type Listening struct {
 	Service string `json:"service"`
 }
 
+// Run asks to send cases of the tape, and to compare the answers.
+type Run struct {
+	Cases    []int `json:"cases"`
+	Parallel int   `json:"parallel,omitempty"` // how many at once, of those that did not stream
+	// Headers replace redacted request fields.
+	Headers        map[string]string `json:"headers,omitempty"`
+	Limits         compare.Limits    `json:"limits"`
+	TimeLimit      time.Duration     `json:"time_limit_ns,omitempty"` // 0: from the recorded length
+	MaxDifferences int               `json:"max_differences,omitempty"`
+}
+
 // A Reply answers a request.
 type Reply struct {
 	Error string  `json:"error,omitempty"`
@@ -139,6 +158,7 @@ type Event struct {
 	Type    string          `json:"type"`
 	Service string          `json:"service,omitempty"`
 	Number  int             `json:"number,omitempty"`
+	Case    int             `json:"case,omitempty"` // whose call or miss it is; 0 if it is nobody's
 	Method  string          `json:"method,omitempty"`
 	URL     string          `json:"url,omitempty"`
 	Status  int             `json:"status,omitempty"`

@@ -2,7 +2,13 @@ package agent
 
 import (
 	"context"
+	"fmt"
 
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wiretape/wiretape/compose/agent/runner"
+	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/replay"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -12,6 +18,9 @@ import (
 type replaying struct {
 	s        *serving
 	playback *proxy.Playback
+	tape     *tape.Tape
+	rules    compare.Rules
+	ledger   *runner.Ledger
 }
 
 // newReplaying also returns what DNS answered when the tape was recorded.
@@ -20,21 +29,45 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &replaying{s: s}
+	rules, err := parseNoise(s.start.Noise)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &replaying{s: s, tape: t, rules: rules, ledger: runner.NewLedger()}
 	r.playback, err = proxy.NewPlayback(t, proxy.PlaybackOptions{
-		Speed:   s.start.Speed,
-		Reuse:   s.start.Reuse,
-		Redact:  tape.NewRedactor(s.start.Redact),
-		Case:    s.cases.current,
+		Speed:  s.start.Speed,
+		Reuse:  s.start.Reuse,
+		Redact: tape.NewRedactor(s.start.Redact),
+		Case:   s.cases.current,
+		Rules: match.Rules{
+			IgnoreQuery: rules.IgnoreRequestQuery, IgnoreHeader: rules.IgnoreRequestHeader, IgnoreBody: rules.IgnoreRequestBody,
+		},
 		OnEvent: r.onEvent,
+		Watch:   r.ledger.Watch,
 	})
 	return r, t.Manifest.Names, err
+}
+
+// parseNoise reads Start.Noise.
+func parseNoise(text string) (compare.Rules, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		return compare.Rules{}, fmt.Errorf("the noise rules: %w", err)
+	}
+	if len(doc.Content) == 0 {
+		return compare.Rules{}, nil
+	}
+	return compare.ParseRules("wiretape.yaml", doc.Content[0])
 }
 
 func (r *replaying) configure(cfg *proxy.Config) { r.playback.Configure(cfg) }
 
 func (r *replaying) onEvent(e replay.Event) {
-	r.s.out.send(FromAgent{Event: PlayedEvent(e)})
+	ev := PlayedEvent(e)
+	if e.Miss != nil {
+		ev.Case = r.ledger.Missed(e)
+	}
+	r.s.out.send(FromAgent{Event: ev})
 	if e.Err != nil {
 		r.s.out.send(FromAgent{Event: &Event{Type: "error", Service: e.Service, URL: e.URL, Detail: e.Err.Error()}})
 	}

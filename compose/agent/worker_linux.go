@@ -34,7 +34,9 @@ type serving struct {
 	proxy    *proxy.Proxy
 	engine   engine
 	cases    caseClock
+	ports    []servicePort
 
+	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -91,6 +93,8 @@ func Worker(ctx context.Context, version string, stdin io.Reader, stdout io.Writ
 			return errors.New("the CLI asked for something before start")
 		case m.Stop:
 			s.stop()
+		case m.Run != nil:
+			s.wg.Go(func() { out.send(FromAgent{ID: m.ID, Reply: s.runCases(m.Run)}) })
 		default:
 			out.send(FromAgent{ID: m.ID, Reply: s.request(&m)})
 		}
@@ -118,7 +122,7 @@ func begin(ctx context.Context, start *Start, issuer *mitmtls.Issuer, out *lineW
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &serving{
-		start: start, out: out, redirect: redirect, cancel: cancel,
+		start: start, out: out, redirect: redirect, ctx: ctx, cancel: cancel,
 		finder:   netns.NewFinder(filepath.Join(cgroupDir, start.Cgroup)),
 		services: make(map[uint64]Service),
 	}
@@ -233,6 +237,7 @@ func (s *serving) listenIngress(ctx context.Context, in Ingress) error {
 		return fmt.Errorf("the port %s is for the service %s, which the agent does not know", in.Published, in.Service)
 	}
 	d := &serviceDialer{dir: dir, port: in.Port}
+	s.ports = append(s.ports, servicePort{in, d})
 	ingress := proxy.Ingress{Service: in.Service, Published: in.Published, Dial: d.dial}
 	if r, ok := s.engine.(*recording); ok {
 		ingress.Record = r.caseSink

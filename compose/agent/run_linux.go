@@ -1,0 +1,87 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/wiretape/wiretape/compose/agent/runner"
+	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// A servicePort is where the runner finds what is behind a published port.
+type servicePort struct {
+	Ingress
+	dialer *serviceDialer
+}
+
+// runCases sends cases, one result each, and returns the reply to the request.
+func (s *serving) runCases(m *Run) *Reply {
+	r, ok := s.engine.(*replaying)
+	if !ok {
+		return &Reply{Error: "cases can be sent only in replay"}
+	}
+	err := runner.Run(s.ctx, runner.Options{
+		Tape: r.tape, Calls: r.ledger, Rules: r.rules, Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
+		Headers: m.Headers, TimeLimit: m.TimeLimit, Parallel: m.Parallel, MaxDifferences: m.MaxDifferences,
+		Dial: s.dialCase,
+		Begin: func(number int, alone bool) {
+			r.playback.Release(number)
+			if !alone {
+				number = 0
+			}
+			s.cases.set(number)
+		},
+		Result: func(c report.CaseResult) error { return s.out.send(FromAgent{Result: &c}) },
+	}, m.Cases)
+	// What runs behind the cases finds the tape as it was.
+	s.cases.set(0)
+	r.playback.ReleaseAll()
+	if err != nil {
+		return &Reply{Error: err.Error()}
+	}
+	return &Reply{}
+}
+
+// dialCase connects to the port that a case was sent to: the service's one
+// behind the published port in the case's URL, or its only one.
+func (s *serving) dialCase(ctx context.Context, x *tape.Exchange) (net.Conn, error) {
+	port := publishedPort(x.Request.URL)
+	var own []servicePort
+	for _, p := range s.ports {
+		if p.Service != x.Service {
+			continue
+		}
+		if _, published, err := net.SplitHostPort(p.Published); err == nil && published == port {
+			return p.dialer.dial(ctx)
+		}
+		own = append(own, p)
+	}
+	switch {
+	case len(own) == 1: // its number may have been the engine's choice
+		return own[0].dialer.dial(ctx)
+	case len(own) > 1:
+		return nil, &runner.GoneError{
+			What: fmt.Sprintf("port %s of %s is gone: the service publishes other ones now", port, x.Service),
+			Next: "publish it again in the compose file, or record the case again",
+		}
+	}
+	return nil, &runner.GoneError{
+		What: fmt.Sprintf("%s publishes no port any more", x.Service),
+		Next: "publish a port of " + x.Service + " in the compose file, or delete the case's file from the tape",
+	}
+}
+
+// publishedPort is the port in a case's URL.
+func publishedPort(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	if _, port, err := net.SplitHostPort(rest); err == nil {
+		return port
+	}
+	return "80"
+}

@@ -1,0 +1,264 @@
+package runner
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/httpstream/record"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	fuzzing := flag.Lookup("test.fuzz").Value.String() != ""
+	if code == 0 && !fuzzing && !settles(before) {
+		buf := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", buf[:runtime.Stack(buf, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func settles(n int) bool {
+	for range 300 {
+		if runtime.NumGoroutine() <= n {
+			return true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
+}
+
+// outsideHost is where the apps of these tests call.
+const outsideHost = "http://outside.test"
+
+// An app makes a handler that may call the outside with client.
+type app func(outside *http.Client) http.Handler
+
+// plain is an app that makes no calls.
+func plain(h http.HandlerFunc) app { return func(*http.Client) http.Handler { return h } }
+
+// serve serves h, HTTP/1.1 and h2c, on loopback until the test ends.
+func serve(t testing.TB, h http.Handler) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: h}
+	srv.Protocols = new(http.Protocols)
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	go srv.Serve(l)
+	t.Cleanup(func() { srv.Close() })
+	return l.Addr().String()
+}
+
+// clientTo returns a client whose every connection goes to addr.
+func clientTo(t testing.TB, addr string) *http.Client {
+	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+// recordTape records what drive asks of the app, through the real ingress, and
+// what the app asks of origin. begin says which case the next request is.
+func recordTape(t testing.TB, make app, origin http.Handler, drive func(base string, begin func(int))) *tape.Tape {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "tape")
+	w, err := tape.Create(dir, tape.Manifest{Version: tape.Version, Created: time.Now(), By: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := record.New(record.Options{}, w.Apply)
+	var current atomic.Int32
+	ctx, cancel := context.WithCancel(context.Background())
+	outside := listenRelay(t, ctx, origin, func() httpstream.Sink {
+		return rec.Conn(record.Conn{Kind: tape.Call, Service: "app", Scheme: "http", Authority: "outside.test:80", Case: func() int { return int(current.Load()) }})
+	})
+	appAddr := serve(t, make(clientTo(t, outside)))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := proxy.New(proxy.Config{})
+	served := makeDone(func() {
+		p.ServeIngress(ctx, l, proxy.Ingress{
+			Service: "app", Published: l.Addr().String(),
+			Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", appAddr) },
+			Record: func(s proxy.Stream) httpstream.Sink {
+				return rec.Conn(record.Conn{Kind: tape.Case, Service: s.Service, Scheme: s.Scheme, Authority: s.Authority})
+			},
+		})
+	})
+	drive(l.Addr().String(), func(n int) {
+		time.Sleep(5 * time.Millisecond) // what the case before asked last is its own
+		current.Store(int32(n))
+	})
+	if err := rec.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-served
+	if err := w.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	tp, err := tape.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems := tp.Verify(); problems != nil {
+		t.Fatal(problems)
+	}
+	return tp
+}
+
+func makeDone(f func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	return done
+}
+
+// listenRelay relays to origin, heard by sinks.
+func listenRelay(t testing.TB, ctx context.Context, origin http.Handler, sink func() httpstream.Sink) string {
+	if origin == nil {
+		origin = http.NotFoundHandler()
+	}
+	addr := serve(t, origin)
+	return listen(t, ctx, func(conn net.Conn) {
+		up, err := net.Dial("tcp", addr)
+		if err != nil {
+			conn.Close()
+			return
+		}
+		httpstream.RelayHTTP1(ctx, conn, up, httpstream.RelayOptions{}, sink())
+	})
+}
+
+func listen(t testing.TB, ctx context.Context, handle func(net.Conn)) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	context.AfterFunc(ctx, func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go handle(conn)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// A rig is an app with a tape for its outside world, ready to run cases.
+type rig struct {
+	opt      Options
+	playback *proxy.Playback
+	results  []report.CaseResult
+}
+
+func newRig(t testing.TB, tp *tape.Tape, make app) *rig {
+	t.Helper()
+	r := &rig{opt: Options{Tape: tp, Calls: NewLedger(), Limits: compare.DefaultLimits()}}
+	var current atomic.Int32
+	var err error
+	r.playback, err = proxy.NewPlayback(tp, proxy.PlaybackOptions{
+		Speed: 1, Case: func() int { return int(current.Load()) },
+		Watch: r.opt.Calls.Watch,
+		OnEvent: func(e replayEvent) {
+			if e.Miss != nil {
+				r.opt.Calls.Missed(e)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() { r.playback.Close() })
+	t.Cleanup(cancel)
+	var cfg proxy.Config
+	r.playback.Configure(&cfg)
+	outside := listen(t, ctx, func(conn net.Conn) {
+		httpstream.ServeHTTP1(ctx, conn, cfg.Replay(proxy.Stream{Service: "app", Scheme: "http", Authority: "outside.test:80"}))
+	})
+	addr := serve(t, make(clientTo(t, outside)))
+	r.opt.Dial = func(ctx context.Context, _ *tape.Exchange) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	r.opt.Begin = func(n int, alone bool) {
+		r.playback.Release(n)
+		if !alone {
+			n = 0
+		}
+		current.Store(int32(n))
+	}
+	r.opt.Result = func(c report.CaseResult) error {
+		c.Settle(&report.Run{})
+		r.results = append(r.results, c)
+		return nil
+	}
+	return r
+}
+
+// run runs all cases and returns their results.
+func (r *rig) run(t testing.TB) []report.CaseResult {
+	t.Helper()
+	r.results = nil
+	var numbers []int
+	for _, x := range r.opt.Tape.Cases {
+		numbers = append(numbers, x.Number)
+	}
+	if err := Run(t.Context(), r.opt, numbers); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.results) != len(numbers) {
+		t.Fatalf("%d results for %d cases", len(r.results), len(numbers))
+	}
+	return r.results
+}
+
+// describe is a result's outcome and what is wrong with it.
+func describe(c *report.CaseResult) string {
+	s := fmt.Sprintf("case %d: %s", c.Number, c.Status)
+	if c.Error != "" {
+		s += " error=" + strconv.Quote(c.Error)
+	}
+	if c.Reason != "" {
+		s += " reason=" + strconv.Quote(c.Reason)
+	}
+	if c.Verdict != nil {
+		for _, d := range c.Verdict.Differences {
+			s += fmt.Sprintf("\n  %s: %s", d.Kind, d.Message)
+		}
+	}
+	for _, m := range c.Misses {
+		s += fmt.Sprintf("\n  miss %s %s %v", m.Method, m.URL, m.Differences)
+	}
+	for _, m := range c.NotMade {
+		s += fmt.Sprintf("\n  not made %s %s", m.Method, m.URL)
+	}
+	return s
+}
