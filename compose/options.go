@@ -26,6 +26,7 @@ type Options struct {
 	Speed    float64 // of the replay: 1 as recorded, 0 as fast as it goes
 	OnMiss   string  // "fail" or "passthrough"
 	Reuse    bool    // identical calls start over when all are answered
+	Noise    string  // YAML: what does not count; see agent.Start
 
 	Root         *mitmtls.Root
 	UpstreamCA   []byte // PEM: further roots for upstream's certificates

@@ -27,7 +27,7 @@ type streams struct {
 func run(ctx context.Context, args []string, io streams) int {
 	ctx, stop := withInterrupts(ctx, io.err)
 	defer stop()
-	return report(io.err, newApp(io).RunContext(ctx, args))
+	return exitCode(io.err, newApp(io).RunContext(ctx, args))
 }
 
 // withInterrupts ends ctx at the first SIGINT or SIGTERM. What undoes a session has a

@@ -37,16 +37,18 @@ func composeCommand(io streams) *cli.Command {
 				},
 			},
 			{
-				Name: "test", Usage: "bring the project up against a tape, offline, and run COMMAND",
+				Name: "test", Usage: "bring the project up against a tape, offline, send its cases, and compare the answers",
 				UsageText: "wiretape compose test [flags] [-- COMMAND...]",
 				Description: `   The project's services get the recorded answers, with the original timing, and can't
-   reach the outside. The test fails if COMMAND fails or if a service asks for what was
-   not recorded.
+   reach the outside. Every recorded case is sent again, and what the app answers is
+   compared while it streams; then COMMAND runs, if there is one. The test fails if an
+   answer or its timing is not as recorded, if COMMAND fails, or if a service asks for
+   what was not recorded.
 
-   example: wiretape compose test -- ./scripts/chat.sh`,
-				Flags: flags(projectFlags(), replayFlags(), sessionFlags()),
+   example: wiretape compose test --case '*-post-chat' --report report`,
+				Flags: flags(projectFlags(), testFlags(), sessionFlags()),
 				Action: func(c *cli.Context) error {
-					return runSession(c, io, agent.Replay)
+					return testProject(c, io)
 				},
 			},
 			{
@@ -106,6 +108,16 @@ func replayFlags() []cli.Flag {
 	}
 }
 
+func testFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "tape", Usage: "`DIR` of a tape (may be given several times; default: tapes/default beside the compose file)"},
+		&cli.StringSliceFlag{Name: "case", Usage: "send only the cases whose name matches `GLOB`, such as '0003-*' (may be given several times)"},
+		&cli.IntFlag{Name: "parallel", Usage: "send up to `N` cases at once, of those that did not stream", Value: 1},
+		&cli.Float64Flag{Name: "speed", Usage: "play calls `X` times as fast as recorded; 0 means without any wait", Value: 1},
+		&cli.StringFlag{Name: "report", Usage: "write index.html, junit.xml and report.json into `DIR`"},
+	}
+}
+
 func sessionFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "json", Usage: "print events as JSON, one a line"},
@@ -143,6 +155,10 @@ func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Optio
 	}
 	opt.Redact = cfg.Redact.rules()
 	if mode == agent.Replay {
+		opt.KeepEncoding = cfg.KeepEncoding
+		if opt.Noise, err = cfg.noise(); err != nil {
+			return opt, err
+		}
 		opt.Speed = c.Float64("speed")
 		if opt.Speed < 0 {
 			return opt, usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", opt.Speed)
@@ -177,7 +193,7 @@ func recordOptions(c *cli.Context, opt *compose.Options, cfg config) error {
 	return err
 }
 
-// runSession is record, test and replay: a session, with COMMAND or until Ctrl-C.
+// runSession is record and replay: a session, with COMMAND or until Ctrl-C.
 func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 	r := newReporter(io.out, c.Bool("json"))
 	opt, err := sessionOptions(c, mode, r)
@@ -192,14 +208,10 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 	}
 	if mode == agent.Replay {
 		// Read here first: what is wrong with a tape is known before anything starts.
-		t, err := tape.Open(opt.Tape)
-		if err != nil {
+		if _, err := tape.Open(opt.Tape); err != nil {
 			return err
 		}
-		opt.Reuse = c.Command.Name == "replay"
-		if command == nil && c.Command.Name == "test" && len(t.Cases) == 0 {
-			return usagef("give a command that exercises the app: wiretape compose test -- COMMAND", "the tape %s has no cases to send", opt.Tape)
-		}
+		opt.Reuse = true
 	}
 	if opt.Root, err = mitmtls.LoadOrCreateRoot(""); err != nil {
 		return err

@@ -8,9 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wiretape/wiretape/httpstream/compare"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -28,6 +32,44 @@ type config struct {
 	KeepEncoding bool         `yaml:"keep_encoding"`
 	UpstreamCA   string       `yaml:"upstream_ca"` // relative to the file
 	Redact       redactConfig `yaml:"redact"`
+	// Noise is what changes by itself; see compare.ParseRules.
+	Noise yaml.Node `yaml:"noise"`
+	// Shape is how much timing may differ; see compare.ParseLimits.
+	Shape yaml.Node  `yaml:"shape"`
+	Test  testConfig `yaml:"test"`
+
+	limits compare.Limits // from Shape
+}
+
+// testConfig is how cases are sent.
+type testConfig struct {
+	// Headers replace redacted fields of the requests; ${NAME} is taken from the
+	// environment.
+	Headers map[string]string `yaml:"headers"`
+	// TimeLimit bounds each case; 0 means three times its recorded length, and 30 s.
+	TimeLimit time.Duration `yaml:"time_limit"`
+	// Parallel is how many cases may run at once, of those that did not stream.
+	Parallel int `yaml:"parallel"`
+}
+
+// expand takes what Headers names from the environment.
+func (t testConfig) expand(file string) (map[string]string, error) {
+	headers := make(map[string]string, len(t.Headers))
+	for name, value := range t.Headers {
+		var missing []string
+		headers[name] = variable.ReplaceAllStringFunc(value, func(ref string) string {
+			key := ref[2 : len(ref)-1]
+			v, ok := os.LookupEnv(key)
+			if !ok {
+				missing = append(missing, key)
+			}
+			return v
+		})
+		if len(missing) > 0 {
+			return nil, usagef("set it, or remove the line", "%s: test.headers.%s: the environment has no %s", file, name, strings.Join(missing, ", "))
+		}
+	}
+	return headers, nil
 }
 
 type redactConfig struct {
@@ -41,9 +83,16 @@ func (r redactConfig) rules() tape.RedactRules {
 	return tape.RedactRules{Headers: r.Headers, Params: r.Params, KeepHeaders: r.KeepHeaders, KeepParams: r.KeepParams}
 }
 
+// A pattern, as all regular expressions, is compiled once.
+var (
+	variable  = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
+	lineError = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+	noField   = regexp.MustCompile(`^field (\S+) not found in type \S+$`)
+)
+
 // readConfig reads wiretape.yaml in dir; a folder without one has an empty one.
 func readConfig(dir string) (config, error) {
-	var c config
+	c := config{limits: compare.DefaultLimits()}
 	file := filepath.Join(dir, configName)
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,7 +105,16 @@ func readConfig(dir string) (config, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, usagef(hint, "%s: %w", file, err)
+		return c, usagef(hint, "%w", configError(file, err))
+	}
+	if _, err := compare.ParseRules(file, node(&c.Noise)); err != nil {
+		return c, usagef(hint, "%w", err)
+	}
+	if c.limits, err = compare.ParseLimits(file, node(&c.Shape)); err != nil {
+		return c, usagef(hint, "%w", err)
+	}
+	if c.Test.TimeLimit < 0 || c.Test.Parallel < 0 {
+		return c, usagef(hint, "%s: test: a negative time_limit or parallel", file)
 	}
 	if _, err := proxy.ParseHosts(c.Hosts); err != nil {
 		return c, usagef(hint, "%s: hosts: %w", file, err)
@@ -65,6 +123,43 @@ func readConfig(dir string) (config, error) {
 		c.UpstreamCA = filepath.Join(dir, c.UpstreamCA)
 	}
 	return c, nil
+}
+
+// node is nil for a key that is not there.
+func node(n *yaml.Node) *yaml.Node {
+	if n.IsZero() {
+		return nil
+	}
+	return n
+}
+
+// noise is the value of noise as YAML, for the agent.
+func (c *config) noise() (string, error) {
+	if c.Noise.IsZero() {
+		return "", nil
+	}
+	text, err := yaml.Marshal(&c.Noise)
+	return string(text), err
+}
+
+// configError puts the file and the line in front of what the YAML decoder says.
+func configError(file string, err error) error {
+	messages := []string{err.Error()}
+	if t := (*yaml.TypeError)(nil); errors.As(err, &t) {
+		messages = t.Errors
+	}
+	var errs []error
+	for _, m := range messages {
+		at := file
+		if found := lineError.FindStringSubmatch(m); found != nil {
+			at, m = file+":"+found[1], found[2]
+		}
+		if found := noField.FindStringSubmatch(m); found != nil {
+			m = fmt.Sprintf("there is no key %q here", found[1])
+		}
+		errs = append(errs, fmt.Errorf("%s: %s", at, m))
+	}
+	return errors.Join(errs...)
 }
 
 // composeDir is the folder of the compose file that the flags choose: where

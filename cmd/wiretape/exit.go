@@ -67,8 +67,8 @@ func classify(err error) *failure {
 	return f
 }
 
-// report prints err and returns its exit code.
-func report(w io.Writer, err error) int {
+// exitCode prints err and returns its exit code.
+func exitCode(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/report"
 )
 
 // A reporter tells the user what happens in a session: as lines for people, or
@@ -20,6 +21,8 @@ type reporter struct {
 	json  bool
 	color bool
 	count counts
+	// quiet leaves the lines about calls and misses to the report at the end.
+	quiet bool
 }
 
 // counts are what a session's summary adds up.
@@ -40,6 +43,8 @@ type summary struct {
 	Problems []string `json:"problems,omitempty"`
 	OK       bool     `json:"ok"`
 	Took     float64  `json:"took_s"`
+	// Results are those of the cases, in test.
+	Results *report.Counts `json:"results,omitempty"`
 }
 
 func newReporter(w io.Writer, asJSON bool) *reporter {
@@ -102,6 +107,9 @@ func (r *reporter) event(e *agent.Event) {
 	r.tally(e)
 	if r.json {
 		r.emit(e)
+		return
+	}
+	if r.quiet && (e.Type == "call" || e.Type == "miss") {
 		return
 	}
 	fmt.Fprint(r.out, r.line(e))
