@@ -259,6 +259,9 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 		err = &failure{code: exitInterrupted, err: errInterrupted}
 	}
 	switch {
+	case err != nil && result != nil && !result.Complete && classify(err).code == exitEnvironment:
+		// The agent or the disk failed while it recorded; what matters is what is missing.
+		return &failure{code: exitIncomplete, err: err, hint: "record again; what there is of it is in " + relative(result.Tape)}
 	case err != nil:
 		return err
 	case result != nil && !result.Complete:
