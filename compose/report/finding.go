@@ -1,0 +1,315 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream/compare"
+)
+
+// A finding is one difference as every report shows it: a title, and the two
+// values or the word difference below.
+type finding struct {
+	Title         string
+	Pair          bool // Recorded and Now are to be shown
+	Recorded, Now string
+	Words         compare.Words
+}
+
+// findings are the differences of a verdict, what a language model said first:
+// it explains the events that follow. more counts those beyond most.
+func findings(v *compare.Verdict, most int) (list []finding, more int) {
+	if v == nil {
+		return nil, 0
+	}
+	if v.Answer != nil {
+		for i := range v.Answer.Pieces {
+			list = append(list, pieceFindings(&v.Answer.Pieces[i])...)
+		}
+	}
+	if len(list) > most {
+		more, list = len(list)-most, list[:most]
+	}
+	// Timing is last in a verdict but is what a person should see before the
+	// tenth event.
+	var shape, rest []finding
+	for i := range v.Differences {
+		d := &v.Differences[i]
+		switch d.Kind {
+		case compare.Buffered, compare.SlowFirst, compare.SlowGap, compare.Ended, compare.Recording:
+			shape = append(shape, findingOf(d))
+		default:
+			rest = append(rest, findingOf(d))
+		}
+	}
+	list = append(list, shape...)
+	room := most
+	if v.Answer != nil && len(v.Answer.Pieces) > 0 {
+		room = most/2 + 1
+	}
+	if len(rest) > room {
+		more += len(rest) - room
+		rest = rest[:room]
+	}
+	return append(list, rest...), more + v.More
+}
+
+func findingOf(d *compare.Difference) finding {
+	f := finding{Title: d.Message, Recorded: d.Recorded, Now: d.Now, Words: d.Words}
+	if d.Recorded == "" && d.Now == "" || d.Kind == compare.SlowFirst || d.Kind == compare.SlowGap {
+		f.Words = nil
+		return f // the message has it all
+	}
+	// The message repeats the values, shorter than they are shown below it.
+	for _, m := range []struct{ from, keep string }{
+		{": recorded ", ""}, {"; recorded ", ""},
+		{" is missing: ", " is missing"}, {" was not recorded: ", " was not recorded"},
+	} {
+		if head, _, found := strings.Cut(d.Message, m.from); found {
+			f.Title, f.Pair = head+m.keep, true
+			return f
+		}
+	}
+	f.Pair = !strings.Contains(d.Message, d.Recorded) || !strings.Contains(d.Message, d.Now)
+	return f
+}
+
+// pieceFindings are for one text or tool call of a language model.
+func pieceFindings(p *compare.PieceDifference) []finding {
+	name := p.Name + ", put together from the deltas"
+	switch {
+	case p.Recorded == "" && p.RecordedTool == "":
+		return []finding{{Title: name + ", was not recorded", Pair: true, Now: toolCall(p.NowTool, p.Now)}}
+	case p.Now == "" && p.NowTool == "":
+		return []finding{{Title: name + ", is missing", Pair: true, Recorded: toolCall(p.RecordedTool, p.Recorded)}}
+	case p.RecordedTool != p.NowTool || p.Kind == "tool" && p.Words == nil && len(p.Arguments) == 0:
+		return []finding{{Title: name, Pair: true,
+			Recorded: toolCall(p.RecordedTool, p.Recorded), Now: toolCall(p.NowTool, p.Now)}}
+	case len(p.Arguments) > 0:
+		var list []finding
+		for i := range p.Arguments {
+			f := findingOf(&p.Arguments[i])
+			f.Title = fmt.Sprintf("%s %s: %s", p.Name, p.NowTool, f.Title)
+			list = append(list, f)
+		}
+		return list
+	}
+	return []finding{{Title: name, Words: p.Words, Pair: p.Words == nil, Recorded: p.Recorded, Now: p.Now}}
+}
+
+func toolCall(tool, arguments string) string {
+	if tool == "" {
+		return arguments
+	}
+	return tool + " " + arguments
+}
+
+// elide shortens what is equal in a word difference to some columns on either
+// side of a change.
+func elide(words compare.Words, context int) compare.Words {
+	out := make(compare.Words, len(words))
+	for i, s := range words {
+		out[i] = s
+		if s.Op != "=" || cells(s.Text) <= 2*context+1 {
+			continue
+		}
+		before := strings.TrimRight(front(s.Text, context), " ") + " "
+		after := " " + strings.TrimLeft(back(s.Text, context), " ")
+		if i == 0 {
+			before = ""
+		}
+		if i == len(words)-1 {
+			after = ""
+		}
+		out[i].Text = before + "…" + after
+	}
+	return out
+}
+
+// cutWords ends a word difference after a number of columns.
+func cutWords(words compare.Words, limit int) (compare.Words, bool) {
+	for i, s := range words {
+		if n := cells(s.Text); n > limit {
+			out := append(compare.Words{}, words[:i]...)
+			return append(out, compare.Span{Op: s.Op, Text: front(s.Text, limit) + "…"}), true
+		} else {
+			limit -= n
+		}
+	}
+	return words, false
+}
+
+// delaySentence says where the time went; empty if that is not known or no matter.
+func delaySentence(v *compare.Verdict) string {
+	const matters = 100 * time.Millisecond
+	if v == nil || v.Pass || v.Delay.Where() == "" || v.Delay.Total < matters {
+		return ""
+	}
+	for i := range v.Differences {
+		if k := v.Differences[i].Kind; k == compare.SlowFirst || k == compare.SlowGap {
+			return "" // the message has it
+		}
+	}
+	return fmt.Sprintf("of the delay of %s, %s is in the app and %s outside, waiting for calls",
+		short(v.Delay.Total), short(v.Delay.App), short(v.Delay.Outside))
+}
+
+// missSentence says what is known about a miss beside its differences.
+func missSentence(m *Miss) string {
+	switch {
+	case m.Used > 0:
+		return fmt.Sprintf("it was recorded %s, and the app asked once more", times(m.Used))
+	case m.Closest == nil:
+		return "nothing like it was recorded"
+	case m.Closest.Number == 0:
+		return fmt.Sprintf("closest: %s %s", m.Closest.Method, m.Closest.URL)
+	}
+	return fmt.Sprintf("closest: call %d  %s %s", m.Closest.Number, m.Closest.Method, m.Closest.URL)
+}
+
+// missWord is what a call without an answer on the tape is called.
+func missWord(m *Miss) string {
+	switch m.Answered {
+	case "":
+		return "miss"
+	case "record":
+		return "newly recorded"
+	}
+	return "passed through"
+}
+
+func orderSentence(o *Order) string {
+	return fmt.Sprintf("the calls came in another order: recorded %s, now %s", listed(o.Recorded), listed(o.Now))
+}
+
+// listed writes numbers, the first dozen of them.
+func listed(numbers []int) string {
+	const most = 12
+	var b strings.Builder
+	for i, n := range numbers {
+		if i == most {
+			b.WriteString(" …")
+			break
+		}
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprint(&b, n)
+	}
+	return b.String()
+}
+
+// headline is what a case's failure is about, in one line.
+func headline(c *CaseResult) string {
+	switch {
+	case c.Error != "":
+		return oneLine(c.Error)
+	case failing(c.Misses) > 0: // what differs follows from it, most likely
+		for i := range c.Misses {
+			if m := &c.Misses[i]; m.Answered == "" {
+				return oneLine(fmt.Sprintf("no recorded call answers %s %s", m.Method, m.URL))
+			}
+		}
+	case c.Verdict != nil && len(c.Verdict.Differences) > 0:
+		s := oneLine(headDifference(c.Verdict).Message)
+		if n := len(c.Verdict.Differences) + c.Verdict.More - 1; n > 0 {
+			s += ", and " + plural(n, "more difference")
+		}
+		return s
+	case len(c.NotMade) > 0:
+		return oneLine(fmt.Sprintf("call %d was not made: %s %s", c.NotMade[0].Number, c.NotMade[0].Method, c.NotMade[0].URL))
+	case c.Reason != "":
+		return oneLine(c.Reason)
+	}
+	return string(c.Status)
+}
+
+// headDifference is the one that explains most: a wrong status before a wrong
+// body, and a header last.
+func headDifference(v *compare.Verdict) *compare.Difference {
+	rank := func(d *compare.Difference) int {
+		order := []compare.Kind{compare.Recording, compare.Status, compare.Buffered}
+		switch i := slices.Index(order, d.Kind); {
+		case i >= 0:
+			return i
+		case d.Kind == compare.Header || d.Kind == compare.Trailer:
+			return len(order) + 1
+		}
+		return len(order)
+	}
+	head := &v.Differences[0]
+	for i := range v.Differences {
+		if d := &v.Differences[i]; rank(d) < rank(head) {
+			head = d
+		}
+	}
+	return head
+}
+
+func plural(n int, word string) string {
+	switch {
+	case n == 1:
+		return "1 " + word
+	case strings.HasSuffix(word, "s"):
+		return fmt.Sprintf("%d %ses", n, word)
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// short writes a duration with three digits or so.
+func short(d time.Duration) string {
+	switch abs := d.Abs(); {
+	case d == 0:
+		return "0 ms"
+	case abs < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case abs < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1e3)
+	case abs < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case abs < time.Minute:
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
+// size writes a number of bytes with decimal prefixes.
+func size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1_000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1_000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+// totals are the parts of a summary line, in the words that cases begin with.
+func totals(r *Run) []string {
+	n := r.Count()
+	var parts []string
+	add := func(n int, text string) {
+		if n > 0 {
+			parts = append(parts, text)
+		}
+	}
+	add(n.Fail, fmt.Sprintf("%d fail", n.Fail))
+	add(n.Error, plural(n.Error, "error"))
+	parts = append(parts, fmt.Sprintf("%d pass", n.Pass))
+	add(n.Skipped, fmt.Sprintf("%d skip", n.Skipped))
+	add(n.Rerecorded, fmt.Sprintf("%d new", n.Rerecorded))
+	add(n.Misses, plural(n.Misses, "miss"))
+	add(len(r.Errors), plural(len(r.Errors), "problem"))
+	return parts
+}

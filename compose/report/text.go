@@ -1,0 +1,248 @@
+package report
+
+import (
+	"io"
+	"strings"
+)
+
+// TextOptions configure the report for a terminal.
+type TextOptions struct {
+	Color bool // colour is asked for: a terminal, and no NO_COLOR
+	Width int  // columns; 0 means 80
+	// All lists the cases that passed, too, and every difference.
+	All bool
+	// Report is the HTML page, to be named if there is one.
+	Report string
+}
+
+const (
+	maxFindings = 8 // of one case, in text
+	maxMisses   = 5 // of one case, in text
+	everything  = 1000
+)
+
+// Text writes the report for a terminal: failures first, each with what to do
+// next, and one line of summary last.
+func Text(w io.Writer, r *Run, o TextOptions) error {
+	p := newPrinter(o.Color, o.Width)
+	most := maxFindings
+	if o.All {
+		most = everything
+	}
+	for _, c := range r.ordered() {
+		switch {
+		case c.bad() || c.Rerecorded && c.Verdict != nil:
+			p.caseText(c, most)
+			p.line()
+		case o.All || c.Rerecorded || c.Status == Skipped || len(c.Misses) > 0 || c.OrderChanged != nil:
+			p.caseBrief(c)
+		}
+	}
+	p.outside(r)
+	for _, n := range r.Warnings {
+		p.note("warning", yellow, n)
+	}
+	for _, n := range r.Errors {
+		p.note("error", red, n)
+	}
+	if o.Report != "" {
+		p.line(span{"report: ", dim}, span{oneLine(o.Report), plain})
+	}
+	p.summary(r)
+	_, err := io.WriteString(w, p.b.String())
+	return err
+}
+
+// CaseText is all that there is to say about one case, without colour; width 0
+// means 80 columns.
+func CaseText(c *CaseResult, width int) string {
+	p := newPrinter(false, width)
+	p.caseText(c, maxFindings)
+	return p.b.String()
+}
+
+// Line is one line about a case that is done, for a run that goes on.
+func Line(c *CaseResult, color bool, width int) string {
+	p := newPrinter(color, width)
+	p.title(c)
+	return p.b.String()
+}
+
+// SummaryLine is the last line of Text, with its line feed.
+func SummaryLine(r *Run, color bool) string {
+	p := newPrinter(color, 0)
+	p.summary(r)
+	return p.b.String()
+}
+
+func (p *printer) summary(r *Run) {
+	word := span{"ok", green}
+	if !r.OK() {
+		word = span{"failed", red}
+	}
+	p.line(word, span{": " + strings.Join(totals(r), ", ") + " in " + short(r.Took), plain})
+}
+
+func statusWord(c *CaseResult) span {
+	switch {
+	case c.Status == Fail:
+		return span{"fail ", red}
+	case c.Status == Error:
+		return span{"error", red}
+	case c.Status == Skipped:
+		return span{"skip ", yellow}
+	case c.Rerecorded:
+		return span{"new  ", yellow}
+	}
+	return span{"pass ", green}
+}
+
+// title is the first line of a case. Its name is never cut, because it is what
+// --case takes; the URL is.
+func (p *printer) title(c *CaseResult) {
+	name, method := oneLine(c.Name), oneLine(c.Method)
+	took := ""
+	if c.Took > 0 {
+		took = "  " + short(c.Took)
+	}
+	const before, least = len("error  "), 12
+	head := []span{statusWord(c), {"  ", plain}, {name, bold}}
+	room := p.width - before - cells(name) - cells(method) - len("  ") - len(" ") - cells(took)
+	if method == "" {
+		p.line(append(head, span{took, dim})...)
+		return
+	}
+	if room < least {
+		p.line(append(head, span{took, dim})...)
+		head = []span{{"      ", plain}}
+		room = p.width - before - cells(method) - len("  ")
+		took = ""
+	}
+	p.line(append(head, span{"  " + method + " " + shorten(oneLine(c.URL), room), plain}, span{took, dim})...)
+}
+
+// caseBrief is a case that needs no one, with what is worth knowing about it.
+func (p *printer) caseBrief(c *CaseResult) {
+	p.title(c)
+	if c.Reason != "" {
+		p.wrap("  ", "    ", span{oneLine(c.Reason), plain})
+	}
+	p.calls(c)
+	p.next(c.NextSteps)
+}
+
+func (p *printer) caseText(c *CaseResult, most int) {
+	p.title(c)
+	if c.Error != "" {
+		p.wrap("  ", "    ", span{oneLine(c.Error), red})
+	}
+	missed := failing(c.Misses) > 0
+	if missed { // what differs follows from it, most likely
+		p.calls(c)
+	}
+	list, more := findings(c.Verdict, most)
+	for i := range list {
+		p.finding(&list[i])
+	}
+	if more > 0 {
+		p.line(span{"  and " + plural(more, "more difference"), dim})
+	}
+	if c.Verdict != nil && c.Verdict.Interrupted {
+		p.wrap("  ", "    ", span{"the recording ends before the answer did: only what was recorded was compared", dim})
+	}
+	if s := delaySentence(c.Verdict); s != "" {
+		p.wrap("  ", "    ", span{s, plain})
+	}
+	if !missed {
+		p.calls(c)
+	}
+	p.next(c.NextSteps)
+}
+
+func (p *printer) finding(f *finding) {
+	p.wrap("  ", "    ", span{oneLine(f.Title), plain})
+	switch {
+	case len(f.Words) > 0:
+		p.words("    ", f.Words)
+	case f.Pair:
+		p.pair("    ", f.Recorded, f.Now)
+	}
+}
+
+func (p *printer) calls(c *CaseResult) {
+	for i, ref := range c.NotMade {
+		if i == maxMisses {
+			p.line(span{"  and " + plural(len(c.NotMade)-i, "more call") + " not made", dim})
+			break
+		}
+		head := "  call " + listed([]int{ref.Number}) + " was not made  "
+		p.line(span{head, plain}, span{p.request(ref.Method, ref.URL, cells(head)), plain})
+	}
+	p.misses(c.Misses)
+	if c.OrderChanged != nil {
+		p.wrap("  ", "    ", span{orderSentence(c.OrderChanged), plain})
+	}
+}
+
+// request is a method and a URL in what is left of a line.
+func (p *printer) request(method, url string, column int) string {
+	method = oneLine(method)
+	return method + " " + shorten(oneLine(url), p.width-column-cells(method)-1)
+}
+
+func (p *printer) misses(misses []Miss) {
+	for i := range misses {
+		if i == maxMisses {
+			p.line(span{"  and " + plural(len(misses)-i, "more miss"), dim})
+			return
+		}
+		m := &misses[i]
+		word, style := missWord(m), yellow
+		if m.Answered == "" {
+			style = red
+		}
+		p.line(span{"  ", plain}, span{word, style}, span{"  " + p.request(m.Method, m.URL, len(word)+4), plain})
+		p.line(span{"    " + shorten(oneLine(missSentence(m)), p.width-4), plain})
+		for _, d := range m.Differences {
+			p.line(span{"    " + shorten(oneLine(d.Where), p.width-4), plain})
+			p.pair("      ", d.Recorded, d.Now)
+		}
+		if m.More > 0 {
+			p.line(span{"    and " + plural(m.More, "more difference"), dim})
+		}
+	}
+}
+
+// next prints the steps. Code is on lines of its own and never cut, so that it
+// can be copied.
+func (p *printer) next(steps []Step) {
+	lead := "  next: "
+	for _, s := range steps {
+		text := oneLine(s.Do)
+		if s.Code != "" {
+			text += ":"
+		}
+		p.wrap(lead, "        ", span{text, plain})
+		lead = "        "
+		for line := range strings.Lines(s.Code) {
+			p.line(span{"          " + oneLine(strings.TrimRight(line, "\n")), bold})
+		}
+	}
+}
+
+func (p *printer) outside(r *Run) {
+	if len(r.Outside) == 0 {
+		return
+	}
+	p.line(span{"calls while no case ran", bold})
+	p.misses(r.Outside)
+	p.next(outsideSteps(r))
+	p.line()
+}
+
+func (p *printer) note(word, style string, n Note) {
+	p.wrap("", "  ", span{word + ": ", style}, span{oneLine(n.Message), plain})
+	if n.Next != "" {
+		p.wrap("  next: ", "        ", span{oneLine(n.Next), plain})
+	}
+}
