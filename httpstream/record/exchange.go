@@ -210,6 +210,12 @@ func (x *exchange) End(at time.Time, end httpstream.EndInfo) {
 		return
 	}
 	end.Trailer = cloneFields(end.Trailer)
+	if end.ClientDone && x.base.Kind == tape.Case {
+		// What the app would have sent to a client that stays is not known. A call is
+		// another matter: the app may close its side and read on.
+		end.How, end.Detail = httpstream.Cancelled, "the client closed the connection"
+	}
+	end.ClientDone = false
 	x.ended = true
 	x.end = end
 	x.endTime = at

@@ -121,7 +121,7 @@ func (c *conn) Request(at time.Time, head *httpstream.RequestHead) httpstream.Ex
 	x := c.r.begin(&c.c, at, "", tape.Request{
 		Proto:    head.Proto,
 		Method:   head.Method,
-		URL:      requestURL(&c.c, head),
+		URL:      head.URL(c.c.Scheme, c.c.Authority),
 		Header:   cloneFields(head.Header),
 		TLS:      c.c.TLS,
 		Protocol: head.Protocol,
@@ -239,4 +239,13 @@ func micros(d time.Duration) time.Duration {
 		m -= time.Microsecond
 	}
 	return m
+}
+
+// connURL is the URL of a connection on which no request came.
+func connURL(c *Conn) string {
+	scheme := c.Scheme
+	if scheme == "" {
+		scheme = "tcp"
+	}
+	return httpstream.OriginURL(scheme, c.Authority)
 }

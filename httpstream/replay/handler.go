@@ -102,7 +102,7 @@ func (h *connHandler) ServeStream(ctx context.Context, req *httpstream.Request, 
 	a.event = Event{
 		Service: h.conn.Service,
 		Method:  req.Head.Method,
-		URL:     RequestURL(req.Head, h.conn.Scheme, h.conn.Authority),
+		URL:     req.Head.URL(h.conn.Scheme, h.conn.Authority),
 		Started: req.Arrived, Complete: req.Arrived,
 	}
 	if h.conn.Case != nil {

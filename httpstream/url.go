@@ -1,0 +1,72 @@
+package httpstream
+
+import "strings"
+
+// URL is the absolute URL that a request is for (RFC 9110 section 7.1): the
+// target's own if it is in absolute form, else made of the authority and of what
+// is known of the connection, its scheme and the host:port that it was made to.
+// Scheme and host are lower case, a default port is left out, and path and query
+// stay as they were sent.
+func (h *RequestHead) URL(scheme, dialed string) string {
+	if scheme == "" {
+		scheme = h.Scheme
+	}
+	if scheme == "" {
+		scheme = "http"
+	}
+	authority, target := h.Authority, h.Target
+	if s, a, rest, ok := splitAbsolute(target); ok {
+		scheme, authority, target = s, a, rest
+	} else if authority == "" {
+		authority = dialed
+	} else if _, port := splitPort(authority); port == "" {
+		// The client may name the host alone although it went to another port.
+		if _, port := splitPort(dialed); port != "" {
+			authority = strings.TrimSuffix(authority, ":") + ":" + port
+		}
+	}
+	switch {
+	case target == "*": // RFC 9112 section 3.2.4
+		target = ""
+	case strings.EqualFold(h.Method, "CONNECT") && h.Protocol == "":
+		if target != "" { // authority form, RFC 9112 section 3.2.3
+			authority = target
+		}
+		target = ""
+	}
+	return OriginURL(scheme, authority) + target
+}
+
+// OriginURL is the URL of a scheme and a host:port, in lower case and without the
+// scheme's own port.
+func OriginURL(scheme, authority string) string {
+	scheme, authority = strings.ToLower(scheme), strings.ToLower(authority)
+	host, port := splitPort(authority)
+	if scheme == "http" && port == "80" || scheme == "https" && port == "443" || port == "" {
+		authority = host
+	}
+	return scheme + "://" + authority
+}
+
+// splitAbsolute splits a target in absolute form (RFC 9112 section 3.2.2) before
+// its path. The authority may have user information.
+func splitAbsolute(target string) (scheme, authority, rest string, ok bool) {
+	scheme, after, found := strings.Cut(target, "://")
+	if !found || scheme == "" || strings.ContainsAny(scheme, "/?#") {
+		return "", "", "", false
+	}
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	return scheme, after[:end], after[end:], true
+}
+
+// splitPort splits host:port; an IPv6 address stands in brackets.
+func splitPort(authority string) (host, port string) {
+	i := strings.LastIndexByte(authority, ':')
+	if i < 0 || strings.IndexByte(authority[i:], ']') >= 0 {
+		return authority, ""
+	}
+	return authority[:i], authority[i+1:]
+}
