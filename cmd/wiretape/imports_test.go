@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/wiretape/wiretape"
+
+// A room is a package and what it may import of the others. ARCHITECTURE.md draws
+// the same graph, and says what each is for.
+type room struct {
+	may []string
+	why string // it may import no more
+}
+
+// rooms is the whole graph. A new package needs a line here.
+var rooms = map[string]room{
+	"bpf":           {why: "a leaf: it knows cgroups and sockets, and nothing of what travels on them"},
+	"netns":         {why: "a leaf: it knows namespaces and sockets"},
+	"tls":           {why: "a leaf: certificates can be tested without root, Docker or a kernel"},
+	"images/agents": {why: "a leaf: files that release builds carry"},
+	"images":        {may: []string{"images/agents"}, why: "it knows executables and the engine's images"},
+
+	"httpstream":         {why: "a leaf: the wire has no policy and no disk"},
+	"httpstream/tape":    {may: []string{"httpstream"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
+	"httpstream/record":  {may: []string{"httpstream", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
+	"httpstream/match":   {may: []string{"httpstream", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
+	"httpstream/compare": {may: []string{"httpstream", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
+	"httpstream/replay":  {may: []string{"httpstream", "httpstream/match", "httpstream/tape"}, why: "playing does not depend on recording"},
+	"httpstream/proxy": {
+		may: []string{"httpstream", "httpstream/match", "httpstream/record", "httpstream/replay", "httpstream/tape", "tls"},
+		why: "where a connection goes and how to get there are functions that it is given, so it is tested without root, Docker or a kernel",
+	},
+
+	"compose/report": {
+		may: []string{"httpstream", "httpstream/compare", "httpstream/tape"},
+		why: "verdicts are rendered from values, without an engine or a session",
+	},
+	"compose/agent/runner": {
+		may: []string{
+			"compose/report", "httpstream", "httpstream/compare", "httpstream/match", "httpstream/proxy",
+			"httpstream/replay", "httpstream/tape",
+		},
+		why: "sending cases is tested on loopback, without Docker or a kernel",
+	},
+	"compose/agent": {
+		may: []string{
+			"bpf", "compose/agent/runner", "compose/report", "httpstream", "httpstream/compare", "httpstream/match", "httpstream/proxy",
+			"httpstream/record", "httpstream/replay", "httpstream/tape", "netns", "tls",
+		},
+		why: "the agent knows of its start line, and not of projects and plans",
+	},
+	"compose": {
+		may: []string{"compose/agent", "compose/report", "httpstream/compare", "httpstream/tape", "images", "tls"},
+		why: "it talks with the agent over a line, and leaves the kernel and the wire to it",
+	},
+	"cmd/wiretape": {
+		may: []string{
+			"bpf", "compose", "compose/agent", "compose/report", "httpstream", "httpstream/compare",
+			"httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "tls",
+		},
+		why: "it wires and renders; images and namespaces belong to compose and the agent",
+	},
+}
+
+// owned are modules of others that few rooms may import, by the beginning of
+// their path.
+var owned = []struct {
+	prefix string
+	rooms  []string
+	why    string
+}{
+	{"github.com/docker/", []string{"compose", "images"}, "only sessions and images talk with the engine"},
+	{"github.com/compose-spec/", []string{"compose"}, "only sessions read compose projects"},
+	{"github.com/cilium/ebpf", []string{"bpf"}, "package bpf hides how the hooks are made"},
+	{"github.com/google/go-containerregistry", []string{"images"}, "only images are made of layers"},
+	{"github.com/smallstep/", []string{"tls"}, "package tls hides who signs"},
+	{"github.com/urfave/cli", []string{"cmd/wiretape"}, "only the command line has flags"},
+	{"github.com/sirupsen/logrus", []string{"cmd/wiretape"}, "rooms return errors and events; the command line decides what is logged"},
+}
+
+// A goPackage is what go list says of one.
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	Imports    []string
+}
+
+// listPackages lists the module's packages as they are built for Linux, where
+// each of them has all its files.
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Imports", module+"/...")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "CGO_ENABLED=0")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.Bytes())
+	}
+	var list []goPackage
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+}
+
+// roomOf is the path of a package in the module; false for those of others, and
+// for the programs in dev, which are no part of wiretape.
+func roomOf(importPath string) (string, bool) {
+	name, ok := strings.CutPrefix(importPath, module+"/")
+	return name, ok && !strings.HasPrefix(name, "dev/")
+}
+
+func TestRoomsImportOnlyWhatTheGraphAllows(t *testing.T) {
+	found := map[string]bool{}
+	for _, p := range listPackages(t) {
+		name, ok := roomOf(p.ImportPath)
+		if !ok {
+			continue
+		}
+		found[name] = true
+		r, known := rooms[name]
+		if !known {
+			t.Errorf("%s is not in the graph: say in rooms what it may import, and draw it in ARCHITECTURE.md", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, module+"/dev/") {
+				t.Errorf("%s imports %s, which is for development only", name, imported)
+			}
+			if other, ok := roomOf(imported); ok && !slices.Contains(r.may, other) {
+				t.Errorf("%s imports %s, but %s", name, other, r.why)
+			}
+		}
+	}
+	for name, r := range rooms {
+		if !found[name] {
+			t.Errorf("%s is in the graph, and there is no such package", name)
+		}
+		for _, other := range r.may {
+			if _, ok := rooms[other]; !ok {
+				t.Errorf("%s may import %s, which is not in the graph", name, other)
+			}
+		}
+	}
+}
+
+func TestOnlyTheOwnersOfAModuleImportIt(t *testing.T) {
+	for _, p := range listPackages(t) {
+		name, ok := roomOf(p.ImportPath)
+		if !ok {
+			continue
+		}
+		for _, imported := range p.Imports {
+			for _, o := range owned {
+				if strings.HasPrefix(imported, o.prefix) && !slices.Contains(o.rooms, name) {
+					t.Errorf("%s imports %s, but %s", name, imported, o.why)
+				}
+			}
+		}
+	}
+}
+
+func TestEachPackageHasOnePackageComment(t *testing.T) {
+	for _, p := range listPackages(t) {
+		files, err := filepath.Glob(filepath.Join(p.Dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var documented []string
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments|parser.PackageClauseOnly)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if f.Doc != nil {
+				documented = append(documented, filepath.Base(file))
+			}
+		}
+		if len(documented) != 1 {
+			t.Errorf("%s: a package has one package comment, and it is in %q", p.ImportPath, documented)
+		}
+	}
+}
