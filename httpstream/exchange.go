@@ -111,6 +111,10 @@ type EndInfo struct {
 	Code uint32
 	// Detail is for people: what was wrong, empty for EOF.
 	Detail string
+	// ClientDone is set where the client had closed its side of an HTTP/1
+	// connection before the answer was complete, which ended in EOF all the same:
+	// as a rule it went away, and the server took notice. It is on no tape.
+	ClientDone bool
 }
 
 // A Sink is told of the exchanges that pass on one connection. Its methods are

@@ -64,6 +64,7 @@ type h1Relay struct {
 	stopped  bool         // ctx ended
 	// The client sends nothing more; or it went away altogether.
 	clientDone, clientGone bool
+	clientDoneAt           time.Time // when it was the first of both
 	// over is set when nothing more comes from upstream; overEnd then ends every exchange.
 	over      bool
 	overEnd   EndInfo
@@ -252,6 +253,8 @@ func (r *h1Relay) end(x *h1Relayed, at time.Time, end EndInfo) {
 	if x.malformed != "" {
 		end.How, end.Detail = Malformed, x.malformed
 	}
+	// A client that has read the whole answer may close before it is looked at here.
+	end.ClientDone = end.How == EOF && !x.switched && !r.clientDoneAt.IsZero() && r.clientDoneAt.Before(at)
 	r.mu.Unlock()
 	exchange.End(at, end)
 }

@@ -271,6 +271,9 @@ func (q *h1RequestRelay) ended(at time.Time, err error) {
 	q.endTunnel(at, isEOF(err))
 	q.mu.Lock()
 	up, tunnel := q.upstream, q.tunnel
+	if q.clientDoneAt.IsZero() {
+		q.clientDoneAt = at
+	}
 	if isEOF(err) {
 		q.clientDone = true
 	} else {
