@@ -136,7 +136,7 @@ func (e *exchange) conclude(ctx context.Context) {
 	origin := e.origin
 	e.mu.Unlock()
 
-	e.now.Finish(at, end.How)
+	e.now.Finish(at, string(end.How))
 	if e.answered {
 		e.c.Answer.Now = &e.now
 	} else {

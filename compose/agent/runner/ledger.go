@@ -161,7 +161,7 @@ func (c *call) Ended(e replay.Event) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	c.ended = true
-	c.line.Finish(time.Since(c.began), e.How)
+	c.line.Finish(time.Since(c.began), string(e.How))
 	if c.x.Failed != "" && e.Status == 0 {
 		c.line.How, c.line.Failed = "", c.x.Failed
 	}
@@ -210,7 +210,7 @@ func (l *Ledger) pending(c *report.CaseResult, recordedEnd time.Duration, speed 
 		case j < 0 && l.made[r.Number]:
 		case j < 0:
 			wait = max(wait, lateCall)
-		case p.calls[j].ended || r.Recorded == nil || r.Recorded.How == httpstream.Open:
+		case p.calls[j].ended || r.Recorded == nil || r.Recorded.How == string(httpstream.Open):
 		default:
 			after := max(0, r.Recorded.End-recordedEnd)
 			if speed > 0 {
@@ -281,7 +281,7 @@ func (c *call) since(origin time.Time) *report.Timeline {
 	}
 	if !c.ended {
 		t.End = time.Since(c.began)
-		t.How = httpstream.Open
+		t.How = string(httpstream.Open)
 	}
 	t.Start += shift
 	t.End += shift

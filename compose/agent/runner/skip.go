@@ -21,9 +21,9 @@ func whySkipped(x *tape.Exchange, c *report.CaseResult) string {
 		return "it is a tunnel, and two-way streams are not sent again"
 	case !complete(x):
 		return "the client went away before its request was complete"
-	case x.Response == nil && c.Answer.Recorded.How == httpstream.Cancelled:
+	case x.Response == nil && c.Answer.Recorded.How == string(httpstream.Cancelled):
 		return "the client went away before the app answered"
-	case x.Response == nil && c.Answer.Recorded.How == httpstream.Open:
+	case x.Response == nil && c.Answer.Recorded.How == string(httpstream.Open):
 		return "the recording ended before the app answered"
 	case x.TwoWay:
 		return "the app answered before the request was complete, and two-way streams are not sent again"

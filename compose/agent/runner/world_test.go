@@ -86,13 +86,23 @@ func recordTape(t testing.TB, make app, origin http.Handler, drive func(base str
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := record.New(record.Options{}, w.Apply)
-	var current atomic.Int32
+	var current, ended atomic.Int32
+	rec := record.New(record.Options{OnExchange: func(e record.Event) {
+		if e.Kind == tape.Case {
+			ended.Add(1)
+		}
+	}}, w.Apply)
 	ctx, cancel := context.WithCancel(context.Background())
 	outside := listenRelay(t, ctx, origin, func() httpstream.Sink {
 		return rec.Conn(record.Conn{Kind: tape.Call, Service: "app", Scheme: "http", Authority: "outside.test:80", Case: func() int { return int(current.Load()) }})
 	})
-	appAddr := serve(t, make(clientTo(t, outside)))
+	handler := make(clientTo(t, outside))
+	appAddr := ""
+	if raw, ok := handler.(rawTarget); ok {
+		appAddr = string(raw)
+	} else {
+		appAddr = serve(t, handler)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +121,13 @@ func recordTape(t testing.TB, make app, origin http.Handler, drive func(base str
 		time.Sleep(5 * time.Millisecond) // what the case before asked last is its own
 		current.Store(int32(n))
 	})
+	// Bytes go to the client before they are looked at.
+	for range 1000 {
+		if ended.Load() == current.Load() {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	if err := rec.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
