@@ -217,10 +217,10 @@ func (s *dnsServer) fillFromTape(m *dnsmessage.Message, q dnsmessage.Question, n
 				continue
 			}
 			if !s.names.usable(addr) {
-				if typ == "AAAA" {
-					continue
-				}
 				addr = s.names.madeUpFor(name)
+				if typ == "AAAA" {
+					addr = s.names.madeUpFor6(name)
+				}
 			}
 			s.names.learn(name, addr)
 			s.addAddr(m, q.Name, addr)

@@ -14,6 +14,9 @@ import (
 // from: RFC 2544 keeps it for benchmarks, so that no real host is in it.
 var madeUp = netip.MustParsePrefix("198.18.0.0/15")
 
+// madeUp6 is the same for IPv6 (RFC 5180 section 8).
+var madeUp6 = netip.MustParsePrefix("2001:2::/48")
+
 // nameTable knows which name the app asked for to get an address, and, in
 // replay, which addresses a name has.
 type nameTable struct {
@@ -22,7 +25,7 @@ type nameTable struct {
 	mu       sync.Mutex
 	ownAddrs map[netip.Addr]bool // what internal names led to
 	byAddr   map[netip.Addr]string
-	made     map[string]netip.Addr // name → address from madeUp
+	made     map[nameKey]netip.Addr // addresses from the made-up ranges
 	next     uint32
 	recorded map[nameKey]tape.Name
 	known    map[string]bool // names that have any recorded answer
@@ -36,7 +39,7 @@ func newNameTable(internal []string, recorded []tape.Name, exclude []netip.Prefi
 		internal: make(map[string]bool),
 		ownAddrs: make(map[netip.Addr]bool),
 		byAddr:   make(map[netip.Addr]string),
-		made:     make(map[string]netip.Addr),
+		made:     make(map[nameKey]netip.Addr),
 		recorded: make(map[nameKey]tape.Name),
 		known:    make(map[string]bool),
 		exclude:  exclude,
@@ -101,21 +104,35 @@ func (t *nameTable) usable(addr netip.Addr) bool {
 	return !slices.ContainsFunc(t.exclude, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// madeUpFor returns name's address from the made-up range, the same each time.
+// madeUpFor returns name's IPv4 address from the made-up range, the same each time.
 func (t *nameTable) madeUpFor(name string) netip.Addr {
-	name = canonicalName(name)
+	return t.makeUp(nameKey{canonicalName(name), "A"})
+}
+
+// madeUpFor6 is madeUpFor for IPv6.
+func (t *nameTable) madeUpFor6(name string) netip.Addr {
+	return t.makeUp(nameKey{canonicalName(name), "AAAA"})
+}
+
+func (t *nameTable) makeUp(key nameKey) netip.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a, ok := t.made[name]; ok {
+	if a, ok := t.made[key]; ok {
 		return a
 	}
-	first := madeUp.Addr().As4()
 	size := uint32(1) << (32 - madeUp.Bits())
 	t.next = t.next%(size-2) + 1
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(first[:])+t.next)
-	a := netip.AddrFrom4(b)
-	t.made[name] = a
-	t.byAddr[a] = name
+	var a netip.Addr
+	if key.typ == "A" {
+		b := madeUp.Addr().As4()
+		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+t.next)
+		a = netip.AddrFrom4(b)
+	} else {
+		b := madeUp6.Addr().As16()
+		binary.BigEndian.PutUint32(b[12:], t.next)
+		a = netip.AddrFrom16(b)
+	}
+	t.made[key] = a
+	t.byAddr[a] = key.name
 	return a
 }
