@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,9 +30,15 @@ func main() {
 			}
 			fmt.Fprintf(w, "web says: %s", body)
 		}))
+	case "relay": // passes on what it gets, line by line, or with DEFECT set not quite so
+		go http.ListenAndServe(":8080", http.HandlerFunc(relay))
 	case "origin": // streams
 		go http.ListenAndServe(":80", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			for i := range 3 {
+			n := 3
+			if more, err := strconv.Atoi(r.FormValue("n")); err == nil {
+				n = more
+			}
+			for i := range n {
 				fmt.Fprintf(w, "chunk %d of %s\n", i, r.URL.Path)
 				w.(http.Flusher).Flush()
 				time.Sleep(20 * time.Millisecond)
@@ -63,6 +70,31 @@ func main() {
 		return
 	}
 	<-ended
+}
+
+// relay streams what api.example.com streams. DEFECT says what is wrong with it.
+func relay(w http.ResponseWriter, r *http.Request) {
+	resp, err := http.Get("http://api.example.com" + r.URL.RequestURI())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer resp.Body.Close()
+	defect := os.Getenv("DEFECT")
+	w.Header().Set("Content-Type", "text/event-stream")
+	lines := bufio.NewScanner(resp.Body)
+	for n := 0; lines.Scan(); n++ {
+		switch {
+		case defect == "crash" && n == 1 && r.URL.Path == "/first":
+			os.Exit(3)
+		case defect == "drop" && n == 2:
+			continue
+		}
+		fmt.Fprintf(w, "data: %s\n\n", lines.Text())
+		if defect != "buffer" {
+			w.(http.Flusher).Flush()
+		}
+	}
 }
 
 func get(url string) (string, error) {
