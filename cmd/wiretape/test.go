@@ -114,6 +114,9 @@ func (t *testRun) openTapes(dirs, globs []string) error {
 			return usagef("quote it for the shell, as in --case '0003-*'", "--case %q is no pattern", g)
 		}
 	}
+	// What COMMAND sends is what the cases were recorded from; to send both would
+	// ask a service for everything twice.
+	send := t.command == nil || len(globs) > 0
 	var names []string
 	chosen := 0
 	for _, dir := range dirs {
@@ -125,7 +128,7 @@ func (t *testRun) openTapes(dirs, globs []string) error {
 		for _, x := range tp.Cases {
 			name := caseName(x)
 			names = append(names, name)
-			if len(globs) == 0 || slices.ContainsFunc(globs, func(g string) bool { ok, _ := path.Match(g, name); return ok }) {
+			if send && len(globs) == 0 || slices.ContainsFunc(globs, func(g string) bool { ok, _ := path.Match(g, name); return ok }) {
 				tt.numbers = append(tt.numbers, x.Number)
 			}
 		}
@@ -189,7 +192,9 @@ func (t *testRun) session(tp testTape) error {
 	if len(t.tapes) > 1 {
 		t.r.note("tape %s: %s", relative(tp.Dir), plural(len(tp.numbers), "case"))
 	}
+	up := false
 	_, err := compose.Run(t.c.Context, opt, func(ctx context.Context, s *compose.Session) error {
+		up = true
 		t.mu.Lock()
 		t.run.Project = s.Project()
 		t.mu.Unlock()
@@ -199,10 +204,13 @@ func (t *testRun) session(tp testTape) error {
 		t.r.setQuiet(false)
 		return t.command.Run(ctx, s)
 	})
-	t.missing(tp, err)
 	if f := (*compose.Error)(nil); errors.As(err, &f) && f.Kind == compose.App {
+		t.missing(tp, err)
 		t.failed(err, f.Hint)
 		return nil
+	}
+	if up {
+		t.missing(tp, err)
 	}
 	if exit := (*compose.ExitError)(nil); errors.As(err, &exit) {
 		t.failed(err, "see what it printed above")
@@ -223,7 +231,7 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 		parallel = t.cfg.Test.Parallel
 	}
 	reply, err := s.Request(ctx, agent.ToAgent{Run: &agent.Run{
-		Cases: tp.numbers, Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
+		TapeName: relative(tp.Dir), Cases: tp.numbers, Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
 	}})
 	if err == nil && reply.Error != "" {
 		err = errors.New(reply.Error)

@@ -135,8 +135,9 @@ type Listening struct {
 
 // Run asks to send cases of the tape, and to compare the answers.
 type Run struct {
-	Cases    []int `json:"cases"`
-	Parallel int   `json:"parallel,omitempty"` // how many at once, of those that did not stream
+	TapeName string `json:"tape_name,omitempty"` // what the user calls the tape
+	Cases    []int  `json:"cases"`
+	Parallel int    `json:"parallel,omitempty"` // how many at once, of those that did not stream
 	// Headers replace redacted request fields.
 	Headers        map[string]string `json:"headers,omitempty"`
 	Limits         compare.Limits    `json:"limits"`

@@ -49,7 +49,7 @@ func (e *exchange) run(ctx context.Context, conn net.Conn) {
 	stream, err := e.opt.Tape.Stream(e.x)
 	if err != nil {
 		conn.Close()
-		e.c.Error = "the recording can't be read: " + err.Error()
+		e.opt.unreadable(e.c, err)
 		return
 	}
 	defer stream.Close()

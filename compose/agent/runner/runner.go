@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,6 +44,8 @@ const (
 // Options say how cases are run.
 type Options struct {
 	Tape *tape.Tape
+	// TapeName is what the user calls the tape's folder; its own path if empty.
+	TapeName string
 	// Dial connects to the port that a case was sent to. Its error is a *GoneError
 	// where there is none any more; after any other it is called again for a while.
 	Dial func(ctx context.Context, x *tape.Exchange) (net.Conn, error)
@@ -191,14 +194,13 @@ func (o *Options) begin(number int, alone bool) {
 }
 
 // play runs one case.
-func (r *run) play(ctx context.Context, x *tape.Exchange) report.CaseResult {
+func (r *run) play(ctx context.Context, x *tape.Exchange) (c report.CaseResult) {
 	started := time.Now()
 	c, err := report.FromTape(r.opt.Tape, x)
 	defer func() { c.Took = time.Since(started) }()
 	defer r.opt.Calls.end(x.Number)
 	if err != nil {
-		c.Error = "the recording can't be read: " + err.Error()
-		c.NextSteps = []report.Step{{Do: "see what is wrong with the tape", Code: "wiretape tape verify"}}
+		r.opt.unreadable(&c, err)
 		return c
 	}
 	if c.Reason = whySkipped(x, &c); c.Reason != "" {
@@ -216,6 +218,18 @@ func (r *run) play(ctx context.Context, x *tape.Exchange) report.CaseResult {
 	e := &exchange{opt: r.opt, x: x, c: &c, limit: r.timeLimit(&c)}
 	e.run(ctx, conn)
 	return c
+}
+
+// unreadable says that the recording is broken, with the names that the user knows.
+func (o *Options) unreadable(c *report.CaseResult, err error) {
+	name := o.TapeName
+	if name == "" {
+		name = o.Tape.Dir
+	}
+	c.Error = "the recording can't be read: " + strings.ReplaceAll(err.Error(), o.Tape.Dir, name)
+	c.NextSteps = []report.Step{
+		{Do: "see what is wrong with the tape, then record it again", Code: "wiretape tape verify " + name},
+	}
 }
 
 // dial connects, and waits a while for a service that refuses.
