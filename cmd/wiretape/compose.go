@@ -37,15 +37,17 @@ func composeCommand(io streams) *cli.Command {
 				},
 			},
 			{
-				Name: "test", Usage: "bring the project up against a tape, offline, send its cases, and compare the answers",
+				Name: "test", Usage: "bring the project up against a tape, offline: send its cases and compare the answers, or run COMMAND",
 				UsageText: "wiretape compose test [flags] [-- COMMAND...]",
 				Description: `   The project's services get the recorded answers, with the original timing, and can't
    reach the outside. Every recorded case is sent again, and what the app answers is
-   compared while it streams; then COMMAND runs, if there is one. The test fails if an
-   answer or its timing is not as recorded, if COMMAND fails, or if a service asks for
-   what was not recorded.
+   compared while it streams. With COMMAND, that runs in the place of the cases; give
+   --case as well to have both, the cases first. The test fails if an answer or its
+   timing is not as recorded, if COMMAND fails, or if a service asks for what was not
+   recorded.
 
-   example: wiretape compose test --case '*-post-chat' --report report`,
+   example: wiretape compose test --case '*-post-chat' --report report
+   example: wiretape compose test -- ./scripts/chat.sh`,
 				Flags: flags(projectFlags(), testFlags(), sessionFlags()),
 				Action: func(c *cli.Context) error {
 					return testProject(c, io)
