@@ -1,0 +1,122 @@
+package tape
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Patch takes exchanges off the tape at dir and puts others in, which come from
+// another tape. It is done on a copy beside dir that then takes its place, so
+// that the tape is as it was where anything fails. Every file that is not of
+// these exchanges stays byte for byte.
+func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err error) {
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = target
+	}
+	if !isTape(dir) {
+		return noTape(dir)
+	}
+	copied := dir + ".new"
+	if isTape(copied) { // of a run that was killed
+		if err := os.RemoveAll(copied); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(copied, 0o700); err != nil {
+		return fmt.Errorf("the copy of the tape: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(copied)
+		}
+	}()
+	skip := make(map[string]bool)
+	for _, x := range remove {
+		for _, name := range filesOf(x) {
+			skip[name] = true
+		}
+	}
+	for _, sub := range []string{".", callsDir, casesDir, streamsDir} {
+		if err := copyFiles(dir, copied, sub, skip); err != nil {
+			return err
+		}
+	}
+	for _, x := range add {
+		for _, name := range filesOf(x) {
+			if err := copyFile(filepath.Join(from.Dir, name), filepath.Join(copied, name)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, sub := range []string{callsDir, casesDir, streamsDir, "."} {
+		if err := syncDir(filepath.Join(copied, sub)); err != nil {
+			return err
+		}
+	}
+	if _, err := Open(copied); err != nil {
+		return fmt.Errorf("the changed tape: %w", err)
+	}
+	return Replace(copied, dir)
+}
+
+// filesOf are the files of an exchange, relative to its tape.
+func filesOf(x *Exchange) []string {
+	folder := callsDir
+	if x.Kind == Case {
+		folder = casesDir
+	}
+	files := []string{filepath.Join(folder, filepath.Base(x.File))}
+	if x.Stream != "" {
+		files = append(files, filepath.FromSlash(x.Stream))
+	}
+	return files
+}
+
+// copyFiles copies what the tape owns in one of its folders.
+func copyFiles(dir, to, sub string, skip map[string]bool) error {
+	entries, err := os.ReadDir(filepath.Join(dir, sub))
+	if errors.Is(err, fs.ErrNotExist) {
+		entries, err = nil, nil // git keeps no empty folders
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(to, sub), 0o700); err != nil {
+		return err
+	}
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool {
+		own := sub != "." && !strings.HasPrefix(e.Name(), ".") || sub == "." && e.Name() == manifestName
+		return e.IsDir() || !own || skip[filepath.Join(sub, e.Name())]
+	})
+	for _, e := range entries {
+		name := filepath.Join(sub, e.Name())
+		if err := copyFile(filepath.Join(dir, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyFile makes a durable copy; the target must not exist.
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err == nil {
+		err = out.Sync()
+	}
+	return errors.Join(err, out.Close())
+}
