@@ -82,9 +82,6 @@ func (u *Unsupported) Error() string {
 	if u.Cause != nil {
 		msg += fmt.Sprintf(": %v", u.Cause)
 	}
-	if u.Hint != "" {
-		msg += "; " + u.Hint
-	}
 	return msg
 }
 

@@ -243,7 +243,7 @@ func TestUnsupportedIsAnErrorValue(t *testing.T) {
 	if !errors.As(err, &u) || !errors.Is(err, cause) {
 		t.Fatal(err)
 	}
-	const want = "load: no BPF socket storage (needs Linux 5.2): operation not supported; use a newer kernel"
+	const want = "load: no BPF socket storage (needs Linux 5.2): operation not supported"
 	if err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}

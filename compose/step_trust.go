@@ -56,7 +56,7 @@ func (s writeTrust) do(ctx context.Context, r *Session) error {
 		merge := mitmtls.MergeEnv(userEnv(r.project.Services[t.Name], env[t.Name]), t.Trust)
 		for _, kept := range merge.Kept {
 			r.opt.progress(Warn, fmt.Sprintf("service %s keeps its own trust store %s (%s): its programs may reject our certificates",
-				t.Name, kept.Path, kept.Variable), "import the output of wiretape ca path into it")
+				t.Name, kept.Path, kept.Variable), "import the output of wiretape ca export into it")
 		}
 		g.Go(func() error {
 			var own []byte

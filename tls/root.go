@@ -61,11 +61,7 @@ type FileError struct {
 }
 
 func (e *FileError) Error() string {
-	s := fmt.Sprintf("%s: %v", e.File, e.Err)
-	if e.Hint != "" {
-		s += "; " + e.Hint
-	}
-	return s
+	return fmt.Sprintf("%s: %v", e.File, e.Err)
 }
 
 func (e *FileError) Unwrap() error { return e.Err }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -27,13 +28,39 @@ type streams struct {
 func run(ctx context.Context, args []string, io streams) int {
 	ctx, stop := withInterrupts(ctx, io.err)
 	defer stop()
-	return exitCode(io.err, newApp(io).RunContext(ctx, args))
+	return exitCode(io.err, newApp(io).RunContext(ctx, flagsFirst(args)))
+}
+
+// flagsFirst lets flags follow the arguments of the tape commands, where
+// urfave/cli would take them for arguments. None of them has a value.
+func flagsFirst(args []string) []string {
+	const verb = 3 // wiretape tape VERB
+	if len(args) <= verb || args[1] != "tape" {
+		return args
+	}
+	ordered := slices.Clone(args[:verb])
+	var rest []string
+	for i, a := range args[verb:] {
+		if a == "--" {
+			rest = append(rest, args[verb+i:]...)
+			break
+		}
+		if strings.HasPrefix(a, "-") && a != "-" {
+			ordered = append(ordered, a)
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	return append(ordered, rest...)
 }
 
 // withInterrupts ends ctx at the first SIGINT or SIGTERM. What undoes a session has a
 // context of its own, so a second signal only says what is going on.
 func withInterrupts(ctx context.Context, w io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
+	// Who pipes the output into head must not leave a session undone: without
+	// this, the first write to the closed pipe would end the process.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -105,7 +132,9 @@ func newApp(io streams) *cli.App {
 func finish(c *cli.Command) {
 	c.OnUsageError = onUsageError
 	c.HideHelpCommand = true
+	c.CustomHelpTemplate = commandHelp
 	if len(c.Subcommands) > 0 {
+		c.CustomHelpTemplate = groupHelp
 		c.Action = func(ctx *cli.Context) error {
 			if ctx.Args().Present() {
 				return usagef("wiretape "+c.FullName()+" --help lists them", "there is no command %q", c.FullName()+" "+ctx.Args().First())
@@ -114,7 +143,6 @@ func finish(c *cli.Command) {
 		}
 	}
 	for _, sub := range c.Subcommands {
-		sub.CustomHelpTemplate = commandHelp
 		finish(sub)
 	}
 }
@@ -153,7 +181,17 @@ FLAGS:{{range .VisibleFlags}}
 {{end}}
 ` + exitCodesHelp + "\n"
 
-// errUsageArgs is for commands that take a fixed number of arguments.
+const groupHelp = `{{.HelpName}}: {{.Usage}}
+
+USAGE:
+   {{.HelpName}} COMMAND [flags]
+
+COMMANDS:{{range .VisibleCommands}}
+   {{join .Names ", "}}{{"\t"}}{{.Usage}}{{end}}
+
+` + exitCodesHelp + "\n"
+
+// exactArgs is for commands that take a fixed number of arguments.
 func exactArgs(c *cli.Context, n int, what string) error {
 	if c.NArg() == n {
 		return nil

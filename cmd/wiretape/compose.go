@@ -257,7 +257,8 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 		r.warn(fmt.Sprintf("the tape at %s was left as it was; this recording is in %s", relative(opt.Tape), relative(result.Tape)),
 			"look at it with wiretape tape ls, or record again")
 	}
-	if err == nil && c.Context.Err() != nil && !waited {
+	if exit := (*compose.ExitError)(nil); c.Context.Err() != nil && !waited && (err == nil || errors.As(err, &exit)) {
+		// COMMAND was interrupted with us; how it took it is not the news.
 		err = &failure{code: exitInterrupted, err: errInterrupted}
 	}
 	switch {

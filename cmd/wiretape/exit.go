@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 )
 
 // Exit codes. They are part of the command line's contract; docs/cli.md repeats them.
@@ -50,6 +51,10 @@ func classify(err error) *failure {
 		return f
 	}
 	f = &failure{code: exitFailed, err: err}
+	if errors.Is(err, syscall.EPIPE) {
+		f.silent = true // who read the output has seen enough
+		return f
+	}
 	if errors.Is(err, context.Canceled) {
 		f.code, f.silent = exitInterrupted, true
 		return f
