@@ -121,7 +121,9 @@ type EndInfo struct {
 // called from the goroutines that relay the bytes, after the bytes went on;
 // an implementation does not block for longer than a memory copy takes.
 type Sink interface {
-	// Request begins an exchange, at the time when the last byte of its head arrived.
+	// Request begins an exchange, at the time when the last byte of its head
+	// arrived. It is called just before the head goes on, so that exchanges on
+	// several connections begin in the order of their causes.
 	Request(at time.Time, head *RequestHead) Exchange
 }
 

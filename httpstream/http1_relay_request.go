@@ -125,6 +125,7 @@ func (q *h1RequestRelay) flush(at time.Time) bool {
 	for i := range q.told {
 		if t := &q.told[i]; t.kind == h1Head {
 			t.unanswered = q.push(t.x)
+			t.x.report()
 		}
 	}
 	written := len(q.out) == 0 || q.write(q.out)
@@ -148,8 +149,6 @@ func (q *h1RequestRelay) flush(at time.Time) bool {
 
 func (q *h1RequestRelay) tell(at time.Time, t *h1Told) {
 	switch t.kind {
-	case h1Head:
-		t.x.report()
 	case h1Chunk:
 		t.x.report().RequestChunk(at, t.chunk)
 	case h1End:

@@ -109,7 +109,9 @@ func (r *h2Relay) up() {
 			at := time.Now()
 			r.requests.scan.filled(n)
 			var werr error
-			if b := r.requests.process(at); len(b) > 0 {
+			b := r.requests.process(at)
+			r.requests.announce()
+			if len(b) > 0 {
 				_, werr = r.upstream.Write(b)
 			}
 			r.requests.delivered()

@@ -62,7 +62,14 @@ func (r *h2Requests) process(at time.Time) []byte {
 	return r.out
 }
 
-// delivered tells the sink of what process saw, once it went upstream.
+// announce tells the sink of the requests that process saw, before they go upstream.
+func (r *h2Requests) announce() {
+	for _, s := range r.touched {
+		s.announce()
+	}
+}
+
+// delivered tells the sink of what else process saw, once it went upstream.
 func (r *h2Requests) delivered() {
 	for i, s := range r.touched {
 		s.deliver()

@@ -52,7 +52,7 @@ func (o *h2Streams) afterPass(f func()) {
 
 // An h2Stream is one exchange. What the client sent is noted before it goes
 // upstream, so that an answer always finds its stream, and told to the sink
-// after: by whichever direction comes first, so that causes come before effects.
+// after, but for its beginning: by whichever direction comes first, so that causes come before effects.
 type h2Stream struct {
 	id uint32
 
@@ -170,6 +170,16 @@ func (s *h2Stream) queue(event func(*h2Stream)) {
 	s.reqMu.Lock()
 	s.pending = append(s.pending, event)
 	s.reqMu.Unlock()
+}
+
+// announce tells the sink that the exchange begins.
+func (s *h2Stream) announce() {
+	s.reqMu.Lock()
+	defer s.reqMu.Unlock()
+	if s.x == nil && len(s.pending) > 0 {
+		s.pending[0](s)
+		s.pending = s.pending[1:]
+	}
 }
 
 // deliver tells the sink of the request events up to now.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,15 +27,16 @@ func (p *Proxy) ServeExplicit(ctx context.Context, l net.Listener, upstream *url
 }
 
 func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL) {
+	peer := client.RemoteAddr().String()
 	proto, client, err := sniffUntil(ctx, client)
 	if err != nil {
 		return
 	}
 	switch proto {
 	case http1:
-		target, rest, err := connectTarget(client)
+		target, rest, err := connectTarget(ctx, client)
 		if err != nil {
-			fmt.Fprintf(client, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n%v\n", err)
+			fmt.Fprintf(client, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\nwiretape: %v\n", err)
 			return
 		}
 		if target != nil {
@@ -46,11 +46,11 @@ func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL
 		client = rest
 	case http2:
 	case tlsHello:
-		p.cfg.Notify(Notice{Kind: Opaque, Authority: client.RemoteAddr().String(), Detail: "a client spoke TLS to the proxy's port: its URL there begins with http://"})
+		p.cfg.Notify(Notice{Kind: Misused, Authority: peer, Detail: "the client speaks TLS to the proxy's own port: the proxy's URL begins with http://, also for https servers"})
 		reset(client)
 		return
 	default:
-		p.cfg.Notify(Notice{Kind: Opaque, Authority: client.RemoteAddr().String(), Detail: "not HTTP"})
+		p.cfg.Notify(Notice{Kind: Misused, Authority: peer, Detail: "the client does not speak HTTP"})
 		reset(client)
 		return
 	}
@@ -67,7 +67,9 @@ func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL
 
 // connectTarget reads the head of a CONNECT request, if there is one on conn.
 // The connection that it returns reads what follows, or the request itself if it isn't one.
-func connectTarget(conn net.Conn) (*Dest, net.Conn, error) {
+func connectTarget(ctx context.Context, conn net.Conn) (*Dest, net.Conn, error) {
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
+	defer stop()
 	const method = "CONNECT "
 	var got []byte
 	buf := make([]byte, 4<<10)
@@ -101,11 +103,14 @@ func parseAuthority(s, defaultPort string) (Dest, error) {
 		host, port = strings.Trim(s, "[]"), defaultPort
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || host == "" {
+	if err != nil || n == 0 || host == "" || strings.ContainsAny(host, " /@?#[]") {
 		return Dest{}, fmt.Errorf("%q is not host:port", s)
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return Dest{Addr: netip.AddrPortFrom(addr, uint16(n))}, nil
+	}
+	if strings.Contains(host, ":") {
+		return Dest{}, fmt.Errorf("%q is not host:port", s)
 	}
 	return Dest{Name: strings.ToLower(host), Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(n))}, nil
 }
@@ -145,10 +150,32 @@ type schemeSink struct {
 func (s schemeSink) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
 	st := Stream{Scheme: "http", Authority: head.Authority}
 	if u, err := url.Parse(head.Target); err == nil && u.IsAbs() {
-		st.Scheme, st.Authority = u.Scheme, u.Host
+		if !s.p.wanted(u) {
+			return unrecorded{}
+		}
+		st.Scheme, st.Authority = strings.ToLower(u.Scheme), u.Host
 	}
 	return s.p.cfg.Record(st).Request(at, head)
 }
+
+// wanted reports whether the hosts to record include an origin.
+func (p *Proxy) wanted(origin *url.URL) bool {
+	dest, err := originDest(origin)
+	return err != nil || p.cfg.Hosts.Match(dest.Name, dest.Addr)
+}
+
+// unrecorded is a sink, and its exchanges, that keep nothing.
+type unrecorded struct{}
+
+func (unrecorded) Request(time.Time, *httpstream.RequestHead) httpstream.Exchange {
+	return unrecorded{}
+}
+func (unrecorded) RequestChunk(time.Time, httpstream.Chunk)     {}
+func (unrecorded) RequestEnd(time.Time, httpstream.Fields)      {}
+func (unrecorded) Interim(time.Time, *httpstream.ResponseHead)  {}
+func (unrecorded) Response(time.Time, *httpstream.ResponseHead) {}
+func (unrecorded) ResponseChunk(time.Time, httpstream.Chunk)    {}
+func (unrecorded) End(time.Time, httpstream.EndInfo)            {}
 
 // forwardHTTP1 relays each request to the origin that it names, or to upstream.
 func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url.URL) {
@@ -198,6 +225,9 @@ func (s explicitSink) Request(at time.Time, head *httpstream.RequestHead) httpst
 }
 
 func (p *Proxy) reverseSink(upstream *url.URL) httpstream.Sink {
+	if !p.wanted(upstream) {
+		return unrecorded{}
+	}
 	s := Stream{Scheme: upstream.Scheme, Authority: upstream.Host}
 	return originSink{p.cfg.Record(s), upstream.Host}
 }
@@ -221,21 +251,19 @@ func requestOrigin(head *httpstream.RequestHead, upstream *url.URL) (*url.URL, e
 	return upstream, nil
 }
 
-// rewriteForward makes the request one for the origin (RFC 9112 section 3.2.1).
+// rewriteForward makes the request one for the origin (RFC 9112 sections 3.2.1 and 3.2.2).
 func (p *Proxy) rewriteForward(head *httpstream.RequestHead, upstream *url.URL) {
-	if !p.cfg.KeepEncoding {
+	origin, err := requestOrigin(head, upstream)
+	if err != nil {
+		return // it is refused
+	}
+	if !p.cfg.KeepEncoding && p.wanted(origin) {
 		AskForIdentity(head)
 	}
 	if isAbsolute(head.Target) {
-		rest := head.Target[strings.Index(head.Target, "://")+3:]
-		if i := strings.IndexAny(rest, "/?"); i < 0 {
-			head.Target = "/"
-		} else if head.Target = rest[i:]; rest[i] == '?' {
-			head.Target = "/" + head.Target
-		}
-	} else if upstream != nil {
-		setHost(head, upstream.Host)
+		head.Target = originForm(head.Method, head.Target)
 	}
+	setHost(head, origin.Host)
 	fields := head.Header[:0:0]
 	for _, f := range head.Header {
 		if !strings.EqualFold(f.Name, "Proxy-Connection") && !strings.EqualFold(f.Name, "Proxy-Authorization") {
@@ -245,8 +273,28 @@ func (p *Proxy) rewriteForward(head *httpstream.RequestHead, upstream *url.URL) 
 	head.Header = fields
 }
 
+// originForm is what an absolute-form target is to its origin.
+func originForm(method, target string) string {
+	rest := target[strings.Index(target, "://")+3:]
+	i := strings.IndexAny(rest, "/?")
+	switch {
+	case i < 0 && method == "OPTIONS":
+		return "*" // RFC 9112 section 3.2.4
+	case i < 0:
+		return "/"
+	case rest[i] == '?':
+		return "/" + rest[i:]
+	}
+	return rest[i:]
+}
+
+// setHost has the request name host, in place of what it names now.
 func setHost(head *httpstream.RequestHead, host string) {
 	head.Authority = host
+	if head.Proto != "HTTP/2.0" && !head.Header.Has("Host") {
+		head.Header = append(httpstream.Fields{{Name: "Host", Value: host}}, head.Header...)
+		return
+	}
 	fields := make(httpstream.Fields, len(head.Header))
 	copy(fields, head.Header)
 	for i := range fields {
@@ -260,7 +308,7 @@ func setHost(head *httpstream.RequestHead, host string) {
 // reverseHTTP2 relays a client that speaks HTTP/2 in plain text to an upstream that speaks it too.
 func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url.URL) {
 	if upstream == nil {
-		p.cfg.Notify(Notice{Kind: Refused, Authority: client.RemoteAddr().String(), Detail: "HTTP/2 in plain text to the proxy's own port needs --upstream"})
+		p.cfg.Notify(Notice{Kind: Misused, Authority: client.RemoteAddr().String(), Detail: "the client speaks HTTP/2 in plain text to the proxy's own port, which needs --upstream URL"})
 		reset(client)
 		return
 	}
@@ -276,7 +324,7 @@ func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url
 	}
 	defer conn.Close()
 	opt := httpstream.RelayOptions{RewriteRequest: func(head *httpstream.RequestHead) {
-		if !p.cfg.KeepEncoding {
+		if !p.cfg.KeepEncoding && p.wanted(upstream) {
 			AskForIdentity(head)
 		}
 		head.Scheme = upstream.Scheme
@@ -287,11 +335,7 @@ func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url
 
 // dialOrigin connects to an origin, with TLS for https, and tells the ALPN name agreed on.
 func (p *Proxy) dialOrigin(ctx context.Context, origin *url.URL, alpn string) (net.Conn, string, error) {
-	defaultPort := "80"
-	if origin.Scheme == "https" {
-		defaultPort = "443"
-	}
-	dest, err := parseAuthority(origin.Host, defaultPort)
+	dest, err := originDest(origin)
 	if err != nil {
 		return nil, "", err
 	}
@@ -302,12 +346,17 @@ func (p *Proxy) dialOrigin(ctx context.Context, origin *url.URL, alpn string) (n
 	if origin.Scheme != "https" {
 		return conn, "", nil
 	}
-	serverName := dest.Name
-	var secure *tls.Conn
-	secure, err = p.clientHandshake(ctx, conn, serverName, dest, []string{alpn})
+	secure, err := p.clientHandshake(ctx, conn, dest.Name, dest, []string{alpn})
 	if err != nil {
 		conn.Close()
 		return nil, "", fmt.Errorf("TLS: %w", err)
 	}
 	return secure, secure.ConnectionState().NegotiatedProtocol, nil
+}
+
+func originDest(origin *url.URL) (Dest, error) {
+	if origin.Scheme == "https" {
+		return parseAuthority(origin.Host, "443")
+	}
+	return parseAuthority(origin.Host, "80")
 }

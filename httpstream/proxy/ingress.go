@@ -39,7 +39,7 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 		httpstream.RelayRaw(ctx, client, service)
 		return
 	}
-	proto, client, service, err := firstSpeaker(client, service)
+	proto, client, service, err := firstSpeaker(ctx, client, service)
 	if err != nil && !errors.Is(err, io.EOF) {
 		reset(client)
 		return

@@ -36,6 +36,7 @@ type Playback struct {
 	scheduler *replay.Scheduler
 	opt       PlaybackOptions
 	origins   []origin
+	opaque    []tape.Opaque
 }
 
 // An origin is a host of the tape, with the protocols that it spoke.
@@ -66,6 +67,7 @@ func NewPlayback(t *tape.Tape, opt PlaybackOptions) (*Playback, error) {
 		scheduler: scheduler,
 		opt:       opt,
 		origins:   originsOf(t.Calls),
+		opaque:    t.Manifest.Opaque,
 	}, nil
 }
 
@@ -117,6 +119,21 @@ func (pb *Playback) Configure(cfg *Config) {
 		return nil
 	}
 	cfg.Unreachable = pb.refused
+	cfg.Opaque = pb.wasOpaque
+}
+
+// wasOpaque tells why a destination was not understood when it was recorded. One
+// that spoke HTTP as well, on other connections, must be heard first.
+func (pb *Playback) wasOpaque(service, authority string) (why string, ok bool) {
+	if slices.ContainsFunc(pb.origins, func(o origin) bool { return o.authority == strings.ToLower(authority) }) {
+		return "", false
+	}
+	for _, o := range pb.opaque {
+		if strings.EqualFold(o.Address, authority) && (o.Service == service || o.Service == "" || service == "") {
+			return o.Reason, true
+		}
+	}
+	return "", false
 }
 
 // refused tells whether a connection is to fail as a recorded one did.

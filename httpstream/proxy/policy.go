@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -49,10 +50,11 @@ func parseHost(s string) (hostPattern, error) {
 	}
 	host := s
 	if h, port, err := net.SplitHostPort(s); err == nil {
-		host, p.port = h, port
-		if _, err := net.LookupPort("tcp", port); err != nil {
+		host = h
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return p, fmt.Errorf("%q is not a port: write a number from 1 to 65535", port)
 		}
+		p.port = strings.TrimLeft(port, "0")
 		if prefix, err := netip.ParsePrefix(host); err == nil {
 			p.prefix = prefix.Masked()
 			return p, nil

@@ -65,6 +65,8 @@ const (
 	Untrusted NoticeKind = "untrusted" // a client rejected our certificate
 	Refused   NoticeKind = "refused"   // upstream can't be reached or isn't trusted
 	Unknown   NoticeKind = "unknown"   // a connection that nobody led here; it was closed
+	// Misused is a client of the explicit proxy that can't be served; Authority is the client's.
+	Misused NoticeKind = "misused"
 )
 
 // Config is what all of a Proxy's connections share.
@@ -94,8 +96,11 @@ type Config struct {
 	Protocols func(authority string) []string
 	// Unreachable reports whether the recorded destination refused the service's connections.
 	Unreachable func(service, authority string) bool
-	// Passthrough lets connections to hosts that the policy leaves out, and what is
-	// not HTTP, go on to the real destination in replay too.
+	// Opaque tells why a destination was relayed without being understood when the
+	// tape was recorded. In replay it is refused at once, since its client may wait
+	// for the server to speak first. May be nil.
+	Opaque func(service, authority string) (why string, ok bool)
+	// Passthrough lets what is not HTTP go on to the real destination in replay too.
 	Passthrough bool
 	Notify      func(Notice)
 	// HandshakeTimeout bounds TLS handshakes and dials; 0 means 30 s.
@@ -104,10 +109,7 @@ type Config struct {
 
 // A Proxy serves connections.
 type Proxy struct {
-	cfg   Config
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	wg    sync.WaitGroup
+	cfg Config
 }
 
 // New returns a Proxy.
@@ -118,24 +120,30 @@ func New(cfg Config) *Proxy {
 	if cfg.Notify == nil {
 		cfg.Notify = func(Notice) {}
 	}
-	return &Proxy{cfg: cfg, conns: make(map[net.Conn]struct{})}
+	return &Proxy{cfg: cfg}
 }
 
-// Serve handles the connections of l until ctx ends or l is closed, and returns
-// when the last of them is done.
+// Serve handles the connections of l until ctx ends or l is closed. It then ends
+// those that are left, and returns when the last of them is done.
 func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	return p.serve(ctx, l, p.Handle)
 }
 
 func (p *Proxy) serve(ctx context.Context, l net.Listener, handle func(context.Context, net.Conn)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer p.wg.Wait()
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
+	open := connSet{conns: make(map[net.Conn]struct{})}
+	var wg sync.WaitGroup
+	ended := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(ended)
 		l.Close()
-		p.closeAll()
+		open.expire()
 	})
-	defer stop()
+	defer func() {
+		cancel()
+		<-ended
+		wg.Wait()
+	}()
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -153,41 +161,46 @@ func (p *Proxy) serve(ctx context.Context, l net.Listener, handle func(context.C
 			}
 		}
 		pause = 0
-		if !p.track(ctx, conn) {
-			conn.Close()
-			continue
-		}
-		p.wg.Go(func() {
-			defer p.untrack(conn)
+		open.add(conn)
+		wg.Go(func() {
+			defer open.remove(conn)
 			handle(ctx, conn)
 		})
 	}
 }
 
-func (p *Proxy) track(ctx context.Context, c net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if ctx.Err() != nil {
-		return false
+// A connSet is the connections that a listener accepted and that are not done.
+type connSet struct {
+	mu      sync.Mutex
+	conns   map[net.Conn]struct{}
+	expired bool
+}
+
+func (s *connSet) add(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+	if s.expired {
+		c.SetDeadline(past)
 	}
-	p.conns[c] = struct{}{}
-	return true
 }
 
-func (p *Proxy) untrack(c net.Conn) {
+func (s *connSet) remove(c net.Conn) {
 	c.Close()
-	p.mu.Lock()
-	delete(p.conns, c)
-	p.mu.Unlock()
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
 }
 
-func (p *Proxy) closeAll() {
+// expire has whatever still waits for a connection give up.
+func (s *connSet) expire() {
 	// The relays see ctx end first and close their exchanges as still open.
 	time.Sleep(10 * time.Millisecond)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c := range p.conns {
-		c.SetDeadline(time.Unix(1, 0))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expired = true
+	for c := range s.conns {
+		c.SetDeadline(past)
 	}
 }
 

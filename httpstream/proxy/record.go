@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
-	mitmtls "github.com/wiretape/wiretape/tls"
 )
 
 // record relays a connection between a client and the destination that it
@@ -23,7 +22,7 @@ import (
 func (p *Proxy) record(ctx context.Context, client net.Conn, dest Dest) {
 	upstream, err := p.dial(ctx, dest)
 	if err != nil {
-		p.refused(client, dest, Stream{Service: dest.Service, Authority: dest.Authority()}, err)
+		p.refused(ctx, client, dest, Stream{Service: dest.Service, Authority: dest.Authority()}, err)
 		return
 	}
 	defer upstream.Close()
@@ -31,7 +30,7 @@ func (p *Proxy) record(ctx context.Context, client net.Conn, dest Dest) {
 		httpstream.RelayRaw(ctx, client, upstream)
 		return
 	}
-	proto, client, upstream, err := firstSpeaker(client, upstream)
+	proto, client, upstream, err := firstSpeaker(ctx, client, upstream)
 	if err != nil && !errors.Is(err, io.EOF) {
 		reset(client)
 		return
@@ -70,9 +69,10 @@ func (p *Proxy) dial(ctx context.Context, dest Dest) (net.Conn, error) {
 }
 
 // refused ends a connection whose upstream can't be had as the client would have seen it end.
-func (p *Proxy) refused(client net.Conn, dest Dest, s Stream, err error) {
+func (p *Proxy) refused(ctx context.Context, client net.Conn, dest Dest, s Stream, err error) {
 	why := dialError(err)
-	if p.cfg.Hosts.Match(dest.Name, dest.Addr) && !dest.Internal {
+	// What the end of the session cut off did not fail.
+	if ctx.Err() == nil && p.cfg.Hosts.Match(dest.Name, dest.Addr) && !dest.Internal {
 		if p.cfg.Failed != nil {
 			p.cfg.Failed(s, time.Now(), why)
 		}
@@ -103,10 +103,7 @@ func (p *Proxy) relayOpaque(ctx context.Context, client, upstream net.Conn, dest
 // recordTLS shakes hands with upstream first, as the client asked, and shows the
 // client what upstream chose.
 func (p *Proxy) recordTLS(ctx context.Context, client, upstream net.Conn, dest Dest) {
-	// Held until the handshake is done; a client that sends half a hello and waits is cut off.
-	client.SetDeadline(time.Now().Add(p.cfg.HandshakeTimeout))
-	hello, client, err := mitmtls.PeekClientHello(client)
-	client.SetDeadline(time.Time{})
+	hello, client, err := peekHello(ctx, client, p.cfg.HandshakeTimeout)
 	if err != nil {
 		p.relayOpaque(ctx, client, upstream, dest, "not a TLS handshake: "+err.Error())
 		return
@@ -120,13 +117,13 @@ func (p *Proxy) recordTLS(ctx context.Context, client, upstream net.Conn, dest D
 	}
 	protos := httpProtocols(hello.SupportedProtos)
 	if len(protos) == 0 && len(hello.SupportedProtos) > 0 {
-		p.relayOpaque(ctx, client, upstream, dest, fmt.Sprintf("TLS for %s, without HTTP in its ALPN list", strings.Join(hello.SupportedProtos, ", ")))
+		p.relayOpaque(ctx, client, upstream, dest, withoutHTTP(hello))
 		return
 	}
 	s := Stream{Service: dest.Service, Scheme: "https", Authority: dest.Authority()}
 	up, err := p.clientHandshake(ctx, upstream, hello.ServerName, dest, protos)
 	if err != nil {
-		p.refused(client, dest, s, fmt.Errorf("TLS with upstream: %w", err))
+		p.refused(ctx, client, dest, s, fmt.Errorf("TLS with upstream: %w", err))
 		return
 	}
 	defer up.Close()
@@ -136,29 +133,47 @@ func (p *Proxy) recordTLS(ctx context.Context, client, upstream net.Conn, dest D
 	if state.NegotiatedProtocol != "" {
 		offer = []string{state.NegotiatedProtocol}
 	}
-	down, first, err := p.serverHandshake(ctx, client, hello, dest, offer)
+	down, err := p.serverHandshake(ctx, client, hello, dest, offer)
 	if err != nil {
 		return
 	}
-	proto := http1
-	inner := withPrefix(down, first)
-	var peer net.Conn = up
-	switch state.NegotiatedProtocol {
-	case "h2":
-		proto = http2
-	case "http/1.1":
+	p.recordInside(ctx, down, up, dest, s)
+}
+
+// recordInside relays what is inside TLS, once it is known what that is.
+func (p *Proxy) recordInside(ctx context.Context, down, up *tls.Conn, dest Dest, s Stream) {
+	var (
+		proto  protocol
+		client net.Conn
+		server net.Conn = up
+		err    error
+	)
+	alpn := up.ConnectionState().NegotiatedProtocol
+	if alpn == "h2" {
+		// Its server may speak first, and its client speaks unasked.
+		proto, client, err = sniffUntil(ctx, down)
+	} else {
+		proto, client, server, err = firstSpeaker(ctx, down, up)
+	}
+	_, serverSpoke := server.(*prefixConn)
+	switch {
+	case errors.Is(err, io.EOF):
+		httpstream.RelayRaw(ctx, client, server)
+	case err != nil:
+		p.clientFailed(down, dest, err)
+	case alpn == "h2":
+		p.relay(ctx, client, server, http2, s)
+	case alpn == "http/1.1" && !serverSpoke:
+		p.relay(ctx, client, server, http1, s)
+	case proto == http1 || proto == http2:
+		p.relay(ctx, client, server, proto, s)
 	default:
-		// Nobody said HTTP, so what is inside decides.
-		if proto, inner, peer, err = firstSpeaker(inner, up); err != nil {
-			reset(client)
-			return
-		}
+		p.relayOpaque(ctx, client, server, dest, "TLS without HTTP inside")
 	}
-	if proto != http1 && proto != http2 {
-		p.relayOpaque(ctx, inner, peer, dest, "TLS without HTTP inside")
-		return
-	}
-	p.relay(ctx, inner, peer, proto, s)
+}
+
+func withoutHTTP(hello *tls.ClientHelloInfo) string {
+	return "TLS for " + strings.Join(hello.SupportedProtos, ", ") + ", without HTTP in its ALPN list"
 }
 
 // httpProtocols is the client's ALPN list less what isn't recorded, in its order.
@@ -204,43 +219,38 @@ func (p *Proxy) clientHandshake(ctx context.Context, upstream net.Conn, serverNa
 	return conn, conn.HandshakeContext(ctx)
 }
 
-// serverHandshake ends the client's TLS. It reads the first bytes after the
-// handshake too, because a TLS 1.3 client rejects a certificate only then.
-func (p *Proxy) serverHandshake(ctx context.Context, client net.Conn, hello *tls.ClientHelloInfo, dest Dest, offer []string) (*tls.Conn, []byte, error) {
+// serverHandshake ends the client's TLS. A TLS 1.3 client rejects a certificate
+// only in what it sends after that: see clientFailed.
+func (p *Proxy) serverHandshake(ctx context.Context, client net.Conn, hello *tls.ClientHelloInfo, dest Dest, offer []string) (*tls.Conn, error) {
 	name := hello.ServerName
 	if name == "" {
 		name = dest.Addr.Addr().Unmap().String()
+		if dest.Addr.Addr().IsUnspecified() {
+			name = dest.Name // through CONNECT, which names no address
+		}
 	}
 	cert, err := p.cfg.Leaf(ctx, name)
 	if err != nil {
 		p.cfg.Notify(Notice{Kind: Refused, Service: dest.Service, Authority: dest.Authority(), Detail: "making a certificate: " + err.Error()})
 		reset(client)
-		return nil, nil, err
+		return nil, err
 	}
 	conn := tls.Server(client, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: offer})
 	hctx, cancel := context.WithTimeout(ctx, p.cfg.HandshakeTimeout)
-	err = conn.HandshakeContext(hctx)
-	cancel()
-	var first []byte
-	if err == nil {
-		buf := make([]byte, 16<<10)
-		var n int
-		stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
-		n, err = conn.Read(buf)
-		stop()
-		first = buf[:n]
-		if n > 0 {
-			err = nil
-		}
+	defer cancel()
+	if err := conn.HandshakeContext(hctx); err != nil {
+		p.clientFailed(conn, dest, err)
+		return nil, err
 	}
-	if err != nil {
-		if why, ok := rejected(err); ok {
-			p.cfg.Notify(Notice{Kind: Untrusted, Service: dest.Service, Authority: dest.Authority(), Detail: why})
-		}
-		reset(client)
-		return nil, nil, err
+	return conn, nil
+}
+
+// clientFailed resets a client whose TLS failed, and says so if it rejected our certificate.
+func (p *Proxy) clientFailed(client net.Conn, dest Dest, err error) {
+	if why, ok := rejected(err); ok {
+		p.cfg.Notify(Notice{Kind: Untrusted, Service: dest.Service, Authority: dest.Authority(), Detail: why})
 	}
-	return conn, first, nil
+	reset(client)
 }
 
 // rejected reports whether err is a client's alert about our certificate

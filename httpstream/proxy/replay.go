@@ -2,13 +2,12 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
-	mitmtls "github.com/wiretape/wiretape/tls"
 )
 
 // replay answers a connection from the tape.
@@ -18,7 +17,14 @@ func (p *Proxy) replay(ctx context.Context, client net.Conn, dest Dest) {
 		reset(client)
 		return
 	}
+	if why, ok := p.wasOpaque(dest); ok {
+		p.replayOpaque(ctx, client, dest, why)
+		return
+	}
 	proto, client, err := sniffUntil(ctx, client)
+	if errors.Is(err, io.EOF) {
+		return
+	}
 	if err != nil {
 		reset(client)
 		return
@@ -33,11 +39,16 @@ func (p *Proxy) replay(ctx context.Context, client net.Conn, dest Dest) {
 	}
 }
 
-// sniffUntil is sniffClient, cut off when ctx ends.
-func sniffUntil(ctx context.Context, client net.Conn) (protocol, net.Conn, error) {
-	stop := context.AfterFunc(ctx, func() { client.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	return sniffClient(client)
+// wasOpaque tells why dest was not understood when it was recorded. A tape has
+// the name of a destination if it was known then, else its address.
+func (p *Proxy) wasOpaque(dest Dest) (why string, ok bool) {
+	if p.cfg.Opaque == nil {
+		return "", false
+	}
+	if why, ok = p.cfg.Opaque(dest.Service, dest.Authority()); ok || dest.Name == "" {
+		return why, ok
+	}
+	return p.cfg.Opaque(dest.Service, Dest{Addr: dest.Addr}.Authority())
 }
 
 // replayOpaque refuses what no tape can answer, or lets it pass where that was asked for.
@@ -49,7 +60,7 @@ func (p *Proxy) replayOpaque(ctx context.Context, client net.Conn, dest Dest, wh
 	}
 	upstream, err := p.dial(ctx, dest)
 	if err != nil {
-		p.refused(client, dest, Stream{Service: dest.Service, Authority: dest.Authority()}, err)
+		p.refused(ctx, client, dest, Stream{Service: dest.Service, Authority: dest.Authority()}, err)
 		return
 	}
 	defer upstream.Close()
@@ -57,9 +68,7 @@ func (p *Proxy) replayOpaque(ctx context.Context, client net.Conn, dest Dest, wh
 }
 
 func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
-	client.SetDeadline(time.Now().Add(p.cfg.HandshakeTimeout))
-	hello, client, err := mitmtls.PeekClientHello(client)
-	client.SetDeadline(time.Time{})
+	hello, client, err := peekHello(ctx, client, p.cfg.HandshakeTimeout)
 	if err != nil {
 		p.replayOpaque(ctx, client, dest, "not a TLS handshake: "+err.Error())
 		return
@@ -67,34 +76,44 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 	if hello.ServerName != "" {
 		dest.Name = hello.ServerName
 	}
+	if why, ok := p.wasOpaque(dest); ok {
+		p.replayOpaque(ctx, client, dest, why)
+		return
+	}
 	offered := httpProtocols(hello.SupportedProtos)
 	if len(offered) == 0 && len(hello.SupportedProtos) > 0 {
-		p.replayOpaque(ctx, client, dest, "TLS for "+strings.Join(hello.SupportedProtos, ", ")+", without HTTP in its ALPN list")
+		p.replayOpaque(ctx, client, dest, withoutHTTP(hello))
 		return
 	}
 	authority := dest.Authority()
-	down, first, err := p.serverHandshake(ctx, client, hello, dest, p.choose(authority, offered))
+	down, err := p.serverHandshake(ctx, client, hello, dest, p.choose(authority, offered))
 	if err != nil {
 		return
 	}
-	inner := withPrefix(down, first)
-	s := Stream{Service: dest.Service, Scheme: "https", Authority: authority, TLS: tlsVersion(down.ConnectionState().Version)}
-	proto := http1
+	defer down.Close()
+	proto, inner, err := sniffUntil(ctx, down)
+	if errors.Is(err, io.EOF) {
+		return
+	}
+	if err != nil {
+		p.clientFailed(down, dest, err)
+		return
+	}
 	switch down.ConnectionState().NegotiatedProtocol {
 	case "h2":
 		proto = http2
 	case "http/1.1":
-	default:
-		if proto, inner, err = sniffUntil(ctx, inner); err != nil {
-			reset(inner)
-			return
-		}
+		proto = http1
 	}
 	if proto != http1 && proto != http2 {
-		p.replayOpaque(ctx, inner, dest, "TLS without HTTP inside")
+		// Its TLS ended here, so it can't pass through either.
+		p.cfg.Notify(Notice{Kind: Opaque, Service: dest.Service, Authority: authority, Detail: "TLS without HTTP inside"})
+		reset(inner)
 		return
 	}
-	p.answer(ctx, inner, proto, s)
+	p.answer(ctx, inner, proto, Stream{
+		Service: dest.Service, Scheme: "https", Authority: authority, TLS: tlsVersion(down.ConnectionState().Version),
+	})
 }
 
 // choose is the one ALPN name to agree on: the first that the host spoke when it
