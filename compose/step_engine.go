@@ -39,10 +39,7 @@ func (s makeVolume) do(ctx context.Context, r *Session) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range found {
-		if f.Session == r.state.Session {
-			break
-		}
+	if len(found) > 0 && found[0].Session != r.state.Session {
 		return alreadyRunning(r.state.Project)
 	}
 	return nil

@@ -19,7 +19,6 @@ import (
 
 // An h1Tape keeps the response of the one exchange that it hears of.
 type h1Tape struct {
-	mu      sync.Mutex
 	interim []*ResponseHead
 	head    *ResponseHead
 	chunks  []Chunk // pieces are joined

@@ -160,12 +160,6 @@ func (o *h2Streams) unanswered() int {
 	return n
 }
 
-func (o *h2Streams) isBlind() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.blind
-}
-
 func (s *h2Stream) queue(event func(*h2Stream)) {
 	s.reqMu.Lock()
 	s.pending = append(s.pending, event)

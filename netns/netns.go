@@ -7,7 +7,6 @@ package netns
 
 import (
 	"errors"
-	"fmt"
 )
 
 // ErrNotFound is returned by [Finder.ByAddr] for an address that no process of the
@@ -24,8 +23,4 @@ type Process struct {
 	// Cgroup is the folder of the process's cgroup. Where several cgroups share
 	// the namespace, it is one of them.
 	Cgroup string
-}
-
-func unsupported(what string) error {
-	return fmt.Errorf("%s: %w: network namespaces exist on Linux only", what, errors.ErrUnsupported)
 }

@@ -4,6 +4,8 @@ package netns
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 )
@@ -55,4 +57,8 @@ func (*Finder) Close() error { return nil }
 // ByAddr finds a process whose namespace has the address.
 func (*Finder) ByAddr(context.Context, netip.Addr) (Process, error) {
 	return Process{}, unsupported("find network namespace")
+}
+
+func unsupported(what string) error {
+	return fmt.Errorf("%s: %w: network namespaces exist on Linux only", what, errors.ErrUnsupported)
 }

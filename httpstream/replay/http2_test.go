@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 a second implementation is wanted here: net/http has its own copy of this client
+
 package replay
 
 import (

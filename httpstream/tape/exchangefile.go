@@ -9,7 +9,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -309,9 +308,4 @@ func (r *yamlReader) fields(f fields, key string) httpstream.Fields {
 		})
 	}
 	return list
-}
-
-// micros rounds a duration down to what a tape keeps.
-func micros(d time.Duration) time.Duration {
-	return time.Duration(floorMicros(d)) * time.Microsecond
 }

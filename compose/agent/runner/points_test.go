@@ -554,7 +554,7 @@ func TestWhatDidNotStreamMayRunSideBySide(t *testing.T) {
 			defer running.Add(-1)
 			resp, err := outside.Get(outsideHost + "/?n=" + r.URL.Path[1:])
 			if err != nil {
-				http.Error(w, err.Error(), 502)
+				http.Error(w, err.Error(), http.StatusBadGateway)
 				return
 			}
 			defer resp.Body.Close()
