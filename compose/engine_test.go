@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -111,21 +113,37 @@ func TestMain(m *testing.M) {
 	if os.Getenv(helperEnv) != "" {
 		os.Exit(helperMain())
 	}
+	before := runtime.NumGoroutine()
 	code := m.Run()
+	defer func() { os.Exit(max(code, leakedGoroutines(before))) }()
 	if _, err := os.Stat(filepath.Join(testDir(), "app")); err != nil {
 		os.RemoveAll(testDir()) // no test needed the bench
-		os.Exit(code)
+		return
 	}
 	if b, err := benchFor(); err == nil {
 		b.engine.ImageRemove(context.Background(), b.image, image.RemoveOptions{Force: true})
 		b.engine.ImageRemove(context.Background(), images.AgentImage(b.agent, "test").Ref, image.RemoveOptions{Force: true})
+		b.engine.Close()
 	}
 	os.RemoveAll(testDir())
-	os.Exit(code)
+}
+
+// leakedGoroutines returns 1 if more goroutines stay than there were before.
+func leakedGoroutines(before int) int {
+	http.DefaultClient.CloseIdleConnections()
+	for range 100 {
+		if runtime.NumGoroutine() <= before {
+			return 0
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	fmt.Fprintln(os.Stderr, "goroutines are left:")
+	pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+	return 1
 }
 
 // needEngine returns the bench, or skips the test where there is no engine.
-func needEngine(t *testing.T) *bench {
+func needEngine(t testing.TB) *bench {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs an engine")
@@ -144,7 +162,7 @@ func needEngine(t *testing.T) *bench {
 // has the outside world.
 type testProject struct {
 	*bench
-	t       *testing.T
+	t       testing.TB
 	name    string
 	dir     string
 	outside string // the network
@@ -152,7 +170,7 @@ type testProject struct {
 
 // newTestProject writes compose files; in them, IMAGE is the tests' image and
 // OUTSIDE the network that has the outside world, where api.example.com is.
-func newTestProject(t *testing.T, composeYAML string) *testProject {
+func newTestProject(t testing.TB, composeYAML string) *testProject {
 	b := needEngine(t)
 	id := randomName()
 	p := &testProject{bench: b, t: t, name: "wttest" + id, dir: t.TempDir(), outside: "wttest" + id + "-outside"}
@@ -193,6 +211,9 @@ func (p *testProject) remove() {
 		list, _ := containersWith(ctx, p.engine, filters.Arg("label", l))
 		for _, c := range list {
 			p.engine.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+			for _, m := range c.Mounts { // compose made anonymous ones named by keeping them
+				p.engine.VolumeRemove(ctx, m.Name, true)
+			}
 		}
 		nets, _ := p.engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("label", l))})
 		for _, n := range nets {

@@ -30,6 +30,8 @@ type link struct {
 	send    sync.Mutex // held while a line is written
 	conn    net.Conn
 	message func(agent.FromAgent)
+	// autopsy tells how the agent's process ended, for people; "" if it does not know.
+	autopsy func() string
 
 	hello   chan agent.Hello
 	ready   chan struct{}
@@ -48,10 +50,10 @@ type link struct {
 // newLink talks over conn, and over stream, which carries the agent's standard
 // output and error as Docker multiplexes them. Records, events and log lines
 // are passed to message, in order, from one goroutine; while it works on one,
-// the agent waits.
-func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent)) *link {
+// the agent waits. When the agent is gone, autopsy is asked how it ended.
+func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), autopsy func() string) *link {
 	l := &link{
-		conn: conn, message: message,
+		conn: conn, message: message, autopsy: autopsy,
 		hello: make(chan agent.Hello, 1), ready: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 		replies: make(map[int64]chan agent.Reply),
 	}
@@ -67,8 +69,12 @@ func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent)) *li
 func (l *link) read(pr *io.PipeReader) {
 	err := l.readLines(bufio.NewReaderSize(pr, 256<<10))
 	pr.CloseWithError(io.ErrClosedPipe)
+	how := ""
+	if !errors.Is(err, errFatal) { // then it has said so itself
+		how = l.autopsy()
+	}
 	l.mu.Lock()
-	l.err = l.ending(err)
+	l.err = l.ending(err, how)
 	l.mu.Unlock()
 	close(l.done)
 }
@@ -146,13 +152,16 @@ func closeOnce(c chan struct{}) {
 }
 
 // ending says why the talk ended. l.mu is held.
-func (l *link) ending(err error) error {
+func (l *link) ending(err error, how string) error {
 	if l.fatal != nil {
 		return &Error{Kind: Environment, Err: errors.New(l.fatal.Error), Hint: l.fatal.Hint}
 	}
 	said := string(bytes.TrimSpace(l.stderr))
 	if said != "" {
 		said = ": " + said
+	}
+	if how != "" {
+		said = " (" + how + ")" + said
 	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		said = " (" + err.Error() + ")" + said

@@ -26,7 +26,7 @@ const (
 	// runGrace is how long a service that has no ports must run: one that can't
 	// start often ends at once.
 	runGrace = 200 * time.Millisecond
-	logLines  = 20
+	logLines = 20
 )
 
 // errNotReady ends the wait for the services.

@@ -20,6 +20,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// tempPrefix is what the names of sessions' folders begin with.
+const tempPrefix = "wiretape-session-"
+
 // A Session is one run of wiretape over a project.
 type Session struct {
 	opt     *Options
@@ -54,7 +57,7 @@ type Session struct {
 // and when the agent is gone; context.Cause tells which. When ctx ends while use
 // runs, Run's error is use's. The result is nil where nothing was recorded.
 func Run(ctx context.Context, opt Options, use func(context.Context, *Session) error) (*Result, error) {
-	tmp, err := os.MkdirTemp("", "wiretape-")
+	tmp, err := os.MkdirTemp("", tempPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +145,7 @@ func (s *Session) makePlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.state, err = newState(newID(), s.project, s.opt.Mode, s.info, before); err != nil {
+	if s.state, err = newState(newID(), s.project, s.opt.Mode, s.info, before, s.tmp); err != nil {
 		return err
 	}
 	nets, err := s.containerNetworks(ctx)

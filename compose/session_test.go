@@ -210,6 +210,7 @@ func (p *testProject) killedSession(mode string) (session string) {
 }
 
 func TestTheCLIIsKilledAndDownCleansUp(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
 	p := newTestProject(t, webYAML)
 	before := p.inventory()
 	id := p.killedSession("record")
@@ -219,6 +220,9 @@ func TestTheCLIIsKilledAndDownCleansUp(t *testing.T) {
 		t.Errorf("down: %d sessions, %v", n, err)
 	}
 	p.wantAsBefore(before, id)
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*")); len(left) > 0 {
+		t.Errorf("folders are left: %v", left)
+	}
 }
 
 func TestTheCLIIsKilledAndTheNextSessionCleansUp(t *testing.T) {
@@ -490,5 +494,40 @@ func TestACommandThatFailsLeavesTheOlderTape(t *testing.T) {
 	record("/third", nil)
 	if _, err := os.Stat(failed.Tape); err == nil {
 		t.Error("the failed recording is still beside the new tape")
+	}
+}
+
+func TestTheCommandsComposeIsTheSessions(t *testing.T) {
+	p := newTestProject(t, webYAML)
+	before := p.inventory()
+	command, err := FindCommand([]string{"sh", "-c",
+		"docker compose restart -t 1 web && docker compose exec -T web /app check http://api.example.com/exec &&" +
+			" docker compose run --rm web check http://api.example.com/run && docker compose up -d --no-recreate --scale web=2 2>&1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id string
+	result, err := Run(t.Context(), p.options(), func(ctx context.Context, s *Session) error {
+		id = s.ID()
+		if err := command.Run(ctx, s); err != nil {
+			return err
+		}
+		_, err := fetch(ctx, s, "http://api.example.com/after")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.wantAsBefore(before, id)
+	tp, err := tape.Open(result.Tape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var urls []string
+	for _, c := range tp.Calls {
+		urls = append(urls, c.Request.URL)
+	}
+	if got := strings.Join(urls, " "); got != "http://api.example.com/exec http://api.example.com/run http://api.example.com/after" {
+		t.Errorf("the calls are %s", got)
 	}
 }

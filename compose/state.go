@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -140,20 +141,21 @@ type State struct {
 	Created time.Time  `json:"created"`
 	Systemd bool       `json:"systemd,omitempty"`
 	Before  Snapshot   `json:"before"`
+	Temp    string     `json:"temp"` // the session's folder on that host
 	// Dir and Config are the project's folder and its docker compose config,
 	// compressed. They are kept where containers must be made again.
 	Dir    string `json:"dir,omitempty"`
 	Config []byte `json:"config,omitempty"`
 }
 
-func newState(id string, p *Project, mode agent.Mode, e EngineInfo, before Snapshot) (State, error) {
+func newState(id string, p *Project, mode agent.Mode, e EngineInfo, before Snapshot, tmp string) (State, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return State{}, err
 	}
 	s := State{
 		Session: id, Project: p.Name, Mode: mode, Host: host, PID: os.Getpid(),
-		Created: time.Now().UTC().Truncate(time.Second), Systemd: e.Systemd, Before: before,
+		Created: time.Now().UTC().Truncate(time.Second), Systemd: e.Systemd, Before: before, Temp: tmp,
 	}
 	if len(before.Containers) == 0 {
 		return s, nil
@@ -168,6 +170,17 @@ func newState(id string, p *Project, mode agent.Mode, e EngineInfo, before Snaps
 	}
 	s.Dir, s.Config = p.dir(), buf.Bytes()
 	return s, nil
+}
+
+// removeTemp removes the session's folder, where it is on this host and could be
+// nothing else.
+func (s State) removeTemp() error {
+	host, err := os.Hostname()
+	if err != nil || host != s.Host || filepath.Dir(s.Temp) != filepath.Clean(os.TempDir()) ||
+		!strings.HasPrefix(filepath.Base(s.Temp), tempPrefix) {
+		return err
+	}
+	return os.RemoveAll(s.Temp)
 }
 
 // config returns the project as docker compose config printed it.

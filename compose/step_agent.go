@@ -195,7 +195,7 @@ func (s startAgent) do(ctx context.Context, r *Session) error {
 	if err != nil {
 		return engineError(err)
 	}
-	r.link = newLink(stream.Conn, stream.Reader, r.hear)
+	r.link = newLink(stream.Conn, stream.Reader, r.hear, func() string { return r.howEnded(s.Name) })
 	r.agentStarted = true
 	if err := r.engine.ContainerStart(context.WithoutCancel(ctx), s.Name, container.StartOptions{}); err != nil {
 		return startError(err)
@@ -218,6 +218,30 @@ func (s startAgent) do(ctx context.Context, r *Session) error {
 	}
 	_, err = await(ctx, r.link, r.link.ready, helloTimeout, "get ready")
 	return err
+}
+
+// howEnded tells how a container's process ended.
+func (r *Session) howEnded(name string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	// The stream ends a moment before the engine knows.
+	for {
+		c, err := r.engine.ContainerInspect(ctx, name)
+		if err != nil || c.ContainerJSONBase == nil {
+			return ""
+		}
+		switch {
+		case c.State.OOMKilled:
+			return "it ran out of memory"
+		case c.State.Status == "exited" && c.State.ExitCode == 137:
+			return "it was killed"
+		case c.State.Status == "exited":
+			return fmt.Sprintf("exit code %d", c.State.ExitCode)
+		}
+		if pause(ctx, pollInterval) != nil {
+			return ""
+		}
+	}
 }
 
 // linkEnd is why the agent is gone; nil while it is there.
@@ -330,7 +354,7 @@ func (r *Session) startMessage(ctx context.Context) (*agent.Start, error) {
 	start := &agent.Start{
 		Session: r.state.Session, Mode: r.opt.Mode, Cgroup: r.state.cgroup(),
 		Hosts: r.opt.Hosts, UpstreamCA: string(r.opt.UpstreamCA), KeepEncoding: r.opt.KeepEncoding, Redact: r.opt.Redact,
-		Speed: r.opt.Speed, Reuse: r.opt.Reuse, OnMiss: r.opt.OnMiss, Debug: r.opt.Debug,
+		Speed: r.opt.Speed, Reuse: r.opt.Reuse, OnMiss: r.opt.OnMiss, Noise: r.opt.Noise, Debug: r.opt.Debug,
 	}
 	if r.opt.Mode == agent.Replay && r.opt.Tape != "" {
 		start.Tape = agentTape

@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
+	"github.com/wiretape/wiretape/compose/agent"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -66,6 +69,19 @@ func (s composeCreate) do(ctx context.Context, r *Session) error {
 	r.plan.Override = text
 	if err := os.WriteFile(r.override, text, 0o600); err != nil {
 		return err
+	}
+	// Compose would keep the anonymous volumes of the containers that it replaces,
+	// and with that make them named ones, which nobody removes.
+	list, err := containersWith(ctx, r.engine, r.ours()...)
+	if err != nil {
+		return engineError(err)
+	}
+	for _, c := range list {
+		if s.Before.scale(c.Labels[composeService]) == 0 {
+			if err := r.removeContainer(ctx, c); err != nil {
+				return err
+			}
+		}
 	}
 	return r.compose(ctx, args...)
 }
@@ -125,13 +141,12 @@ func (r *Session) restore(ctx context.Context) error {
 	if err != nil || !changed {
 		return err
 	}
-	cli, err := r.originalCLI()
+	cli, known, err := r.original(ctx)
 	if err != nil {
 		return err
 	}
-	running := before.services(func(c Container) bool { return c.Running })
-	all := before.services(func(Container) bool { return true })
-	stopped := slices.DeleteFunc(all, func(name string) bool { return slices.Contains(running, name) })
+	running := before.services(func(c Container) bool { return c.Running && known(c.Service) })
+	stopped := before.services(func(c Container) bool { return known(c.Service) && !slices.Contains(running, c.Service) })
 	up := func(services []string, args ...string) error {
 		if len(services) == 0 {
 			return nil
@@ -154,8 +169,12 @@ func (r *Session) restore(ctx context.Context) error {
 	return err
 }
 
-// anyChanged reports whether the session touched a container that was there before.
+// anyChanged reports whether the session touched a container that was there
+// before, or may have touched a network.
 func (r *Session) anyChanged(ctx context.Context) (bool, error) {
+	if r.state.Mode == agent.Replay && len(r.state.Before.Networks) > 0 {
+		return true, nil
+	}
 	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
 	if err != nil {
 		return false, err
@@ -172,22 +191,31 @@ func (r *Session) anyChanged(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// originalCLI runs docker compose on the project as it was found: on its own
-// files, or, where they were read by a CLI that is gone, on what they said then.
-func (r *Session) originalCLI() (composeCLI, error) {
+// original is how to run docker compose on the project as it was found: on its
+// own files, or, where they were read by a CLI that is gone, on what they said
+// then. known tells which services the project has; others were not touched.
+func (r *Session) original(ctx context.Context) (dc composeCLI, known func(service string) bool, err error) {
+	knownTo := func(p *types.Project) func(string) bool {
+		return func(service string) bool { _, ok := p.Services[service]; return ok }
+	}
 	if r.project != nil {
-		return r.project.cli, nil
+		return r.project.cli, knownTo(r.project.Project), nil
 	}
 	config, err := r.state.config()
 	if err != nil {
-		return composeCLI{}, err
+		return dc, nil, err
 	}
-	file := r.tmp + string(os.PathSeparator) + "compose.json"
+	project, err := parseConfig(ctx, config)
+	if err != nil {
+		return dc, nil, err
+	}
+	file := filepath.Join(r.tmp, "compose.json")
 	if err := os.WriteFile(file, config, 0o600); err != nil {
-		return composeCLI{}, err
+		return dc, nil, err
 	}
-	flags := []string{"--project-name", r.state.Project, "--project-directory", r.state.Dir, "--profile", "*"}
-	return composeCLI{docker: "docker", flags: flags, files: []string{file}}, nil
+	dc.docker, dc.files = "docker", []string{file}
+	dc.flags = []string{"--project-name", r.state.Project, "--project-directory", r.state.Dir, "--profile", "*"}
+	return dc, knownTo(project), nil
 }
 
 // removeNetworks removes the project's networks that were not there before.

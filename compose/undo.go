@@ -96,7 +96,7 @@ func (s *Session) answerInterrupts(done <-chan struct{}) {
 
 // undoFound undoes a session whose CLI is gone.
 func undoFound(e Engine, info EngineInfo, state State, opt *Options) error {
-	tmp, err := os.MkdirTemp("", "wiretape-")
+	tmp, err := os.MkdirTemp("", tempPrefix)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func undoFound(e Engine, info EngineInfo, state State, opt *Options) error {
 		opt: opt, engine: e, info: info, state: state, plan: plan, tmp: tmp,
 		agentStarted: true, stopWatching: func() {}, begun: slices.Concat(plan.Stages...),
 	}
-	return s.undo()
+	return errors.Join(s.undo(), state.removeTemp())
 }
 
 // Down undoes the sessions of a project that were begun and not undone, also
@@ -148,7 +148,7 @@ func downProject(ctx context.Context, e Engine, flags ProjectFlags) (string, err
 	if flags.ProjectName != "" {
 		return flags.ProjectName, nil
 	}
-	tmp, err := os.MkdirTemp("", "wiretape-")
+	tmp, err := os.MkdirTemp("", tempPrefix)
 	if err != nil {
 		return "", err
 	}
