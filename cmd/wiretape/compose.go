@@ -114,6 +114,7 @@ func testFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "tape", Usage: "`DIR` of a tape (may be given several times; default: tapes/default beside the compose file)"},
 		&cli.StringSliceFlag{Name: "case", Usage: "send only the cases whose name matches `GLOB`, such as '0003-*' (may be given several times)"},
+		&cli.BoolFlag{Name: "update", Usage: "put the answers of cases that differ on the tape, after showing how"},
 		&cli.IntFlag{Name: "parallel", Usage: "send up to `N` cases at once, of those that did not stream", Value: 1},
 		&cli.Float64Flag{Name: "speed", Usage: "play calls `X` times as fast as recorded; 0 means without any wait", Value: 1},
 		&cli.StringFlag{Name: "report", Usage: "write index.html, junit.xml and report.json into `DIR`"},

@@ -39,7 +39,8 @@ type testRun struct {
 	mu  sync.Mutex
 	run report.Run
 	// now is the tape whose session runs.
-	now *tape.Tape
+	now   *tape.Tape
+	again *rerecording // of its cases; nil without --update
 }
 
 // A testTape is a tape, and those of its cases that are to be sent.
@@ -192,18 +193,29 @@ func (t *testRun) session(tp testTape) error {
 	if len(t.tapes) > 1 {
 		t.r.note("tape %s: %s", relative(tp.Dir), plural(len(tp.numbers), "case"))
 	}
-	up := false
+	if t.c.Bool("update") {
+		var err error
+		if t.again, err = newRerecording(); err != nil {
+			return err
+		}
+	}
+	up, sent := false, false
 	_, err := compose.Run(t.c.Context, opt, func(ctx context.Context, s *compose.Session) error {
 		up = true
 		t.mu.Lock()
 		t.run.Project = s.Project()
 		t.mu.Unlock()
-		if err := t.send(ctx, s, tp); err != nil || t.command == nil {
+		if err := t.send(ctx, s, tp); err != nil {
 			return err
+		}
+		sent = true
+		if t.command == nil {
+			return nil
 		}
 		t.r.setQuiet(false)
 		return t.command.Run(ctx, s)
 	})
+	t.update(tp, sent)
 	if f := (*compose.Error)(nil); errors.As(err, &f) && f.Kind == compose.App {
 		t.missing(tp, err)
 		t.failed(err, f.Hint)
@@ -231,7 +243,7 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 		parallel = t.cfg.Test.Parallel
 	}
 	reply, err := s.Request(ctx, agent.ToAgent{Run: &agent.Run{
-		TapeName: relative(tp.Dir), Cases: tp.numbers, Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
+		TapeName: relative(tp.Dir), Cases: tp.numbers, Update: t.c.Bool("update"), Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
 	}})
 	if err == nil && reply.Error != "" {
 		err = errors.New(reply.Error)
@@ -269,6 +281,9 @@ func (t *testRun) missing(tp testTape, err error) {
 // message hears the agent.
 func (t *testRun) message(m agent.FromAgent) {
 	switch {
+	case m.Update != nil:
+		t.again.apply(*m.Update)
+		return
 	case m.Result != nil:
 		t.result(*m.Result)
 		return

@@ -111,7 +111,11 @@ func (s *dnsServer) answer(ctx context.Context, from netip.AddrPort, network str
 	}
 	name := canonicalName(q.Name.String())
 	if s.replay && !s.names.isInternal(name) {
-		return s.fromTape(header, q, name)
+		answer := s.fromTape(header, q, name)
+		if network == "udp" && len(answer) > udpSize(&p) {
+			return truncatedDNS(header, q)
+		}
+		return answer
 	}
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
@@ -137,6 +141,38 @@ func refuseDNS(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCod
 	return b
 }
 
+// truncatedDNS has the asker ask again over TCP (RFC 1035 section 4.2.1).
+func truncatedDNS(h dnsmessage.Header, q dnsmessage.Question) []byte {
+	m := dnsmessage.Message{Header: replyHeader(h, dnsmessage.RCodeSuccess), Questions: []dnsmessage.Question{q}}
+	m.Truncated = true
+	b, err := m.Pack()
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// udpSize is how long an answer over UDP the asker takes, in bytes: 512, or what
+// the OPT record of its query says (RFC 6891 section 6.2.3). One question of p was read.
+func udpSize(p *dnsmessage.Parser) int {
+	const least = 512
+	if p.SkipAllQuestions() != nil || p.SkipAllAnswers() != nil || p.SkipAllAuthorities() != nil {
+		return least
+	}
+	for {
+		h, err := p.AdditionalHeader()
+		if err != nil {
+			return least
+		}
+		if h.Type == dnsmessage.TypeOPT {
+			return max(least, int(h.Class))
+		}
+		if p.SkipAdditional() != nil {
+			return least
+		}
+	}
+}
+
 func replyHeader(h dnsmessage.Header, code dnsmessage.RCode) dnsmessage.Header {
 	return dnsmessage.Header{
 		ID: h.ID, Response: true, OpCode: h.OpCode, RecursionDesired: h.RecursionDesired,
@@ -154,9 +190,9 @@ func (s *dnsServer) hear(q dnsmessage.Question, name string, answer []byte) []by
 	changed := false
 	for i := range m.Answers {
 		r := &m.Answers[i]
-		if u, ok := r.Body.(*dnsmessage.UnknownResource); ok && isServiceBinding(u.Type) {
-			if data, ok := withoutHTTP3(u.Data); ok {
-				u.Data, changed = data, true
+		if b := serviceBinding(r.Body); b != nil {
+			if params, ok := withoutHTTP3(b.Params); ok {
+				b.Params, changed = params, true
 			}
 		}
 		if text, ok := answerText(r.Body); ok {
@@ -208,6 +244,7 @@ func (s *dnsServer) fillFromTape(m *dnsmessage.Message, q dnsmessage.Question, n
 		return
 	}
 	m.RCode = rcodeOf(recorded.RCode)
+	given := make(map[netip.Addr]bool)
 	for _, text := range recorded.Answers {
 		typ, value, _ := strings.Cut(text, " ")
 		switch typ {
@@ -222,6 +259,10 @@ func (s *dnsServer) fillFromTape(m *dnsmessage.Message, q dnsmessage.Question, n
 					addr = s.names.madeUpFor6(name)
 				}
 			}
+			if given[addr] {
+				continue // several were replaced by one
+			}
+			given[addr] = true
 			s.names.learn(name, addr)
 			s.addAddr(m, q.Name, addr)
 		default:

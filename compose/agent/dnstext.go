@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -11,23 +12,18 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-const (
-	typeSVCB  dnsmessage.Type = 64 // RFC 9460 section 14.1
-	typeHTTPS dnsmessage.Type = 65
-
-	svcParamALPN = 1 // RFC 9460 section 14.3.2
-	svcParamECH  = 5
-)
-
-func isServiceBinding(t dnsmessage.Type) bool { return t == typeSVCB || t == typeHTTPS }
+// serviceBinding is what an SVCB or HTTPS record says (RFC 9460), else nil.
+func serviceBinding(body dnsmessage.ResourceBody) *dnsmessage.SVCBResource {
+	switch b := body.(type) {
+	case *dnsmessage.SVCBResource:
+		return b
+	case *dnsmessage.HTTPSResource:
+		return &b.SVCBResource
+	}
+	return nil
+}
 
 func typeName(t dnsmessage.Type) string {
-	switch t {
-	case typeSVCB:
-		return "SVCB"
-	case typeHTTPS:
-		return "HTTPS"
-	}
 	if name, ok := strings.CutPrefix(t.String(), "Type"); ok {
 		return name
 	}
@@ -69,67 +65,118 @@ func answerText(body dnsmessage.ResourceBody) (string, bool) {
 		return "AAAA " + netip.AddrFrom16(b.AAAA).String(), true
 	case *dnsmessage.CNAMEResource:
 		return "CNAME " + canonicalName(b.CNAME.String()), true
-	case *dnsmessage.UnknownResource:
-		return fmt.Sprintf(`%s \# %d %s`, typeName(b.Type), len(b.Data), hex.EncodeToString(b.Data)), true
 	}
-	return "", false
+	typ, data, err := resourceData(body)
+	if err != nil {
+		return "", false
+	}
+	return fmt.Sprintf(`%s \# %d %s`, typeName(typ), len(data), hex.EncodeToString(data)), true
+}
+
+// resourceData is the data of a record as it is on the wire, its names not compressed.
+func resourceData(body dnsmessage.ResourceBody) (typ dnsmessage.Type, data []byte, err error) {
+	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{})
+	if err := b.StartAnswers(); err != nil {
+		return 0, nil, err
+	}
+	h := dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(".")}
+	switch r := body.(type) {
+	case *dnsmessage.NSResource:
+		typ, err = dnsmessage.TypeNS, b.NSResource(h, *r)
+	case *dnsmessage.SOAResource:
+		typ, err = dnsmessage.TypeSOA, b.SOAResource(h, *r)
+	case *dnsmessage.PTRResource:
+		typ, err = dnsmessage.TypePTR, b.PTRResource(h, *r)
+	case *dnsmessage.MXResource:
+		typ, err = dnsmessage.TypeMX, b.MXResource(h, *r)
+	case *dnsmessage.TXTResource:
+		typ, err = dnsmessage.TypeTXT, b.TXTResource(h, *r)
+	case *dnsmessage.SRVResource:
+		typ, err = dnsmessage.TypeSRV, b.SRVResource(h, *r)
+	case *dnsmessage.SVCBResource:
+		typ, err = dnsmessage.TypeSVCB, b.SVCBResource(h, *r)
+	case *dnsmessage.HTTPSResource:
+		typ, err = dnsmessage.TypeHTTPS, b.HTTPSResource(h, *r)
+	case *dnsmessage.UnknownResource:
+		return r.Type, r.Data, nil
+	default:
+		return 0, nil, fmt.Errorf("no data is known for %T", body)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	msg, err := b.Finish()
+	// A header, the root's name, then type, class, TTL and length.
+	const before = 12 + 1 + 10
+	if err != nil || len(msg) < before {
+		return 0, nil, errors.Join(err, errors.New("the record can't be written"))
+	}
+	return typ, msg[before:], nil
 }
 
 func parseGeneric(s string) ([]byte, error) {
 	fields := strings.Fields(s)
-	if len(fields) != 3 || fields[0] != `\#` {
+	if len(fields) < 2 || len(fields) > 3 || fields[0] != `\#` {
 		return nil, fmt.Errorf("%q is not in the form \\# length hex", s)
 	}
-	return hex.DecodeString(fields[2])
+	data, err := hex.DecodeString(strings.Join(fields[2:], ""))
+	if err == nil && fields[1] != strconv.Itoa(len(data)) {
+		err = fmt.Errorf("%q has %d bytes, not %s", s, len(data), fields[1])
+	}
+	return data, err
 }
 
 // withoutHTTP3 takes "h3" out of a service binding's ALPN list, and its encrypted
-// client hello, which would hide the server name (RFC 9460 section 2.2). It
-// reports whether anything changed; data that it can't read stays as it is.
-func withoutHTTP3(data []byte) ([]byte, bool) {
-	if len(data) < 3 {
-		return data, false
-	}
-	// Priority, then an uncompressed name.
-	i := 2
-	for i < len(data) && data[i] != 0 {
-		i += 1 + int(data[i])
-	}
-	if i++; i > len(data) {
-		return data, false
-	}
-	out := append([]byte(nil), data[:i]...)
+// client hello, which would hide the server name, with what hangs on them
+// (RFC 9460 sections 7.1, 8 and 14.3.2). It reports whether anything changed; a list
+// that it can't read stays as it is.
+func withoutHTTP3(params []dnsmessage.SVCParam) ([]dnsmessage.SVCParam, bool) {
+	var kept []dnsmessage.SVCParam
+	gone := make(map[dnsmessage.SVCParamKey]bool)
 	changed := false
-	for i < len(data) {
-		if i+4 > len(data) {
-			return data, false
-		}
-		key := binary.BigEndian.Uint16(data[i:])
-		size := int(binary.BigEndian.Uint16(data[i+2:]))
-		if i+4+size > len(data) {
-			return data, false
-		}
-		value := data[i+4 : i+4+size]
-		i += 4 + size
-		switch key {
-		case svcParamECH:
-			changed = true
+	for _, p := range params {
+		switch p.Key {
+		case dnsmessage.SVCParamECH:
+			gone[p.Key] = true
 			continue
-		case svcParamALPN:
-			kept, cut, ok := alpnWithoutHTTP3(value)
+		case dnsmessage.SVCParamALPN:
+			list, cut, ok := alpnWithoutHTTP3(p.Value)
 			if !ok {
-				return data, false
+				return params, false
 			}
 			changed = changed || cut
-			if value = kept; len(value) == 0 {
+			if p.Value = list; len(list) == 0 {
+				// Without a list there is no default to leave out either.
+				gone[p.Key], gone[dnsmessage.SVCParamNoDefaultALPN] = true, true
+				continue
+			}
+		case dnsmessage.SVCParamNoDefaultALPN:
+			if gone[p.Key] {
 				continue
 			}
 		}
-		out = binary.BigEndian.AppendUint16(out, key)
-		out = binary.BigEndian.AppendUint16(out, uint16(len(value)))
-		out = append(out, value...)
+		kept = append(kept, p)
 	}
-	return out, changed
+	if len(gone) == 0 {
+		return kept, changed
+	}
+	if len(kept) > 0 && kept[0].Key == dnsmessage.SVCParamMandatory {
+		if kept[0].Value = mandatoryWithout(kept[0].Value, gone); len(kept[0].Value) == 0 {
+			kept = kept[1:]
+		}
+	}
+	return kept, true
+}
+
+// mandatoryWithout takes keys out of a list of mandatory ones.
+func mandatoryWithout(list []byte, gone map[dnsmessage.SVCParamKey]bool) []byte {
+	var kept []byte
+	for ; len(list) >= 2; list = list[2:] {
+		if key := dnsmessage.SVCParamKey(binary.BigEndian.Uint16(list)); !gone[key] {
+			kept = append(kept, list[:2]...)
+		}
+	}
+	return kept
 }
 
 func alpnWithoutHTTP3(list []byte) (kept []byte, cut, ok bool) {

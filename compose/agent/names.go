@@ -28,7 +28,6 @@ type nameTable struct {
 	made     map[nameKey]netip.Addr // addresses from the made-up ranges
 	next     uint32
 	recorded map[nameKey]tape.Name
-	known    map[string]bool // names that have any recorded answer
 	exclude  []netip.Prefix  // addresses that would be taken for the project's own
 }
 
@@ -41,7 +40,6 @@ func newNameTable(internal []string, recorded []tape.Name, exclude []netip.Prefi
 		byAddr:   make(map[netip.Addr]string),
 		made:     make(map[nameKey]netip.Addr),
 		recorded: make(map[nameKey]tape.Name),
-		known:    make(map[string]bool),
 		exclude:  exclude,
 	}
 	for _, n := range internal {
@@ -49,7 +47,6 @@ func newNameTable(internal []string, recorded []tape.Name, exclude []netip.Prefi
 	}
 	for _, n := range recorded {
 		t.recorded[nameKey{canonicalName(n.Name), n.Type}] = n
-		t.known[canonicalName(n.Name)] = true
 	}
 	return t
 }
@@ -97,6 +94,8 @@ func (t *nameTable) addExclude(p netip.Prefix) {
 // usable reports whether a recorded address leads to the agent today; networks
 // get new subnets in every session, and loopback never leaves the app.
 func (t *nameTable) usable(addr netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	addr = addr.Unmap()
 	if addr.IsLoopback() || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLinkLocalUnicast() {
 		return false

@@ -57,8 +57,10 @@ type FromAgent struct {
 	Event  *Event       `json:"event,omitempty"`
 	Reply  *Reply       `json:"reply,omitempty"`
 	// Result is that of a case that ended. Its files are those in the agent's container.
-	Result  *report.CaseResult `json:"result,omitempty"`
-	Stopped bool               `json:"stopped,omitempty"`
+	Result *report.CaseResult `json:"result,omitempty"`
+	// Update is a step of a case that is recorded anew; its ID is the case's number.
+	Update  *tape.Record `json:"update,omitempty"`
+	Stopped bool         `json:"stopped,omitempty"`
 	// Fatal ends the session: the agent can't go on. Unsupported is set where the
 	// kernel or the engine lacks something.
 	Fatal *Fatal `json:"fatal,omitempty"`
@@ -143,6 +145,7 @@ type Run struct {
 	Limits         compare.Limits    `json:"limits"`
 	TimeLimit      time.Duration     `json:"time_limit_ns,omitempty"` // 0: from the recorded length
 	MaxDifferences int               `json:"max_differences,omitempty"`
+	Update         bool              `json:"update,omitempty"` // record the cases anew
 }
 
 // A Reply answers a request.

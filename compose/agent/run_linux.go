@@ -8,6 +8,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -23,7 +24,7 @@ func (s *serving) runCases(m *Run) *Reply {
 	if !ok {
 		return &Reply{Error: "cases can be sent only in replay"}
 	}
-	err := runner.Run(s.ctx, runner.Options{
+	opt := runner.Options{
 		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
 		Headers: m.Headers, TimeLimit: m.TimeLimit, Parallel: m.Parallel, MaxDifferences: m.MaxDifferences,
 		Dial: s.dialCase,
@@ -35,7 +36,11 @@ func (s *serving) runCases(m *Run) *Reply {
 			s.cases.set(number)
 		},
 		Result: func(c report.CaseResult) error { return s.out.send(FromAgent{Result: &c}) },
-	}, m.Cases)
+	}
+	if m.Update {
+		opt.Record = s.recordAgain
+	}
+	err := runner.Run(s.ctx, opt, m.Cases)
 	// What runs behind the cases finds the tape as it was.
 	s.cases.set(0)
 	r.playback.ReleaseAll()
@@ -43,6 +48,23 @@ func (s *serving) runCases(m *Run) *Reply {
 		return &Reply{Error: err.Error()}
 	}
 	return &Reply{}
+}
+
+// recordAgain sends what becomes of a case as updates.
+func (s *serving) recordAgain(x *tape.Exchange) *runner.Recording {
+	rec := record.New(record.Options{MaxPending: maxPending, Redact: tape.NewRedactor(s.start.Redact)}, func(r tape.Record) error {
+		r.ID = int64(x.Number)
+		if r.Exchange != nil {
+			again := *r.Exchange
+			again.Number, again.Started = x.Number, x.Started
+			r.Exchange = &again
+		}
+		return s.out.send(FromAgent{Update: &r})
+	})
+	return &runner.Recording{
+		Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Scheme: "http", Authority: authorityOf(x.Request.URL)}),
+		Close: func() error { return rec.Close(s.ctx) },
+	}
 }
 
 // dialCase connects to the port that a case was sent to: the service's one
@@ -74,13 +96,18 @@ func (s *serving) dialCase(ctx context.Context, x *tape.Exchange) (net.Conn, err
 	}
 }
 
-// publishedPort is the port in a case's URL.
-func publishedPort(url string) string {
+// authorityOf is the host and port of an absolute URL.
+func authorityOf(url string) string {
 	_, rest, _ := strings.Cut(url, "://")
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	if _, port, err := net.SplitHostPort(rest); err == nil {
+	return rest
+}
+
+// publishedPort is the port in a case's URL.
+func publishedPort(url string) string {
+	if _, port, err := net.SplitHostPort(authorityOf(url)); err == nil {
 		return port
 	}
 	return "80"

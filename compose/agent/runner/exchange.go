@@ -24,10 +24,12 @@ type exchange struct {
 	c     *report.CaseResult
 	limit time.Duration
 
-	comparer *compare.Comparer
-	now      report.Timeline
-	maxBytes int64
-	hangUp   context.CancelFunc
+	comparer  *compare.Comparer
+	recording *Recording          // may be nil
+	again     httpstream.Exchange // its side; nil until the request was heard
+	now       report.Timeline
+	maxBytes  int64
+	hangUp    context.CancelFunc
 	// proceed is closed when the app asks for the body (100), or answers.
 	proceed     chan struct{}
 	proceedOnce sync.Once
@@ -59,6 +61,9 @@ func (e *exchange) run(ctx context.Context, conn net.Conn) {
 	})
 	e.maxBytes = sizeFactor*e.c.Answer.Recorded.Bytes + sizeFloor
 	e.ended, e.proceed = make(chan struct{}), make(chan struct{})
+	if e.opt.Record != nil {
+		e.recording = e.opt.Record(e.x)
+	}
 	ctx, e.hangUp = context.WithCancel(ctx)
 	defer e.hangUp()
 	e.relay(ctx, conn)
@@ -146,6 +151,7 @@ func (e *exchange) conclude(ctx context.Context) {
 	e.opt.Calls.collect(e.c, origin)
 	e.c.Verdict = e.comparer.End(at, end)
 	e.credentials()
+	e.rerecord()
 }
 
 // credentials explains a refusal that may come from a credential that is not on the tape.
@@ -179,7 +185,10 @@ func envName(field string) string {
 }
 
 // Request implements httpstream.Sink.
-func (e *exchange) Request(at time.Time, _ *httpstream.RequestHead) httpstream.Exchange {
+func (e *exchange) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
+	if e.recording != nil {
+		e.again = e.recording.Sink.Request(at, head)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = at
@@ -187,10 +196,11 @@ func (e *exchange) Request(at time.Time, _ *httpstream.RequestHead) httpstream.E
 }
 
 // RequestChunk implements httpstream.Exchange.
-func (e *exchange) RequestChunk(time.Time, httpstream.Chunk) {}
+func (e *exchange) RequestChunk(at time.Time, c httpstream.Chunk) { e.recorded().RequestChunk(at, c) }
 
 // RequestEnd implements httpstream.Exchange.
-func (e *exchange) RequestEnd(at time.Time, _ httpstream.Fields) {
+func (e *exchange) RequestEnd(at time.Time, trailer httpstream.Fields) {
+	e.recorded().RequestEnd(at, trailer)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.origin.IsZero() {
@@ -213,6 +223,7 @@ func (e *exchange) since(at time.Time) (d time.Duration, ok bool) {
 
 // Interim implements httpstream.Exchange.
 func (e *exchange) Interim(at time.Time, head *httpstream.ResponseHead) {
+	e.recorded().Interim(at, head)
 	e.goOn()
 	if d, ok := e.since(at); ok {
 		e.comparer.Interim(d, head)
@@ -221,6 +232,7 @@ func (e *exchange) Interim(at time.Time, head *httpstream.ResponseHead) {
 
 // Response implements httpstream.Exchange.
 func (e *exchange) Response(at time.Time, head *httpstream.ResponseHead) {
+	e.recorded().Response(at, head)
 	e.goOn()
 	e.mu.Lock()
 	e.answered = true
@@ -233,6 +245,7 @@ func (e *exchange) Response(at time.Time, head *httpstream.ResponseHead) {
 
 // ResponseChunk implements httpstream.Exchange.
 func (e *exchange) ResponseChunk(at time.Time, c httpstream.Chunk) {
+	e.recorded().ResponseChunk(at, c)
 	d, ok := e.since(at)
 	if !ok || len(c.Data) == 0 {
 		return
@@ -267,6 +280,10 @@ func (e *exchange) End(at time.Time, end httpstream.EndInfo) {
 	if e.end != nil {
 		return
 	}
+	if e.enough { // it was us who ended it
+		end = httpstream.EndInfo{How: httpstream.Cancelled, Detail: "the client closed the connection"}
+	}
+	e.recorded().End(at, end)
 	e.end, e.endAt = &end, d
 	e.over = true
 	close(e.ended)

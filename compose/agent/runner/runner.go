@@ -58,6 +58,10 @@ type Options struct {
 	// at a time. It returns an error where no further case is to run.
 	Result func(report.CaseResult) error
 
+	// Record, if set, records each case anew; Result then has Rerecorded set where
+	// that should take the place of what is on the tape.
+	Record func(x *tape.Exchange) *Recording
+
 	// KeepEncoding leaves Accept-Encoding as the client sent it; otherwise the app
 	// is asked not to compress, as it was when the cases were recorded.
 	KeepEncoding bool

@@ -1,0 +1,49 @@
+package runner
+
+import (
+	"slices"
+	"time"
+
+	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// A Recording takes a case anew while it is compared.
+type Recording struct {
+	Sink httpstream.Sink
+	// Close returns when all is written.
+	Close func() error
+}
+
+// rerecord decides whether the new answer is to take the place of the recorded
+// one: where there is a whole answer, it differs, and the app got all the calls
+// that it asked for, since what it makes of a miss is not worth keeping.
+func (e *exchange) rerecord() {
+	if e.recording == nil {
+		return
+	}
+	if err := e.recording.Close(); err != nil {
+		e.c.Error = "the new answer could not be recorded: " + err.Error()
+		return
+	}
+	notMade := slices.ContainsFunc(e.c.Calls, func(c report.Call) bool { return c.Now == nil })
+	e.c.Rerecorded = e.answered && e.cut == "" && len(e.c.Misses) == 0 && (!e.c.Verdict.Pass || notMade)
+}
+
+// recorded is what the recording hears of the exchange; without one nobody does.
+func (e *exchange) recorded() httpstream.Exchange {
+	if e.again == nil {
+		return unheard{}
+	}
+	return e.again
+}
+
+// unheard is an exchange that nobody listens to.
+type unheard struct{}
+
+func (unheard) RequestChunk(time.Time, httpstream.Chunk)     {}
+func (unheard) RequestEnd(time.Time, httpstream.Fields)      {}
+func (unheard) Interim(time.Time, *httpstream.ResponseHead)  {}
+func (unheard) Response(time.Time, *httpstream.ResponseHead) {}
+func (unheard) ResponseChunk(time.Time, httpstream.Chunk)    {}
+func (unheard) End(time.Time, httpstream.EndInfo)            {}
