@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"net/netip"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -60,7 +61,20 @@ func parseNoise(text string) (compare.Rules, error) {
 	return compare.ParseRules("wiretape.yaml", doc.Content[0])
 }
 
-func (r *replaying) configure(cfg *proxy.Config) { r.playback.Configure(cfg) }
+func (r *replaying) configure(cfg *proxy.Config) {
+	r.playback.Configure(cfg)
+	recorded := cfg.Unreachable
+	cfg.Unreachable = func(service, authority string) bool {
+		return isLinkLocal(authority) || recorded(service, authority)
+	}
+}
+
+// isLinkLocal reports whether nothing can be on the tape for an authority
+// because record leaves its address alone.
+func isLinkLocal(authority string) bool {
+	ap, err := netip.ParseAddrPort(authority)
+	return err == nil && ap.Addr().IsLinkLocalUnicast()
+}
 
 func (r *replaying) onEvent(e replay.Event) {
 	ev := PlayedEvent(e)
