@@ -33,7 +33,10 @@ func composeCommand(io streams) *cli.Command {
    example: wiretape compose record -- ./scripts/chat.sh`,
 				Flags: flags(projectFlags(), recordFlags(), sessionFlags()),
 				Action: func(c *cli.Context) error {
-					return runSession(c, io, agent.Record)
+					if err := runSession(c, io, agent.Record); err != nil || !c.Bool("check") {
+						return err
+					}
+					return checkRecording(c, io)
 				},
 			},
 			{
@@ -99,6 +102,7 @@ func recordFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "service", Usage: "record only `SERVICE` (may be given several times)"},
 		&cli.StringSliceFlag{Name: "host", Usage: "record only hosts that match `PATTERN`, such as api.openai.com or '*.example.com:8443'"},
 		&cli.StringFlag{Name: "upstream-ca", Usage: "`FILE` of PEM certificates to trust upstream, beside the services' own"},
+		&cli.BoolFlag{Name: "check", Usage: "play the new tape twice, and write noise rules for what changes by itself into wiretape.yaml"},
 		&cli.BoolFlag{Name: "keep-encoding", Usage: "let servers compress, and record the compressed bytes"},
 	}
 }

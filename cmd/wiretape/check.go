@@ -1,0 +1,392 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wiretape/wiretape/compose"
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/tape"
+	mitmtls "github.com/wiretape/wiretape/tls"
+)
+
+const (
+	// manyDifferences are as many as a suggestion may want to see.
+	manyDifferences = 10_000
+	// checkRounds is how often the tape is played: once more where rules for
+	// requests were found, since what comes behind a miss says nothing.
+	checkRounds = 2
+)
+
+// A checker plays a tape that was just recorded, and finds what changes by itself.
+type checker struct {
+	c    *cli.Context
+	r    *reporter
+	opt  compose.Options
+	cfg  config
+	file string // wiretape.yaml
+	doc  yaml.Node
+	// noise is the value of noise in doc.
+	noise *yaml.Node
+	added int
+	shown map[string]bool // by glob and rule
+}
+
+// checkRecording is record --check.
+func checkRecording(c *cli.Context, io streams) error {
+	k := &checker{c: c, r: newReporter(io.out, c.Bool("json")), shown: make(map[string]bool)}
+	ctx := c.Context
+	if ctx.Err() != nil { // Ctrl-C ended the recording, and the next ends the check
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
+		defer stop()
+	}
+	if err := k.prepare(c); err != nil {
+		return err
+	}
+	t, err := tape.Open(k.opt.Tape)
+	if err != nil {
+		return err
+	}
+	if len(t.Cases) == 0 {
+		k.r.note("nothing to check: no case was recorded")
+		return nil
+	}
+	k.r.note("checking: playing the %s twice against the new tape", plural(len(t.Cases), "case"))
+	var left []*report.CaseResult
+	for round := range checkRounds {
+		if round > 0 { // what there is to warn of was said
+			k.opt.Progress = nil
+		}
+		results, err := k.play(ctx, t)
+		if err != nil {
+			return err
+		}
+		again := k.learnRequests(results)
+		left = k.learnAnswers(results)
+		if !again {
+			break
+		}
+	}
+	return k.conclude(t, left)
+}
+
+func (k *checker) prepare(c *cli.Context) error {
+	var err error
+	if k.opt, err = sessionOptions(c, agent.Replay, k.r); err != nil {
+		return err
+	}
+	k.opt.Speed, k.opt.Reuse = 1, true
+	dir, err := composeDir(k.opt.ProjectDir, k.opt.Files)
+	if err != nil {
+		return err
+	}
+	if k.cfg, err = readConfig(dir); err != nil {
+		return err
+	}
+	if k.opt.Root, err = mitmtls.LoadOrCreateRoot(""); err != nil {
+		return err
+	}
+	k.file = filepath.Join(dir, configName)
+	return k.load()
+}
+
+// load reads wiretape.yaml with its comments, and finds or makes noise in it.
+func (k *checker) load() error {
+	data, err := os.ReadFile(k.file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := yaml.Unmarshal(data, &k.doc); err != nil {
+		return configError(k.file, err)
+	}
+	if k.doc.Kind == 0 {
+		k.doc = yaml.Node{Kind: yaml.DocumentNode}
+	}
+	if len(k.doc.Content) == 0 || k.doc.Content[0].Kind != yaml.MappingNode {
+		k.doc.Content = []*yaml.Node{{Kind: yaml.MappingNode}}
+	}
+	top := k.doc.Content[0]
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		if top.Content[i].Value == "noise" {
+			k.noise = top.Content[i+1]
+			return nil
+		}
+	}
+	k.noise = &yaml.Node{Kind: yaml.MappingNode}
+	top.Content = append(top.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "noise"}, k.noise)
+	return nil
+}
+
+// play plays all cases twice in one session.
+func (k *checker) play(ctx context.Context, t *tape.Tape) ([]*report.CaseResult, error) {
+	opt := k.opt
+	text, err := yaml.Marshal(k.noise)
+	if err != nil {
+		return nil, err
+	}
+	opt.Noise = string(text)
+	headers, err := k.cfg.Test.expand(k.file)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var results []*report.CaseResult
+	opt.Message = func(m agent.FromAgent) {
+		if m.Result == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		results = append(results, m.Result)
+	}
+	run := &agent.Run{
+		TapeName: relative(t.Dir), Headers: headers, Limits: k.cfg.limits, TimeLimit: k.cfg.Test.TimeLimit,
+		MaxDifferences: manyDifferences,
+	}
+	for _, x := range t.Cases {
+		run.Cases = append(run.Cases, x.Number)
+	}
+	_, err = compose.Run(ctx, opt, func(ctx context.Context, s *compose.Session) error {
+		for range 2 {
+			reply, err := s.Request(ctx, agent.ToAgent{Run: run})
+			if err == nil && reply.Error != "" {
+				err = errors.New(reply.Error)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	return results, err
+}
+
+// learnRequests finds rules for what changes in the requests that the app sends,
+// and reports whether there are new ones.
+func (k *checker) learnRequests(results []*report.CaseResult) bool {
+	var v compare.Verdict
+	for _, c := range results {
+		for _, m := range c.Misses {
+			if m.More > 0 || m.Used > 0 {
+				continue
+			}
+			for _, d := range m.Differences {
+				rule, ok := requestRule(d.Where)
+				if !ok {
+					continue
+				}
+				v.Differences = append(v.Differences, compare.Difference{
+					Kind: compare.Changed, Where: d.Where, Recorded: d.Recorded, Now: d.Now, Rule: &rule,
+				})
+			}
+		}
+	}
+	return k.add("", compare.Suggest(&v)) > 0
+}
+
+// requestRule is the rule for a place in a request, as match.Difference names places.
+func requestRule(where string) (compare.Rule, bool) {
+	kind, name, _ := strings.Cut(where, " ")
+	switch {
+	case name == "" || name == "$":
+	case kind == "query":
+		return compare.Rule{Key: "request.query", Value: name}, true
+	case kind == "header" && !strings.EqualFold(name, "Content-Type"):
+		return compare.Rule{Key: "request.header", Value: name}, true
+	case kind == "body" && strings.HasPrefix(name, "$"):
+		return compare.Rule{Key: "request.body", Value: name}, true
+	}
+	return compare.Rule{}, false
+}
+
+// learnAnswers finds rules for what changes in the answers, and returns the
+// results in which something else differs as well. Rules for headers are for all
+// cases, those for bodies for cases of that name, whatever their number.
+func (k *checker) learnAnswers(results []*report.CaseResult) (left []*report.CaseResult) {
+	byName := make(map[string][]*compare.Verdict)
+	var names []string
+	for _, c := range results {
+		c.Settle(&report.Run{})
+		if c.Status == report.Skipped || c.Status == report.Pass {
+			continue
+		}
+		if c.Verdict == nil || len(c.Misses) > 0 || len(c.NotMade) > 0 {
+			left = append(left, c)
+			continue
+		}
+		glob := anyNumber(c.Name)
+		if byName[glob] == nil {
+			names = append(names, glob)
+		}
+		byName[glob] = append(byName[glob], c.Verdict)
+		covered := 0
+		for _, s := range compare.Suggest(c.Verdict) {
+			if s.Known {
+				covered += s.Count
+			}
+		}
+		if covered < len(c.Verdict.Differences)+c.Verdict.More {
+			left = append(left, c)
+		}
+	}
+	for _, glob := range names {
+		var all, own []compare.Suggestion
+		for _, s := range compare.Suggest(byName[glob]...) {
+			if s.Key == "response.header" {
+				all = append(all, s)
+			} else {
+				own = append(own, s)
+			}
+		}
+		k.add("", all)
+		k.add(glob, own)
+	}
+	return left
+}
+
+// anyNumber is a pattern for a case's name with any number: recorded again, it
+// may have another.
+func anyNumber(name string) string {
+	_, rest, ok := strings.Cut(name, "-")
+	if !ok || rest == "" {
+		return name
+	}
+	return "*-" + strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(rest)
+}
+
+// add shows suggestions, and takes those that look like what changes by nature.
+func (k *checker) add(glob string, suggestions []compare.Suggestion) int {
+	var known []compare.Suggestion
+	for _, s := range suggestions {
+		if s.Known {
+			known = append(known, s)
+		}
+		if key := glob + "\x00" + s.Key + "\x00" + s.Value; !k.shown[key] {
+			k.shown[key] = true
+			k.r.suggestion(glob, s)
+		}
+	}
+	if len(known) == 0 {
+		return 0
+	}
+	n := compare.AddToYAML(k.noise, glob, known)
+	k.added += n
+	return n
+}
+
+func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
+	if k.added > 0 {
+		if err := k.write(); err != nil {
+			return err
+		}
+		k.r.note("wrote %s to %s", plural(k.added, "noise rule"), relative(k.file))
+	}
+	if len(left) == 0 {
+		k.r.note("checked: the tape passes, and will while nothing else changes")
+		return nil
+	}
+	run := &report.Run{Tapes: []string{relative(t.Dir)}, Version: version, Speed: 1, Started: time.Now()}
+	seen := make(map[int]bool)
+	view := testRun{now: t}
+	for _, c := range left {
+		if seen[c.Number] {
+			continue
+		}
+		seen[c.Number] = true
+		view.localize(c)
+		c.NextSteps = nil
+		run.Cases = append(run.Cases, *c)
+	}
+	run.Settle()
+	k.r.leftOver(run)
+	return &failure{
+		code: exitFailed, err: fmt.Errorf("%s, played right after the recording, not as recorded", plural(len(seen), "case")),
+		hint: "make the app's answer depend on nothing but what is recorded, or add a noise rule by hand; the tape is kept",
+	}
+}
+
+// write puts wiretape.yaml in place in one step, with the user's comments.
+func (k *checker) write() error {
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(&k.doc); err != nil {
+		return err
+	}
+	if err := enc.Close(); err != nil {
+		return err
+	}
+	mode := fs.FileMode(0o644)
+	if info, err := os.Stat(k.file); err == nil {
+		mode = info.Mode().Perm()
+	}
+	temp := k.file + ".new"
+	if err := os.WriteFile(temp, b.Bytes(), mode); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, k.file); err != nil {
+		os.Remove(temp)
+		return err
+	}
+	return nil
+}
+
+// suggestion shows a rule before it is written.
+func (r *reporter) suggestion(glob string, s compare.Suggestion) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.json {
+		r.emit(struct {
+			Type string `json:"type"`
+			Case string `json:"case,omitempty"`
+			compare.Suggestion
+		}{"suggestion", glob, s})
+		return
+	}
+	word := r.paint("32", "noise")
+	if !s.Known {
+		word = r.paint("33", "not written")
+	}
+	fmt.Fprintf(r.out, "%s  %s: %s", word, s.Key, s.Value)
+	if glob != "" {
+		fmt.Fprintf(r.out, "  in %s", glob)
+	}
+	fmt.Fprintf(r.out, "\n  %s\n", s.Comment)
+	if !s.Known {
+		fmt.Fprintln(r.out, "  next: look whether any value is right there; if so, add the rule to wiretape.yaml by hand")
+	}
+}
+
+// leftOver shows the cases that differ for other reasons.
+func (r *reporter) leftOver(run *report.Run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.json {
+		for i := range run.Cases {
+			r.emit(struct {
+				Type string `json:"type"`
+				*report.CaseResult
+			}{"result", &run.Cases[i]})
+		}
+		return
+	}
+	fmt.Fprintln(r.out)
+	report.Text(r.out, run, report.TextOptions{Color: r.color, Width: columns()})
+}
