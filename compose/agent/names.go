@@ -28,7 +28,7 @@ type nameTable struct {
 	made     map[nameKey]netip.Addr // addresses from the made-up ranges
 	next     uint32
 	recorded map[nameKey]tape.Name
-	exclude  []netip.Prefix  // addresses that would be taken for the project's own
+	exclude  []netip.Prefix // addresses that would be taken for the project's own
 }
 
 type nameKey struct{ name, typ string }
