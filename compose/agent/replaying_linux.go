@@ -2,8 +2,8 @@ package agent
 
 import (
 	"context"
-	"net/netip"
 	"fmt"
+	"net/netip"
 
 	"go.yaml.in/yaml/v3"
 
