@@ -235,7 +235,7 @@ func (p *Proxy) serverHandshake(ctx context.Context, client net.Conn, hello *tls
 		reset(client)
 		return nil, err
 	}
-	conn := tls.Server(client, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: offer})
+	conn := tls.Server(&alertConn{Conn: client}, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: offer})
 	hctx, cancel := context.WithTimeout(ctx, p.cfg.HandshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(hctx); err != nil {
@@ -247,7 +247,13 @@ func (p *Proxy) serverHandshake(ctx context.Context, client net.Conn, hello *tls
 
 // clientFailed resets a client whose TLS failed, and says so if it rejected our certificate.
 func (p *Proxy) clientFailed(client net.Conn, dest Dest, err error) {
-	if why, ok := rejected(err); ok {
+	why, ok := rejected(err)
+	if c, secure := client.(*tls.Conn); !ok && secure {
+		if below, seen := c.NetConn().(*alertConn); seen {
+			why, ok = rejected(below.alert())
+		}
+	}
+	if ok {
 		p.cfg.Notify(Notice{Kind: Untrusted, Service: dest.Service, Authority: dest.Authority(), Detail: why})
 	}
 	reset(client)
