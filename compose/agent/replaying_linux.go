@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"path/filepath"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -36,17 +38,35 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 	}
 	r := &replaying{s: s, tape: t, rules: rules, ledger: runner.NewLedger()}
 	r.playback, err = proxy.NewPlayback(t, proxy.PlaybackOptions{
-		Speed:  s.start.Speed,
-		Reuse:  s.start.Reuse,
-		Redact: tape.NewRedactor(s.start.Redact),
-		Case:   s.cases.current,
-		Rules: match.Rules{
-			IgnoreQuery: rules.IgnoreRequestQuery, IgnoreHeader: rules.IgnoreRequestHeader, IgnoreBody: rules.IgnoreRequestBody,
-		},
+		Speed:   s.start.Speed,
+		Reuse:   s.start.Reuse,
+		Redact:  tape.NewRedactor(s.start.Redact),
+		Case:    s.cases.current,
+		Rules:   requestRules(t, rules),
 		OnEvent: r.onEvent,
 		Watch:   r.ledger.Watch,
 	})
 	return r, t.Manifest.Names, err
+}
+
+// requestRules is what of the noise is about the app's requests.
+func requestRules(t *tape.Tape, noise compare.Rules) match.Rules {
+	of := func(r compare.Rules) match.Rules {
+		return match.Rules{IgnoreQuery: r.IgnoreRequestQuery, IgnoreHeader: r.IgnoreRequestHeader, IgnoreBody: r.IgnoreRequestBody}
+	}
+	names := make(map[int]string, len(t.Cases))
+	for _, x := range t.Cases {
+		names[x.Number] = strings.TrimSuffix(filepath.Base(x.File), filepath.Ext(x.File))
+	}
+	rules := of(noise)
+	rules.OfCase = func(number int) *match.Rules {
+		if name := names[number]; name != "" && noise.OwnRequests(name) {
+			own := of(noise.For(name))
+			return &own
+		}
+		return nil
+	}
+	return rules
 }
 
 // parseNoise reads Start.Noise.
@@ -79,7 +99,7 @@ func isLinkLocal(authority string) bool {
 func (r *replaying) onEvent(e replay.Event) {
 	ev := PlayedEvent(e)
 	if e.Miss != nil {
-		ev.Case = r.ledger.Missed(e)
+		ev.Case = r.ledger.Owner(e.Miss)
 	}
 	r.s.out.send(FromAgent{Event: ev})
 	if e.Err != nil {

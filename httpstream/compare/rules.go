@@ -87,6 +87,16 @@ func (r Rules) For(name string) Rules {
 	return out
 }
 
+// OwnRequests tells whether a case has rules for requests beside those for all.
+func (r Rules) OwnRequests(name string) bool {
+	for _, c := range r.cases {
+		if ok, _ := path.Match(c.glob, name); ok && len(c.set.requestBody)+len(c.set.requestHeader)+len(c.set.requestQuery) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (s ruleSet) with(o ruleSet) ruleSet {
 	return ruleSet{
 		responseBody:   slices.Concat(s.responseBody, o.responseBody),

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -24,6 +25,10 @@ type Index struct {
 	calls   map[string]*group // by head, header and body key
 	hashed  map[string]*group // the same, with the body's hash as its key
 	hosts   map[string]*group // by host:port, calls that failed to connect included
+	// cases has, for those with rules of their own, their calls by these. They
+	// share the entries, and this index's lock.
+	cases   map[int]*Index
+	ordered []int // the keys of cases
 }
 
 // An entry is a recorded call and how often it was given out.
@@ -168,31 +173,64 @@ func addTo(m map[string]*group, key string, e *entry) *group {
 // NewIndex makes an index of calls, which are in recorded order and must not
 // change afterwards.
 func NewIndex(calls []*tape.Exchange, rules Rules) *Index {
-	ix := &Index{
-		rules:   rules,
-		entries: make([]*entry, 0, len(calls)),
-		heads:   map[string]*group{},
-		calls:   map[string]*group{},
-		hashed:  map[string]*group{},
-		hosts:   map[string]*group{},
-	}
+	ix := emptyIndex(rules)
 	for _, x := range calls {
 		e := &entry{call: x}
-		ix.entries = append(ix.entries, e)
-		q := rules.recorded(x)
-		host := addTo(ix.hosts, q.addr.dialed(), e)
-		if unconnected(x) {
-			host.failures[x.Service]++
-			host.failures[anyService]++
-			continue
+		ix.add(e)
+		if own := ix.ofCase(x.Case); own != nil {
+			own.add(e)
 		}
-		head := q.headKey()
-		whole := head + q.headerKey(&rules)
-		addTo(ix.heads, head, e)
-		addTo(ix.calls, whole+q.body.key(&rules), e)
-		addTo(ix.hashed, whole+q.body.hashKey(), e)
 	}
+	slices.Sort(ix.ordered)
 	return ix
+}
+
+func emptyIndex(rules Rules) *Index {
+	return &Index{
+		rules:  rules,
+		heads:  map[string]*group{},
+		calls:  map[string]*group{},
+		hashed: map[string]*group{},
+		hosts:  map[string]*group{},
+		cases:  map[int]*Index{},
+	}
+}
+
+// ofCase returns the index of a case with rules of its own, or nil.
+func (ix *Index) ofCase(number int) *Index {
+	if number == 0 || ix.rules.OfCase == nil {
+		return nil
+	}
+	if own, known := ix.cases[number]; known {
+		return own
+	}
+	rules := ix.rules.OfCase(number)
+	if rules == nil {
+		ix.cases[number] = nil
+		return nil
+	}
+	own := *rules
+	own.Redact, own.Reuse, own.OfCase = ix.rules.Redact, ix.rules.Reuse, nil
+	ix.cases[number] = emptyIndex(own)
+	ix.ordered = append(ix.ordered, number)
+	return ix.cases[number]
+}
+
+func (ix *Index) add(e *entry) {
+	x, rules := e.call, &ix.rules
+	ix.entries = append(ix.entries, e)
+	q := rules.recorded(x)
+	host := addTo(ix.hosts, q.addr.dialed(), e)
+	if unconnected(x) {
+		host.failures[x.Service]++
+		host.failures[anyService]++
+		return
+	}
+	head := q.headKey()
+	whole := head + q.headerKey(rules)
+	addTo(ix.heads, head, e)
+	addTo(ix.calls, whole+q.body.key(rules), e)
+	addTo(ix.hashed, whole+q.body.hashKey(), e)
 }
 
 // unconnected reports whether a call failed before a request could be sent.
@@ -200,14 +238,42 @@ func unconnected(x *tape.Exchange) bool { return x.Failed != "" && x.Request.Met
 
 // Match takes the call that answers q. Where there is none it returns nil and why.
 func (ix *Index) Match(q Query) (*tape.Exchange, *Miss) {
-	r := ix.rules.query(&q)
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
+	own := ix.cases[q.Case]
+	var miss *Miss
+	if own != nil {
+		x, m := own.match(&q)
+		if x != nil {
+			return x, nil
+		}
+		miss = m
+	}
+	x, m := ix.match(&q)
+	if x != nil {
+		return x, nil
+	}
+	if q.Case == 0 { // it may be any case's
+		for _, n := range ix.ordered {
+			if x, _ := ix.cases[n].match(&q); x != nil {
+				return x, nil
+			}
+		}
+	}
+	if miss == nil || miss.Closest == nil {
+		miss = m
+	}
+	return nil, miss
+}
+
+// match is Match by these rules alone. The caller holds mu.
+func (ix *Index) match(q *Query) (*tape.Exchange, *Miss) {
+	r := ix.rules.query(q)
 	g := ix.find(r, q.HeadOnly)
 	if e := ix.take(g, q.Scope); e != nil {
 		return e.call, nil
 	}
-	return nil, ix.miss(&q, r, g)
+	return nil, ix.miss(q, r, g)
 }
 
 // find returns the calls that q is identical to; nil if there are none.
@@ -270,15 +336,28 @@ func (ix *Index) release(of func(*entry) bool) {
 // TwoWay reports whether a request must be matched by its head, because a
 // recorded call of that method and URL was answered before its request ended.
 func (ix *Index) TwoWay(method, url string) bool {
-	g := ix.head(method, url)
-	return g != nil && g.twoWay
+	if g := ix.head(method, url); g != nil {
+		return g.twoWay
+	}
+	for _, n := range ix.ordered {
+		if g := ix.cases[n].head(method, url); g != nil && g.twoWay {
+			return true
+		}
+	}
+	return false
 }
 
 // Peek returns the call that the next request with that method and URL would
 // get in a scope if it had the recorded body, without taking it. It returns nil
 // if there is none at all.
 func (ix *Index) Peek(method, url string, s Scope) *tape.Exchange {
-	g := ix.head(method, url)
+	var g *group
+	if own := ix.cases[s.Case]; own != nil {
+		g = own.head(method, url)
+	}
+	if g == nil {
+		g = ix.head(method, url)
+	}
 	if g == nil {
 		return nil
 	}

@@ -50,6 +50,9 @@ type Rules struct {
 	// IgnoreBody, if set, returns what counts of a JSON body. It may change x,
 	// which holds map[string]any, []any, string, json.Number, bool and nil.
 	IgnoreBody func(x any) any
+	// OfCase, if set, returns the rules for a case's calls in place of these, or nil
+	// where the case has none of its own. Redact and Reuse stay as they are here.
+	OfCase func(number int) *Rules
 }
 
 // headers returns the names of the fields that count for a request.

@@ -203,6 +203,40 @@ func TestACaseTakesNothingFromAnother(t *testing.T) {
 	}
 }
 
+func TestACaseMayHaveRulesOfItsOwn(t *testing.T) {
+	body := func(number int, id string) *tape.Exchange {
+		x := call(number, "POST", "https://h/?ts="+id, "application/json", `{"q":1,"id":"`+id+`"}`)
+		x.Case = number
+		return x
+	}
+	loose := Rules{IgnoreBody: dropID, IgnoreQuery: func(n string) bool { return n == "ts" }}
+	ix := NewIndex([]*tape.Exchange{body(1, "a"), body(2, "b")}, Rules{OfCase: func(n int) *Rules {
+		if n == 2 {
+			return &loose
+		}
+		return nil
+	}})
+	now := ask("POST", "https://h/?ts=x", "application/json", `{"q":1,"id":"x"}`)
+	for _, step := range []struct {
+		number int
+		want   string
+	}{{1, "miss0"}, {2, "2 miss1"}} {
+		now.Case = step.number
+		if got := numbers(ix, now, len(strings.Fields(step.want))); got != step.want {
+			t.Errorf("case %d got %q, want %q", step.number, got, step.want)
+		}
+	}
+	ix.Release(2)
+	now.Case = 0
+	if got := numbers(ix, now, 1); got != "2" {
+		t.Errorf("without a case got %q", got)
+	}
+	now.Case = 2
+	if x := ix.Peek("POST", "https://h/?ts=y", now.Scope); x == nil || x.Number != 2 {
+		t.Errorf("peeked at %v", x)
+	}
+}
+
 func TestServicesGetTheirOwnCalls(t *testing.T) {
 	var calls []*tape.Exchange
 	for i, service := range []string{"a", "b", "a", "b", "c"} {

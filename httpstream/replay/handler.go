@@ -35,8 +35,8 @@ type Handler struct {
 	OnMiss func(*match.Miss)
 	// OnEvent is told of each request once it is answered. May be nil.
 	OnEvent func(Event)
-	// Watch is told of each request that a recorded call is about to answer, and
-	// says who follows the answer; it may return nil. May be nil.
+	// Watch is told of each request before it is answered, by a recorded call or
+	// with a miss, and says who follows the answer; it may return nil. May be nil.
 	Watch func(Event) Watcher
 	// Forward, if set, answers requests that the tape does not. It is given the
 	// request as if nothing had been read of it. Where it returns an error the
@@ -257,6 +257,11 @@ func (a *answer) miss(m *match.Miss) {
 	a.event.URL = m.URL
 	if a.h.OnMiss != nil {
 		a.h.OnMiss(m)
+	}
+	if a.h.Watch != nil {
+		if w := a.h.Watch(a.event); w != nil {
+			defer func() { w.Ended(a.event) }()
+		}
 	}
 	if a.h.Forward != nil && (!a.bodyRead || a.body != nil) {
 		a.forward()

@@ -58,7 +58,8 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 	if err != nil && !pl.over {
 		pl.end(&httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
 	}
-	if ctx.Err() != nil {
+	// A client may go away as soon as it has the end, which it got all the same.
+	if ctx.Err() != nil && (err != nil || pl.result.How == "") {
 		pl.result.How = httpstream.Cancelled
 	}
 	pl.result.Took = time.Since(pl.origin)

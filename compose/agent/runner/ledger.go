@@ -25,13 +25,14 @@ const (
 )
 
 // A Ledger knows which calls the app makes, for which case, and when. Its
-// methods Watch and Missed are for the replay of the calls.
+// method Watch is for the replay of the calls.
 type Ledger struct {
 	mu      sync.Mutex
 	alone   int // the case that all calls belong to; 0 for none
 	open    map[int]*page
 	made    map[int]bool // recorded calls that were made, in any case or none
 	ordered map[int]bool // cases that are part of this run
+	owners  map[*match.Miss]int
 	changed chan struct{}
 }
 
@@ -58,7 +59,7 @@ type miss struct {
 
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
-	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), changed: make(chan struct{})}
+	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), owners: make(map[*match.Miss]int), changed: make(chan struct{})}
 }
 
 // expect begins a run of these cases.
@@ -92,6 +93,10 @@ func (l *Ledger) end(number int) {
 func (l *Ledger) Watch(e replay.Event) replay.Watcher {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if e.Miss != nil {
+		l.missed(e)
+		return nil
+	}
 	c := &call{ledger: l, x: e.Exchange, began: e.Complete}
 	l.made[e.Exchange.Number] = true
 	owner := l.alone
@@ -106,21 +111,25 @@ func (l *Ledger) Watch(e replay.Event) replay.Watcher {
 	return c
 }
 
-// Missed notes a call that no recorded one answers, and returns the number of
-// the case that it counts for; 0 if it is nobody's.
-func (l *Ledger) Missed(e replay.Event) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// missed notes a call that no recorded one answers. The caller holds mu.
+func (l *Ledger) missed(e replay.Event) {
 	owner := l.alone
 	if owner == 0 && e.Miss.Closest != nil {
 		owner = e.Miss.Closest.Case
 	}
-	p := l.open[owner]
-	if p == nil {
-		return 0
+	if p := l.open[owner]; p != nil {
+		p.misses = append(p.misses, miss{e.Complete, missOf(e, owner)})
+		l.owners[e.Miss] = owner
 	}
-	p.misses = append(p.misses, miss{e.Complete, missOf(e, owner)})
-	return owner
+}
+
+// Owner is the case that a miss counted for, 0 if it is nobody's; it is asked once,
+// when the miss was answered.
+func (l *Ledger) Owner(m *match.Miss) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer delete(l.owners, m)
+	return l.owners[m]
 }
 
 func missOf(e replay.Event, owner int) report.Miss {

@@ -12,10 +12,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
-	"github.com/wiretape/wiretape/httpstream/replay"
 )
-
-type replayEvent = replay.Event
 
 // gap is between two events of a stream: well above what counts as one moment.
 const gap = 25 * time.Millisecond

@@ -204,11 +204,6 @@ func newRig(t testing.TB, tp *tape.Tape, make app) *rig {
 	r.playback, err = proxy.NewPlayback(tp, proxy.PlaybackOptions{
 		Speed: 1, Case: func() int { return int(current.Load()) },
 		Watch: r.opt.Calls.Watch,
-		OnEvent: func(e replayEvent) {
-			if e.Miss != nil {
-				r.opt.Calls.Missed(e)
-			}
-		},
 	})
 	if err != nil {
 		t.Fatal(err)
