@@ -87,6 +87,11 @@ const (
 	coarseFactor    = 3
 	burstPart       = 5 // a burst takes at most a fifth of the recorded spread
 	waitsForTheCall = 100 * time.Millisecond
+
+	// A body that came in pieces as large as this without a pause worth the name
+	// was sent as fast as it went: how long that takes says nothing of the app.
+	bulkPiece = 8 << 10
+	bulkPause = 250 * time.Millisecond
 )
 
 // scaled turns a recorded time into the one expected at the replay's speed.
@@ -132,7 +137,7 @@ func checkShape(rec, now *Timing, unit string, recCalls, nowCalls []CallTiming, 
 
 // heldBack tells why an answer that was streamed counts as buffered now; empty if it doesn't.
 func heldBack(rec, now *Timing, recCalls, nowCalls []CallTiming) string {
-	if rec.Moments < minMoments || rec.Spread() < minSpread {
+	if rec.Moments < minMoments || rec.Spread() < minSpread || rec.bulk() {
 		return ""
 	}
 	// Where the calls themselves came in one burst the app had nothing to stream.
@@ -150,6 +155,11 @@ func heldBack(rec, now *Timing, recCalls, nowCalls []CallTiming) string {
 		return "it came in far fewer steps"
 	}
 	return ""
+}
+
+// bulk tells whether a body came as fast as it could be read.
+func (t *Timing) bulk() bool {
+	return t.Bytes/int64(t.Count) >= bulkPiece && t.Gap() < bulkPause
 }
 
 func describe(t *Timing, unit string) string {
