@@ -1,0 +1,256 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+const (
+	// firsts is how many short streams are played for the first byte.
+	firsts = 20
+	// stagger is the time between the beginnings of two parallel streams.
+	stagger = 5 * time.Millisecond
+)
+
+func streamPath(seed int, length time.Duration) string {
+	return fmt.Sprintf("/stream/%d?length=%s", seed, length)
+}
+
+// A recorded is when a tape says that the parts of an answer came, since the request.
+type recorded struct {
+	head   time.Duration
+	events []time.Duration // by number
+	sent   []int64         // by the origin
+}
+
+// loadRecorded reads the times of all streams of a tape, by path and query.
+func loadRecorded(dir string) (map[string]recorded, error) {
+	t, err := tape.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !t.Manifest.Complete {
+		return nil, fmt.Errorf("the tape is incomplete: %v", t.Manifest.Problems)
+	}
+	all := make(map[string]recorded, len(t.Calls))
+	for _, x := range t.Calls {
+		u, err := url.Parse(x.Request.URL)
+		if err != nil {
+			return nil, err
+		}
+		if x.Response == nil {
+			return nil, fmt.Errorf("%s has no answer", x.File)
+		}
+		r := recorded{head: x.Response.At}
+		if err := r.readEvents(t, x); err != nil {
+			return nil, err
+		}
+		all[u.RequestURI()] = r
+	}
+	return all, nil
+}
+
+func (r *recorded) readEvents(t *tape.Tape, x *tape.Exchange) error {
+	lines, err := t.Stream(x)
+	if err != nil {
+		return err
+	}
+	defer lines.Close()
+	for l, err := range lines.Lines() {
+		if err != nil {
+			return err
+		}
+		if l.FromClient || l.End != nil {
+			continue
+		}
+		for line := range bytes.Lines(l.Data) {
+			if n, sent, ok := parseEvent(bytes.TrimSuffix(line, []byte("\n"))); ok {
+				if n != len(r.events) {
+					return fmt.Errorf("%s: event %d follows %d events", x.Stream, n, len(r.events))
+				}
+				r.events = append(r.events, l.At)
+				r.sent = append(r.sent, sent)
+			}
+		}
+	}
+	return nil
+}
+
+// A played is how late answers came, counted from the recorded times.
+type played struct {
+	events []point
+	heads  sample
+	cpu    time.Duration // that the server used
+	took   time.Duration // wall-clock
+}
+
+func (p *played) join(q played) {
+	p.events = append(p.events, q.events...)
+	p.heads = append(p.heads, q.heads...)
+	p.cpu += q.cpu
+	p.took += q.took
+}
+
+func (p *played) add(streams []stream, times map[string]recorded) error {
+	for _, s := range streams {
+		r, ok := times[s.Path]
+		if !ok || len(s.Events) != len(r.events) {
+			return fmt.Errorf("%s: %d of %d events came", s.Path, len(s.Events), len(r.events))
+		}
+		p.heads = append(p.heads, time.Duration(s.Head-s.Asked)-r.head)
+		for n, e := range s.Events {
+			if e.Number != n {
+				return fmt.Errorf("%s: event %d came as number %d", s.Path, e.Number, n)
+			}
+			p.events = append(p.events, point{r.events[n], time.Duration(e.At-s.Asked) - r.events[n]})
+		}
+	}
+	return nil
+}
+
+// A contender is a server that plays a tape.
+type contender struct {
+	label string
+	start func(ctx context.Context, tape string) (*child, error)
+	roots string // for a server with TLS
+	played
+}
+
+func (b *bench) contenders() []*contender {
+	return []*contender{
+		{label: "wiretape proxy replay", start: b.player},
+		{label: "floor: bare server, time.Sleep", start: func(ctx context.Context, tape string) (*child, error) { return b.floor(ctx, tape) }},
+		{label: "floor: bare server, spinning", start: func(ctx context.Context, tape string) (*child, error) { return b.floor(ctx, tape, "-spin") }},
+	}
+}
+
+// play has the contenders play a tape in turns.
+func (b *bench) play(ctx context.Context, dir string, j job, rounds int, cs []*contender) error {
+	times, err := loadRecorded(dir)
+	if err != nil {
+		return err
+	}
+	for range rounds {
+		for _, c := range cs {
+			err := b.round(ctx, func() (func(), error) {
+				p, err := b.playOnce(ctx, dir, j, times, c)
+				return func() { c.join(p) }, err
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.label, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) playOnce(ctx context.Context, dir string, j job, times map[string]recorded, c *contender) (p played, err error) {
+	server, err := c.start(ctx, dir)
+	if err != nil {
+		return p, err
+	}
+	defer server.stop()
+	switch {
+	case c.roots != "": // directly, where the others go through a proxy
+		j.Addr, j.Proxy, j.Roots = server.addr, "", c.roots
+	case j.Proxy != "":
+		j.Proxy = server.addr
+	default:
+		j.Addr = server.addr
+	}
+	before, start := server.cpuTime(), time.Now()
+	streams, err := b.request(ctx, j)
+	if err != nil {
+		return p, err
+	}
+	p.cpu, p.took = server.cpuTime()-before, time.Since(start)
+	return p, errors.Join(p.add(streams, times), server.stop())
+}
+
+func (b *bench) printPlayed(cs []*contender) {
+	b.header("|arrival - recorded|, events")
+	for _, c := range cs {
+		b.row(c.label, lateness(c.events), true)
+	}
+	b.header("|arrival - recorded|, first byte")
+	for _, c := range cs {
+		b.row(c.label, c.heads, true)
+	}
+	b.printf("  CPU used by wiretape: %.0f%% of one", 100*float64(cs[0].cpu)/float64(cs[0].took))
+}
+
+// over is how much later a contender is than another at a quantile.
+func over(c, floor *contender, q float64) time.Duration {
+	return lateness(c.events).abs().quantile(q) - lateness(floor.events).abs().quantile(q)
+}
+
+// measureReplay compares one stream at a time with the recorded times.
+func measureReplay(ctx context.Context, b *bench) error {
+	j := job{InTurn: true, Paths: []string{streamPath(1, b.one)}}
+	for i := range firsts {
+		j.Paths = append(j.Paths, streamPath(1000+i, 90*time.Millisecond))
+	}
+	dir, err := b.record(ctx, "replay", j)
+	if err != nil {
+		return err
+	}
+	cs := b.contenders()
+	if err := b.play(ctx, dir, j, b.rounds, cs); err != nil {
+		return err
+	}
+	b.printf("replay, one stream of %s and %d short ones in turn, HTTP/1.1 chunked, %d rounds", b.one, firsts, b.rounds)
+	b.printPlayed(cs)
+	b.judge(
+		target{"p50 over the sleeping floor's", over(cs[0], cs[1], 0.5), 100 * time.Microsecond},
+		target{"p99 over the sleeping floor's", over(cs[0], cs[1], 0.99), 500 * time.Microsecond})
+	return nil
+}
+
+// measureReplayParallel compares many streams at once with the recorded times.
+func measureReplayParallel(ctx context.Context, b *bench) error {
+	j := job{Stagger: stagger}
+	for i := range b.parallel {
+		j.Paths = append(j.Paths, streamPath(i, b.many))
+	}
+	dir, err := b.record(ctx, "replay-parallel", j)
+	if err != nil {
+		return err
+	}
+	cs := b.contenders()
+	if err := b.play(ctx, dir, j, b.rounds, cs); err != nil {
+		return err
+	}
+	b.printf("replay, %d parallel streams of %s at 50 events/s each, HTTP/1.1 chunked, %d rounds", b.parallel, b.many, b.rounds)
+	b.printPlayed(cs)
+	b.judge(target{"p99 over the sleeping floor's", over(cs[0], cs[1], 0.99), 2 * time.Millisecond})
+	return nil
+}
+
+// measureReplayLong looks for drift.
+func measureReplayLong(ctx context.Context, b *bench) error {
+	j := job{InTurn: true, Paths: []string{streamPath(2, b.long)}}
+	dir, err := b.record(ctx, "replay-long", j)
+	if err != nil {
+		return err
+	}
+	cs := b.contenders()[:2]
+	if err := b.play(ctx, dir, j, 1, cs); err != nil {
+		return err
+	}
+	b.printf("replay, one stream of %s, HTTP/1.1 chunked", b.long)
+	b.printPlayed(cs)
+	for _, c := range cs {
+		b.printf("  drift of %-32s %s a minute; the last tenth's median is %s later than the first's",
+			c.label+":", short(slope(c.events)), short(drift(c.events)))
+	}
+	b.judge()
+	return nil
+}
