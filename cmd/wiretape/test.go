@@ -41,6 +41,9 @@ type testRun struct {
 	// now is the tape whose session runs.
 	now   *tape.Tape
 	again *rerecording // of its cases; nil without --update
+	// sending is set while results count: when a session is interrupted the app is
+	// stopped under the case that runs.
+	sending bool
 }
 
 // A testTape is a tape, and those of its cases that are to be sent.
@@ -242,6 +245,8 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 	if !t.c.IsSet("parallel") && t.cfg.Test.Parallel > 0 {
 		parallel = t.cfg.Test.Parallel
 	}
+	t.setSending(true)
+	defer t.setSending(false)
 	reply, err := s.Request(ctx, agent.ToAgent{Run: &agent.Run{
 		TapeName: relative(tp.Dir), Cases: tp.numbers, Update: t.c.Bool("update"), Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
 	}})
@@ -249,6 +254,12 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 		err = errors.New(reply.Error)
 	}
 	return err
+}
+
+func (t *testRun) setSending(on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sending = on
 }
 
 // failed notes what fails the run beside its cases.
@@ -307,6 +318,10 @@ func (t *testRun) outside(e *agent.Event) {
 // result takes a case's result and tells of it.
 func (t *testRun) result(c report.CaseResult) {
 	t.mu.Lock()
+	if !t.sending || t.c.Context.Err() != nil {
+		t.mu.Unlock()
+		return
+	}
 	t.localize(&c)
 	c.Settle(&t.run)
 	t.run.Cases = append(t.run.Cases, c)
