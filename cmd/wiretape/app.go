@@ -152,7 +152,29 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil && c.Command.HelpName != "" {
 		name = c.Command.HelpName
 	}
-	return usagef(name+" --help shows the flags", "%w", err)
+	return usagef(name+" --help shows the flags", "%s", flagError(err.Error()))
+}
+
+// flagError says what package flag says in the words of this command line.
+func flagError(text string) string {
+	dashed := func(name string) string {
+		if len(name) == 1 {
+			return "-" + name
+		}
+		return "--" + name
+	}
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		return "there is no flag " + dashed(strings.TrimLeft(name, "-"))
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return dashed(strings.TrimLeft(name, "-")) + " needs a value"
+	}
+	if rest, ok := strings.CutPrefix(text, "invalid value "); ok {
+		value, rest, _ := strings.Cut(rest, " for flag -")
+		name, _, _ := strings.Cut(rest, ":")
+		return dashed(name) + " can't be " + value
+	}
+	return text
 }
 
 const appHelp = `wiretape: {{.Usage}}

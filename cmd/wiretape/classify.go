@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 
@@ -37,7 +38,7 @@ var classifiers = []func(error) (code int, hint string, ok bool){
 		if !errors.As(err, &e) {
 			return 0, "", false
 		}
-		return exitTape, e.Hint, true
+		return exitTape, cmp.Or(e.Hint, "mend the file, or record the tape again"), true
 	},
 	func(err error) (int, string, bool) {
 		var e *mitmtls.FileError

@@ -184,19 +184,19 @@ func recordOptions(c *cli.Context, opt *compose.Options, cfg config) error {
 	if c.IsSet("host") {
 		opt.Hosts = c.StringSlice("host")
 	}
-	if _, err := proxy.ParseHosts(opt.Hosts); err != nil {
+	if _, err := proxy.ParseHosts(opt.Hosts); err != nil { // those of the file were looked at
 		return usagef("for example --host api.openai.com or --host '*.example.com:8443'", "--host: %w", err)
 	}
 	opt.KeepEncoding = cfg.KeepEncoding || c.Bool("keep-encoding")
-	ca := cfg.UpstreamCA
+	what, ca := configName+": upstream_ca", cfg.UpstreamCA
 	if c.IsSet("upstream-ca") {
-		ca = c.String("upstream-ca")
+		what, ca = "--upstream-ca", c.String("upstream-ca")
 	}
 	if ca == "" {
 		return nil
 	}
 	var err error
-	opt.UpstreamCA, err = readUpstreamCA(ca)
+	opt.UpstreamCA, err = readUpstreamCA(what, ca)
 	return err
 }
 

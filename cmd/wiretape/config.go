@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -116,8 +117,10 @@ func readConfig(dir string) (config, error) {
 	if c.Test.TimeLimit < 0 || c.Test.Parallel < 0 {
 		return c, usagef(hint, "%s: test: a negative time_limit or parallel", file)
 	}
-	if _, err := proxy.ParseHosts(c.Hosts); err != nil {
-		return c, usagef(hint, "%s: hosts: %w", file, err)
+	for i, h := range c.Hosts {
+		if _, err := proxy.ParseHosts([]string{h}); err != nil {
+			return c, usagef(hint, "%s:%d: hosts: %w", file, itemLine(data, "hosts", i), err)
+		}
 	}
 	if c.UpstreamCA != "" && !filepath.IsAbs(c.UpstreamCA) {
 		c.UpstreamCA = filepath.Join(dir, c.UpstreamCA)
@@ -131,6 +134,15 @@ func node(n *yaml.Node) *yaml.Node {
 		return nil
 	}
 	return n
+}
+
+// itemLine is the line of the i-th item of a list at the top of a YAML file.
+func itemLine(data []byte, key string, i int) int {
+	var top map[string]yaml.Node
+	if yaml.Unmarshal(data, &top) != nil || i >= len(top[key].Content) {
+		return 1
+	}
+	return top[key].Content[i].Line
 }
 
 // noise is the value of noise as YAML, for the agent.
@@ -171,8 +183,10 @@ func composeDir(projectDir string, files []string) (string, error) {
 	case len(files) > 0 && files[0] != "-":
 		return filepath.Dir(files[0]), nil
 	}
-	if env := filepath.SplitList(os.Getenv("COMPOSE_FILE")); len(env) > 0 {
-		return filepath.Dir(env[0]), nil
+	if env := os.Getenv("COMPOSE_FILE"); env != "" {
+		separator := cmp.Or(os.Getenv("COMPOSE_PATH_SEPARATOR"), string(filepath.ListSeparator))
+		first, _, _ := strings.Cut(env, separator)
+		return filepath.Dir(first), nil
 	}
 	// As docker compose looks for it: here, then in each folder above.
 	wd, err := os.Getwd()

@@ -5,10 +5,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -128,7 +132,7 @@ func upstreamRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := readUpstreamCA(file)
+	pem, err := readUpstreamCA("--upstream-ca", file)
 	if err != nil {
 		return nil, err
 	}
@@ -140,22 +144,26 @@ func upstreamRoots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// readUpstreamCA reads the file of --upstream-ca.
-func readUpstreamCA(file string) ([]byte, error) {
+// readUpstreamCA reads a file of certificates that what names, a flag or a key.
+func readUpstreamCA(what, file string) ([]byte, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, usagef("give a file of PEM certificates", "--upstream-ca: %w", err)
+		return nil, usagef("give a file of PEM certificates", "%s: %w", what, err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return nil, usagef("convert it with: openssl x509 -inform der -in FILE", "--upstream-ca %s has no certificate in PEM form", file)
+		return nil, usagef("convert it with: openssl x509 -inform der -in FILE", "%s: %s has no certificate in PEM form", what, file)
 	}
 	return pem, nil
 }
 
 func listenOn(c *cli.Context) (net.Listener, error) {
+	const hint = "choose another address; port 0 takes any free one"
+	if _, _, err := net.SplitHostPort(c.String("listen")); err != nil {
+		return nil, usagef("for example --listen 127.0.0.1:8888", "--listen %s is not host:port", c.String("listen"))
+	}
 	l, err := net.Listen("tcp", c.String("listen"))
 	if err != nil {
-		return nil, &failure{code: exitEnvironment, err: fmt.Errorf("--listen %s: %w", c.String("listen"), err), hint: "choose another address; port 0 takes any free one"}
+		return nil, &failure{code: exitEnvironment, err: fmt.Errorf("--listen %s: %w", c.String("listen"), err), hint: hint}
 	}
 	return l, nil
 }
@@ -175,13 +183,39 @@ type recordingTo struct {
 }
 
 func newRecordingTo(dir string) (*recordingTo, error) {
-	rec := &recordingTo{dir: dir, partial: dir + ".new"}
-	w, err := tape.Create(rec.partial, tape.Manifest{Created: time.Now(), By: version})
-	if err != nil {
-		return nil, err
+	rec := &recordingTo{dir: filepath.Clean(dir), partial: filepath.Clean(dir) + ".new"}
+	// Seen now, not when the recording is done.
+	for _, path := range []string{rec.dir, rec.partial} {
+		if err := mayReplace(path); err != nil {
+			return nil, err
+		}
 	}
-	rec.writer = w
+	err := os.RemoveAll(rec.partial) // what a killed recording left
+	if err == nil {
+		rec.writer, err = tape.Create(rec.partial, tape.Manifest{Created: time.Now(), By: version})
+	}
+	if err != nil {
+		return nil, &failure{code: exitEnvironment, err: fmt.Errorf("make the tape: %w", err), hint: "check the space and the permissions there, or choose another folder with --tape"}
+	}
 	return rec, nil
+}
+
+// mayReplace reports what is in the way of a tape and is none.
+func mayReplace(path string) error {
+	const hint = "move it away, or choose another folder with --tape"
+	entries, err := os.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return usagef(hint, "%s is in the way: it is a file, and a tape is a folder", path)
+	case err != nil:
+		return usagef(hint, "look at the tape's folder: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(path, "tape.yaml")); err != nil && len(entries) > 0 {
+		return usagef(hint, "%s is in the way: it is not empty, and not a tape", path)
+	}
+	return nil
 }
 
 func (rec *recordingTo) begin(r *reporter) {
@@ -211,7 +245,19 @@ func (rec *recordingTo) notice(r *reporter, n proxy.Notice) {
 	if n.Kind == proxy.Opaque {
 		rec.recorder.Add(tape.Record{Opaque: &tape.Opaque{Address: n.Authority, Reason: n.Detail, Count: 1}})
 	}
-	r.event(&agent.Event{Type: string(n.Kind), URL: n.Authority, Detail: n.Detail})
+	r.event(noticed(n))
+}
+
+// noticed tells of a notice, with what to do.
+func noticed(n proxy.Notice) *agent.Event {
+	e := &agent.Event{Type: string(n.Kind), URL: n.Authority, Detail: n.Detail}
+	switch {
+	case n.Kind == proxy.Untrusted:
+		e.Hint = "have the client trust the certificate of: wiretape ca export"
+	case n.Kind == proxy.Refused && strings.Contains(n.Detail, "certificate"):
+		e.Hint = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
+	}
+	return e
 }
 
 // finish completes the tape and puts it in its place.
@@ -225,7 +271,10 @@ func (rec *recordingTo) finish(r *reporter, started time.Time) error {
 	complete := err == nil && len(rec.problems) == 0
 	if complete {
 		if err = tape.Replace(rec.partial, rec.dir); err != nil {
-			return fmt.Errorf("the recording is complete, in %s, but can't take its place: %w", rec.partial, err)
+			return &failure{
+				code: exitEnvironment, err: fmt.Errorf("the recording is complete, in %s, but can't take its place: %w", rec.partial, err),
+				hint: "move it to " + rec.dir,
+			}
 		}
 	}
 	r.finish(summary{Mode: "record", Tape: rec.dir, Complete: &complete, Problems: rec.problems, OK: complete, Took: time.Since(started).Seconds()})
@@ -259,7 +308,12 @@ func proxyReplay(c *cli.Context, io streams) error {
 	r := newReporter(io.out, c.Bool("json"))
 	playback, err := proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed: speed, Reuse: true, Redact: tape.NewRedactor(tape.RedactRules{}),
-		OnEvent: func(e replay.Event) { r.event(agent.PlayedEvent(e)) },
+		OnEvent: func(e replay.Event) {
+			r.event(agent.PlayedEvent(e))
+			if e.Err != nil {
+				r.event(&agent.Event{Type: "error", URL: e.URL, Detail: e.Err.Error(), Hint: "check the tape with wiretape tape verify " + t.Dir})
+			}
+		},
 	})
 	if err != nil {
 		return err
@@ -267,7 +321,7 @@ func proxyReplay(c *cli.Context, io streams) error {
 	defer playback.Close()
 	cfg := proxy.Config{Leaf: root.Issuer().Leaf, Notify: func(n proxy.Notice) {
 		if n.Kind != proxy.Unknown {
-			r.event(&agent.Event{Type: string(n.Kind), URL: n.Authority, Detail: n.Detail})
+			r.event(noticed(n))
 		}
 	}}
 	playback.Configure(&cfg)
@@ -276,10 +330,11 @@ func proxyReplay(c *cli.Context, io streams) error {
 	if err := proxy.New(cfg).ServeExplicit(c.Context, l, nil); err != nil {
 		return err
 	}
-	misses := r.counts().Misses
-	r.finish(summary{Mode: "replay", Tape: t.Dir, OK: misses == 0, Took: time.Since(started).Seconds()})
-	if misses > 0 {
-		return &failure{code: exitFailed, err: fmt.Errorf("%s", missesOf(misses)), silent: true}
+	n := r.counts()
+	ok := n.Misses == 0 && n.Errors == 0
+	r.finish(summary{Mode: "replay", Tape: t.Dir, OK: ok, Took: time.Since(started).Seconds()})
+	if !ok {
+		return &failure{code: exitFailed, err: errors.New("not all was answered as recorded"), silent: true}
 	}
 	return nil
 }

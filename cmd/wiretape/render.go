@@ -153,7 +153,7 @@ func (r *reporter) line(e *agent.Event) string {
 	}
 	word := map[string]string{
 		"opaque": "not recorded", "untrusted": "certificate rejected", "refused": "unreachable",
-		"passed": "incomplete", "error": "error",
+		"passed": "incomplete", "error": "error", "misused": "not served",
 	}[e.Type]
 	if word == "" {
 		word = e.Type

@@ -66,7 +66,7 @@ func tapeLs(c *cli.Context, w io.Writer) error {
 		return err
 	}
 	if c.Bool("json") {
-		enc := json.NewEncoder(w)
+		enc := newEncoder(w)
 		for _, x := range append(t.Calls, t.Cases...) {
 			if err := enc.Encode(listed(x)); err != nil {
 				return err
@@ -94,6 +94,13 @@ func tapeLs(c *cli.Context, w io.Writer) error {
 		fmt.Fprintf(w, "not recorded: %s from %s, %s (%s)\n", o.Address, o.Service, times(o.Count), o.Reason)
 	}
 	return nil
+}
+
+// newEncoder writes JSON for people to read as well: URLs and text stay as they are.
+func newEncoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc
 }
 
 func outcome(x *tape.Exchange) string {
@@ -257,7 +264,7 @@ func showFields(w io.Writer, fs httpstream.Fields) {
 }
 
 func showJSON(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
-	enc := json.NewEncoder(w)
+	enc := newEncoder(w)
 	if err := enc.Encode(x); err != nil {
 		return err
 	}
@@ -294,7 +301,7 @@ func tapeVerify(c *cli.Context, w io.Writer) error {
 	}
 	problems := t.Verify()
 	if c.Bool("json") {
-		enc := json.NewEncoder(w)
+		enc := newEncoder(w)
 		for _, p := range problems {
 			if err := enc.Encode(map[string]any{"file": p.File, "line": p.Line, "problem": p.Msg}); err != nil {
 				return err

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/wiretape/wiretape/compose/agent"
+)
+
+func TestColoursAreForTerminals(t *testing.T) {
+	terminal, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as a terminal is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	file, err := os.Create(t.TempDir() + "/out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	t.Setenv("NO_COLOR", "")
+	if isTerminal(terminal) && !newReporter(terminal, false).color {
+		t.Error("a terminal has no colours")
+	}
+	if newReporter(terminal, true).color {
+		t.Error("JSON has colours")
+	}
+	if newReporter(file, false).color || newReporter(new(bytes.Buffer), false).color {
+		t.Error("a file has colours")
+	}
+	t.Setenv("NO_COLOR", "1")
+	if newReporter(terminal, false).color {
+		t.Error("NO_COLOR is not heeded")
+	}
+}
+
+func TestEveryEventHasALineAndAnObject(t *testing.T) {
+	for _, typ := range []string{"call", "case", "miss", "opaque", "untrusted", "refused", "misused", "passed", "error", "unheard-of"} {
+		e := &agent.Event{Type: typ, Service: "chat", URL: "https://a.example.com/", Method: "GET", Detail: "why", Hint: "do this"}
+		var text, object bytes.Buffer
+		newReporter(&text, false).event(e)
+		newReporter(&object, true).event(e)
+		if s := text.String(); !strings.HasSuffix(s, "\n") || !strings.Contains(s, "a.example.com") || strings.Contains(s, "\x1b") {
+			t.Errorf("%s is shown as %q", typ, s)
+		}
+		if s := object.String(); strings.Count(s, "\n") != 1 || !strings.HasPrefix(s, `{"type":"`+typ+`"`) {
+			t.Errorf("%s is written as %q", typ, s)
+		}
+	}
+}
+
+func TestWhatPackageFlagSaysIsSaidInOurWords(t *testing.T) {
+	for in, want := range map[string]string{
+		"flag provided but not defined: -nope":           "there is no flag --nope",
+		"flag provided but not defined: -z":              "there is no flag -z",
+		"flag needs an argument: -f":                     "-f needs a value",
+		`invalid value "x" for flag -speed: parse error`: `--speed can't be "x"`,
+		"something else":                                 "something else",
+	} {
+		if got := flagError(in); got != want {
+			t.Errorf("%q is said as %q, want %q", in, got, want)
+		}
+	}
+}
