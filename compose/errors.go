@@ -71,7 +71,7 @@ func engineError(err error) error {
 		return &Error{Kind: Environment, Err: fmt.Errorf("no permission to use the Docker engine: %w", err),
 			Hint: "add yourself to the docker group (and log in again), or run as root"}
 	case client.IsErrConnectionFailed(err) || strings.Contains(text, "cannot connect to the docker daemon"):
-		return &Error{Kind: Environment, Err: err, Hint: "start Docker, or set DOCKER_HOST to where it runs"}
+		return &Error{Kind: Environment, Err: fmt.Errorf("reach the Docker engine: %w", err), Hint: "start Docker, or set DOCKER_HOST to where it runs"}
 	}
 	return &Error{Kind: Environment, Err: err}
 }

@@ -92,19 +92,24 @@ func Run(ctx context.Context, opt Options, use func(context.Context, *Session) e
 // prepare observes the engine and the project and makes the plan.
 func (s *Session) prepare(ctx context.Context) (closeEngine func(), err error) {
 	var engine *client.Client
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		if engine, err = Connect(gctx); err == nil {
+	var engineErr error
+	var observed sync.WaitGroup
+	observing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	observed.Go(func() {
+		if engine, engineErr = Connect(observing); engineErr == nil {
 			s.engine = engine
-			s.info, err = observeEngine(gctx, engine)
+			s.info, engineErr = observeEngine(observing, engine)
 		}
-		return err
 	})
-	g.Go(func() (err error) {
-		s.project, err = LoadProject(gctx, s.opt.ProjectFlags, s.tmp)
-		return err
-	})
-	err = g.Wait()
+	// What is wrong with the user's own files is said first: it is wrong with any engine.
+	if s.project, err = LoadProject(ctx, s.opt.ProjectFlags, s.tmp); err != nil {
+		cancel()
+	}
+	observed.Wait()
+	if err == nil {
+		err = engineErr
+	}
 	closeEngine = func() {
 		if engine != nil {
 			engine.Close()
