@@ -193,8 +193,9 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 			}
 			conn, _, err := p.dialOrigin(ctx, origin, "http/1.1")
 			if err != nil {
-				p.cfg.Notify(Notice{Kind: Refused, Authority: origin.Host, Detail: dialError(err)})
-				return nil, fmt.Errorf("can't reach %s: %w", key, err)
+				why := dialError(err)
+				p.cfg.Notify(Notice{Kind: Refused, Authority: origin.Host, Detail: why})
+				return nil, fmt.Errorf("can't reach %s: %s", key, why)
 			}
 			// The relay closes the connection before this one once its answers are in.
 			current, currentOrigin = conn, key
