@@ -29,7 +29,7 @@ func AppendLine(b []byte, l *Line) []byte {
 	if l.SizeLine != "" {
 		b = appendText(b, "size_line", l.SizeLine)
 	}
-	if utf8.Valid(l.Data) {
+	if isReadable(l.Data) {
 		b = append(b, `,"text":`...)
 		b = appendString(b, l.Data)
 	} else {
@@ -83,6 +83,21 @@ func appendField(b []byte, f *httpstream.Field) []byte {
 	}
 	b[start] = '{' // in place of the first comma
 	return append(b, '}')
+}
+
+// isReadable reports whether a chunk is written as text: bytes that are UTF-8, unless
+// so many are control characters that nobody could read it and base64 is shorter.
+func isReadable(data []byte) bool {
+	if !utf8.Valid(data) {
+		return false
+	}
+	controls := 0
+	for _, c := range data {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
+			controls++
+		}
+	}
+	return controls <= 8 || controls < len(data)/8
 }
 
 // appendText writes a further key with a string; bytes that are not UTF-8 go as key_base64.
