@@ -293,4 +293,33 @@ func newDNSServer(replay bool, names *nameTable) *dnsServer {
 	return &dnsServer{replay: replay, names: names, slot: make(chan struct{}, maxDNSInFlight)}
 }
 
+// exchangeDNS sends a query over conn, which it closes, and returns the answer to it.
+func exchangeDNS(ctx context.Context, conn net.Conn, network string, query []byte) ([]byte, error) {
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+	if network == "tcp" {
+		if err := writeDNS(conn, query); err != nil {
+			return nil, err
+		}
+		return readDNS(conn)
+	}
+	if _, err := conn.Write(query); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, maxDNS)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		// A late answer to another query that had this port is not ours.
+		if n >= 2 && len(query) >= 2 && buf[0] == query[0] && buf[1] == query[1] {
+			return buf[:n], nil
+		}
+	}
+}
+
+// errNoResolver is for a query of which the hooks saw nothing.
 var errNoResolver = errors.New("no resolver is known for this query")

@@ -80,58 +80,6 @@ func (s *serving) divert(ctx context.Context, conn net.Conn, d proxy.Dest) bool 
 	return true
 }
 
-// forwardDNS asks the resolver that the asker meant, from the asker's namespace:
-// Docker's own resolver exists only there.
-func (s *serving) forwardDNS(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error) {
-	found, err := s.finder.ByAddr(ctx, asker.Addr().Unmap())
-	if err != nil {
-		return nil, err
-	}
-	cookie, err := found.NS.Cookie()
-	if err != nil {
-		return nil, err
-	}
-	origin, ok, err := s.redirect.UDPOrigin(cookie, asker.Port())
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, errNoResolver
-	}
-	conn, err := found.NS.DialUDP(netip.AddrPort{}, origin.Dst)
-	if err != nil {
-		return nil, err
-	}
-	return exchangeDNS(ctx, conn, "udp", query)
-}
-
-func exchangeDNS(ctx context.Context, conn net.Conn, network string, query []byte) ([]byte, error) {
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline)
-	}
-	if network == "tcp" {
-		if err := writeDNS(conn, query); err != nil {
-			return nil, err
-		}
-		return readDNS(conn)
-	}
-	if _, err := conn.Write(query); err != nil {
-		return nil, err
-	}
-	buf := make([]byte, maxDNS)
-	for {
-		n, err := conn.Read(buf)
-		if err != nil {
-			return nil, err
-		}
-		// A late answer to another query that had this port is not ours.
-		if n >= 2 && len(query) >= 2 && buf[0] == query[0] && buf[1] == query[1] {
-			return buf[:n], nil
-		}
-	}
-}
-
 func (s *serving) rootPools() (func(string) *x509.CertPool, error) {
 	pools := make(map[string]*x509.CertPool)
 	for _, svc := range s.start.Services {
@@ -173,4 +121,29 @@ func (s *serving) opaque(n proxy.Notice) {
 	if r, ok := s.engine.(*recording); ok {
 		r.opaque(n)
 	}
+}
+
+// forwardDNS asks the resolver that the asker meant, from the asker's namespace:
+// Docker's own resolver exists only there.
+func (s *serving) forwardDNS(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error) {
+	found, err := s.finder.ByAddr(ctx, asker.Addr().Unmap())
+	if err != nil {
+		return nil, err
+	}
+	cookie, err := found.NS.Cookie()
+	if err != nil {
+		return nil, err
+	}
+	origin, ok, err := s.redirect.UDPOrigin(cookie, asker.Port())
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errNoResolver
+	}
+	conn, err := found.NS.DialUDP(netip.AddrPort{}, origin.Dst)
+	if err != nil {
+		return nil, err
+	}
+	return exchangeDNS(ctx, conn, "udp", query)
 }
