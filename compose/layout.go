@@ -97,8 +97,11 @@ func lay(p *Project, state State, opt *Options, containerNets map[string][]strin
 	for _, t := range l.targets {
 		l.takePorts(p, p.Services[t.Name], opt.Mode, state.Before)
 	}
-	if opt.Mode == agent.Replay {
+	switch {
+	case opt.fenced():
 		l.warnUnfenced(p, refs, state.network())
+	case opt.Mode == agent.Replay:
+		l.warn("without --on-miss, nothing gets out", "the services can reach the outside: calls that the tape does not answer are made for real")
 	}
 	return l, nil
 }

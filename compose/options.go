@@ -24,9 +24,9 @@ type Options struct {
 	Hosts    []string      // patterns; see agent.Start
 	Redact   tape.RedactRules
 	Speed    float64 // of the replay: 1 as recorded, 0 as fast as it goes
-	OnMiss   string  // "fail" or "passthrough"
-	Reuse    bool    // identical calls start over when all are answered
-	Noise    string  // YAML: what does not count; see agent.Start
+	OnMiss   agent.OnMiss
+	Reuse    bool   // identical calls start over when all are answered
+	Noise    string // YAML: what does not count; see agent.Start
 
 	Root         *mitmtls.Root
 	UpstreamCA   []byte // PEM: further roots for upstream's certificates
@@ -71,6 +71,9 @@ func (o *Options) progress(kind ProgressKind, text, hint string) {
 		o.Progress(Progress{Kind: kind, Text: text, Hint: hint})
 	}
 }
+
+// fenced reports whether the project's networks are closed off.
+func (o *Options) fenced() bool { return o.Mode == agent.Replay && !o.OnMiss.Open() }
 
 func (o *Options) readyTimeout() time.Duration {
 	if o.ReadyTimeout > 0 {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/wiretape/wiretape/compose/agent"
 	mitmtls "github.com/wiretape/wiretape/tls"
 	"go.yaml.in/yaml/v3"
 )
@@ -53,7 +52,7 @@ type overrideVolume struct {
 
 // override renders the compose file that wires the services to the agent.
 // imageEnv has the environment of the services' images, by service.
-func (l *layout) override(p *Project, state State, mode agent.Mode, imageEnv map[string]map[string]string) ([]byte, error) {
+func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[string]map[string]string) ([]byte, error) {
 	f := overrideFile{
 		Services: make(map[string]overrideService),
 		Networks: make(map[string]overrideNetwork),
@@ -85,7 +84,7 @@ func (l *layout) override(p *Project, state State, mode agent.Mode, imageEnv map
 		}
 		f.Services[t.Name] = o
 	}
-	if mode == agent.Replay {
+	if opt.fenced() {
 		for key, n := range p.Networks {
 			if !n.External {
 				f.Networks[key] = overrideNetwork{Internal: true}

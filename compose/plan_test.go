@@ -106,7 +106,7 @@ func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 	if err != nil {
 		return map[string]string{"plan": "error: " + err.Error() + "\n"}
 	}
-	override, err := l.override(p, state, opt.Mode, imageEnv)
+	override, err := l.override(p, state, opt, imageEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -164,7 +164,7 @@ func (s *Session) makePlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	override, err := s.layout.override(s.project, s.state, s.opt.Mode, env)
+	override, err := s.layout.override(s.project, s.state, s.opt, env)
 	if err != nil {
 		return err
 	}

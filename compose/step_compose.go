@@ -62,7 +62,7 @@ func (s composeCreate) do(ctx context.Context, r *Session) error {
 	if err != nil {
 		return err
 	}
-	text, err := r.layout.override(r.project, r.state, r.opt.Mode, env)
+	text, err := r.layout.override(r.project, r.state, r.opt, env)
 	if err != nil || bytes.Equal(text, r.plan.Override) {
 		return err
 	}

@@ -234,22 +234,22 @@ func h1IsToken(s string) bool {
 	return s != ""
 }
 
-// h1AppendRequest appends the head as it goes on the wire.
-func h1AppendRequest(b []byte, head *RequestHead) []byte {
+// AppendRequestHead appends an HTTP/1 head as it goes on the wire (RFC 9112 section 3).
+func AppendRequestHead(b []byte, head *RequestHead) []byte {
 	b = append(b, head.Method...)
 	b = append(b, ' ')
 	b = append(b, head.Target...)
 	b = append(b, ' ')
 	b = append(b, head.Proto...)
 	b = append(b, "\r\n"...)
-	return append(h1AppendFields(b, head.Header), "\r\n"...)
+	return append(AppendFields(b, head.Header), "\r\n"...)
 }
 
 // h1AppendResponse appends the head as it goes on the wire.
 func h1AppendResponse(b []byte, head *ResponseHead) []byte {
 	b = append(b, h1StatusLine(head)...)
 	b = append(b, "\r\n"...)
-	return append(h1AppendFields(b, head.Header), "\r\n"...)
+	return append(AppendFields(b, head.Header), "\r\n"...)
 }
 
 // h1StatusLine returns the line as it came, unless there is none or it names another status.
@@ -264,7 +264,9 @@ func h1StatusLine(head *ResponseHead) string {
 	return fmt.Sprintf("%s %03d %s", proto, head.Status, http.StatusText(head.Status))
 }
 
-func h1AppendFields(b []byte, fs Fields) []byte {
+// AppendFields appends the lines of a header or trailer section, without the empty
+// line behind it.
+func AppendFields(b []byte, fs Fields) []byte {
 	for i := range fs {
 		f := &fs[i]
 		b = append(b, f.Name...)
@@ -284,7 +286,7 @@ func h1AppendFields(b []byte, fs Fields) []byte {
 // a value with a line break in it.
 func h1CheckFields(fs Fields) error {
 	for i := range fs {
-		line := strings.TrimSuffix(string(h1AppendFields(nil, fs[i:i+1])), "\r\n")
+		line := strings.TrimSuffix(string(AppendFields(nil, fs[i:i+1])), "\r\n")
 		if err := h1CheckText([]byte(line)); err != nil {
 			return fmt.Errorf("field %q: %w", fs[i].Name, err)
 		}

@@ -63,7 +63,7 @@ func (x *h1LogExchange) String() string {
 
 func (x *h1LogExchange) RequestChunk(at time.Time, c Chunk) { x.add(at, "> %s%s", c.Data, h1Pieces(c)) }
 func (x *h1LogExchange) RequestEnd(at time.Time, t Fields) {
-	x.add(at, "> end %s", h1AppendFields(nil, t))
+	x.add(at, "> end %s", AppendFields(nil, t))
 }
 func (x *h1LogExchange) Interim(at time.Time, h *ResponseHead) {
 	x.add(at, "interim %d", h.Status)
@@ -73,7 +73,7 @@ func (x *h1LogExchange) ResponseChunk(at time.Time, c Chunk) {
 	x.add(at, "< %s%s", c.Data, h1Pieces(c))
 }
 func (x *h1LogExchange) End(at time.Time, end EndInfo) {
-	x.add(at, "%s %s", end.How, h1AppendFields(nil, end.Trailer))
+	x.add(at, "%s %s", end.How, AppendFields(nil, end.Trailer))
 	x.log.mu.Lock()
 	defer x.log.mu.Unlock()
 	x.ended = true

@@ -38,9 +38,9 @@ func (l *h1Parsed) add(ev h1Event, reads bool) {
 	l.closeChunk()
 	switch {
 	case ev.kind == h1End:
-		l.events = append(l.events, fmt.Sprintf("end %q", h1AppendFields(nil, ev.trailer)))
+		l.events = append(l.events, fmt.Sprintf("end %q", AppendFields(nil, ev.trailer)))
 	case ev.request != nil:
-		l.events = append(l.events, fmt.Sprintf("request %q for %q", h1AppendRequest(nil, ev.request), ev.request.Authority))
+		l.events = append(l.events, fmt.Sprintf("request %q for %q", AppendRequestHead(nil, ev.request), ev.request.Authority))
 	case ev.response != nil:
 		l.events = append(l.events, fmt.Sprintf("response %q", h1AppendResponse(nil, ev.response)))
 	}
@@ -349,7 +349,7 @@ func FuzzHeadReadsBackAsItWas(f *testing.F) {
 				t.Fatal(err)
 			}
 		} else {
-			out = h1AppendRequest(nil, ev.request)
+			out = AppendRequestHead(nil, ev.request)
 		}
 		head := bytes.TrimLeft(in[:n], "\r\n")
 		if !bytes.Equal(bytes.ReplaceAll(head, []byte("\r\n"), []byte("\n")), bytes.ReplaceAll(out, []byte("\r\n"), []byte("\n"))) {

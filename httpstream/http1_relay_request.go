@@ -113,7 +113,7 @@ func (q *h1RequestRelay) begin(at time.Time, head *RequestHead) bool {
 	}
 	x.method = sent.Method
 	x.upgrade = sent.Method == "CONNECT" || sent.Header.Has("Upgrade")
-	q.out = h1AppendRequest(q.out, sent)
+	q.out = AppendRequestHead(q.out, sent)
 	q.held = q.held[:0]
 	q.cur = x
 	q.told = append(q.told, h1Told{kind: h1Head, x: x})

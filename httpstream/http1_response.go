@@ -295,7 +295,7 @@ func (w *h1Response) finishBody(trailer Fields) error {
 	if !w.lastChunk {
 		w.buf = append(w.buf, "0\r\n"...)
 	}
-	w.buf = append(h1AppendFields(w.buf, trailer), "\r\n"...)
+	w.buf = append(AppendFields(w.buf, trailer), "\r\n"...)
 	return nil
 }
 

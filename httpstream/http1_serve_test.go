@@ -126,7 +126,7 @@ func TestServerReadsRequestsInOrder(t *testing.T) {
 		if err != nil || at.Before(req.Arrived) {
 			t.Errorf("%v; complete %s before the head", err, req.Arrived.Sub(at))
 		}
-		text := fmt.Sprintf("%s %q %q", req.Head.Target, body, h1AppendFields(nil, trailer))
+		text := fmt.Sprintf("%s %q %q", req.Head.Target, body, AppendFields(nil, trailer))
 		h1Answer(t, w, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(text)), EndInfo{How: EOF}, h1Text(text))
 	})
 	go io.WriteString(client, "GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: v\r\n\r\n"+

@@ -101,7 +101,7 @@ func recordFlags() []cli.Flag {
 		&cli.StringFlag{Name: "tape", Usage: "`DIR` to record to (default: tapes/default beside the compose file)"},
 		&cli.StringSliceFlag{Name: "service", Usage: "record only `SERVICE` (may be given several times)"},
 		&cli.StringSliceFlag{Name: "host", Usage: "record only hosts that match `PATTERN`, such as api.openai.com or '*.example.com:8443'"},
-		&cli.StringFlag{Name: "upstream-ca", Usage: "`FILE` of PEM certificates to trust upstream, beside the services' own"},
+		upstreamCAFlag(),
 		&cli.BoolFlag{Name: "check", Usage: "play the new tape twice, and write noise rules for what changes by itself into wiretape.yaml"},
 		&cli.BoolFlag{Name: "keep-encoding", Usage: "let servers compress, and record the compressed bytes"},
 	}
@@ -111,7 +111,17 @@ func replayFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "tape", Usage: "`DIR` of the tape (default: tapes/default beside the compose file)"},
 		&cli.Float64Flag{Name: "speed", Usage: "play `X` times as fast as recorded; 0 means without any wait", Value: 1},
+		onMissFlag(),
+		upstreamCAFlag(),
 	}
+}
+
+func onMissFlag() cli.Flag {
+	return &cli.StringFlag{Name: "on-miss", Usage: "what becomes of a call that the tape does not answer: `WHAT` is fail, passthrough (it goes to the real service) or record (so it does, and is added to the tape)", Value: string(agent.Fail)}
+}
+
+func upstreamCAFlag() cli.Flag {
+	return &cli.StringFlag{Name: "upstream-ca", Usage: "`FILE` of PEM certificates to trust upstream, beside the services' own"}
 }
 
 func testFlags() []cli.Flag {
@@ -121,6 +131,8 @@ func testFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "update", Usage: "put the answers of cases that differ on the tape, after showing how"},
 		&cli.IntFlag{Name: "parallel", Usage: "send up to `N` cases at once, of those that did not stream", Value: 1},
 		&cli.Float64Flag{Name: "speed", Usage: "play calls `X` times as fast as recorded; 0 means without any wait", Value: 1},
+		onMissFlag(),
+		upstreamCAFlag(),
 		&cli.StringFlag{Name: "report", Usage: "write index.html, junit.xml and report.json into `DIR`"},
 	}
 }
@@ -170,8 +182,17 @@ func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Optio
 		if opt.Speed < 0 {
 			return opt, usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", opt.Speed)
 		}
-		opt.OnMiss = "fail"
-		return opt, nil
+		opt.OnMiss = agent.OnMiss(c.String("on-miss"))
+		if opt.OnMiss == "" { // a command without the flag
+			opt.OnMiss = agent.Fail
+		}
+		if opt.OnMiss != agent.Fail && !opt.OnMiss.Open() {
+			return opt, usagef("it is fail, passthrough or record", "--on-miss can't be %q", opt.OnMiss)
+		}
+		if !opt.OnMiss.Open() {
+			return opt, nil
+		}
+		return opt, upstreamOptions(c, &opt, cfg)
 	}
 	return opt, recordOptions(c, &opt, cfg)
 }
@@ -188,6 +209,11 @@ func recordOptions(c *cli.Context, opt *compose.Options, cfg config) error {
 		return usagef("for example --host api.openai.com or --host '*.example.com:8443'", "--host: %w", err)
 	}
 	opt.KeepEncoding = cfg.KeepEncoding || c.Bool("keep-encoding")
+	return upstreamOptions(c, opt, cfg)
+}
+
+// upstreamOptions reads what to trust upstream.
+func upstreamOptions(c *cli.Context, opt *compose.Options, cfg config) error {
 	what, ca := configName+": upstream_ca", cfg.UpstreamCA
 	if c.IsSet("upstream-ca") {
 		what, ca = "--upstream-ca", c.String("upstream-ca")
@@ -226,6 +252,19 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 	for _, w := range opt.Root.Warnings() {
 		r.warn(w, "")
 	}
+	var misses *rerecording
+	if opt.OnMiss == agent.RecordMiss {
+		if misses, err = newRerecording(); err != nil {
+			return err
+		}
+		opt.Message = func(m agent.FromAgent) {
+			if m.Update != nil {
+				misses.apply(*m.Update)
+				return
+			}
+			r.message(m)
+		}
+	}
 	started := time.Now()
 	waited := false
 	result, err := compose.Run(c.Context, opt, func(ctx context.Context, s *compose.Session) error {
@@ -240,6 +279,11 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 		}
 		return context.Cause(ctx)
 	})
+	if misses != nil {
+		if merr := misses.finish(opt.Tape, nil); merr != nil && err == nil {
+			err = fmt.Errorf("%w: %w", errTapeUnchanged, merr)
+		}
+	}
 	return conclude(c, r, mode, opt, result, err, waited, started)
 }
 
@@ -276,7 +320,7 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 		return &failure{code: exitIncomplete, err: errors.New("the recording is incomplete"), hint: "record again; what there is of it is in " + relative(result.Tape)}
 	case mode == agent.Replay && n.Misses > 0:
 		return &failure{code: exitFailed, err: errors.New(missesOf(n.Misses) + ": the app asked for what the tape does not have"),
-			hint: "see what differs above; if the app is right, record again with wiretape compose record"}
+			hint: "see what differs above; if the app is right, add it to the tape with --on-miss record"}
 	case mode == agent.Replay && n.Errors > 0:
 		return &failure{code: exitFailed, err: errors.New(plural(n.Errors, "answer") + " could not be played to the end"), hint: "check the tape with wiretape tape verify " + opt.Tape}
 	}

@@ -28,6 +28,8 @@ type reporter struct {
 // counts are what a session's summary adds up.
 type counts struct {
 	Calls, Cases, Misses, Opaque, Refused, Untrusted, Errors, Passed int
+	// PassedOn and Recorded are misses that were answered from the outside.
+	PassedOn, Recorded int
 }
 
 // summary is the last event of a session.
@@ -36,7 +38,9 @@ type summary struct {
 	Mode     string   `json:"mode"`
 	Calls    int      `json:"calls"`
 	Cases    int      `json:"cases"`
-	Misses   int      `json:"misses"`
+	Misses   int      `json:"misses"` // that failed
+	PassedOn int      `json:"passed_on,omitempty"`
+	Recorded int      `json:"recorded,omitempty"`
 	Opaque   int      `json:"opaque"`
 	Tape     string   `json:"tape,omitempty"`
 	Complete *bool    `json:"complete,omitempty"` // of a recording
@@ -123,7 +127,14 @@ func (r *reporter) tally(e *agent.Event) {
 	case "case":
 		c.Cases++
 	case "miss":
-		c.Misses++
+		switch e.Answered {
+		case agent.Passthrough:
+			c.PassedOn++
+		case agent.RecordMiss:
+			c.Recorded++
+		default:
+			c.Misses++
+		}
 	case "opaque":
 		c.Opaque++
 	case "refused":
@@ -230,7 +241,14 @@ type missBody struct {
 
 func (r *reporter) missLines(e *agent.Event) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s %s", r.paint("31", "miss"), e.Method, e.URL)
+	word := r.paint("31", "miss")
+	switch e.Answered {
+	case agent.Passthrough:
+		word = r.paint("33", "passed through")
+	case agent.RecordMiss:
+		word = r.paint("33", "newly recorded")
+	}
+	fmt.Fprintf(&b, "%s  %s %s", word, e.Method, e.URL)
 	if e.Service != "" {
 		fmt.Fprintf(&b, "  from %s", e.Service)
 	}
@@ -253,7 +271,9 @@ func (r *reporter) missLines(e *agent.Event) string {
 	if m.More > 0 {
 		fmt.Fprintf(&b, "    and %s more\n", plural(m.More, "difference"))
 	}
-	b.WriteString("  next: if the app is right to ask this, record again with wiretape compose record\n")
+	if e.Answered == "" {
+		b.WriteString("  next: if the app is right to ask this, add it to the tape with wiretape compose test --on-miss record\n")
+	}
 	return b.String()
 }
 
@@ -303,6 +323,7 @@ func (r *reporter) finish(s summary) {
 	defer r.mu.Unlock()
 	s.Type = "summary"
 	s.Calls, s.Cases, s.Misses, s.Opaque = r.count.Calls, r.count.Cases, r.count.Misses, r.count.Opaque
+	s.PassedOn, s.Recorded = r.count.PassedOn, r.count.Recorded
 	if r.json {
 		r.emit(s)
 		return
@@ -313,6 +334,12 @@ func (r *reporter) finish(s summary) {
 	}
 	if s.Mode != "record" || s.Misses > 0 {
 		parts = append(parts, missesOf(s.Misses))
+	}
+	if s.PassedOn > 0 {
+		parts = append(parts, plural(s.PassedOn, "call")+" passed through")
+	}
+	if s.Recorded > 0 {
+		parts = append(parts, plural(s.Recorded, "call")+" newly recorded")
 	}
 	if s.Opaque > 0 {
 		parts = append(parts, fmt.Sprintf("%d not recorded", s.Opaque))

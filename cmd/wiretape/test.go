@@ -40,7 +40,7 @@ type testRun struct {
 	run report.Run
 	// now is the tape whose session runs.
 	now   *tape.Tape
-	again *rerecording // of its cases; nil without --update
+	again *rerecording // of its cases and misses; nil without --update and --on-miss record
 	// sending is set while results count: when a session is interrupted the app is
 	// stopped under the case that runs.
 	sending bool
@@ -196,7 +196,7 @@ func (t *testRun) session(tp testTape) error {
 	if len(t.tapes) > 1 {
 		t.r.note("tape %s: %s", relative(tp.Dir), plural(len(tp.numbers), "case"))
 	}
-	if t.c.Bool("update") {
+	if t.c.Bool("update") || opt.OnMiss == agent.RecordMiss {
 		var err error
 		if t.again, err = newRerecording(); err != nil {
 			return err
@@ -308,7 +308,7 @@ func (t *testRun) message(m agent.FromAgent) {
 func (t *testRun) outside(e *agent.Event) {
 	miss := report.Miss{Method: e.Method, URL: e.URL}
 	json.Unmarshal(e.Miss, &miss) // what it has not is not known
-	miss.Service = e.Service
+	miss.Service, miss.Answered = e.Service, string(e.Answered)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.localizeRef(miss.Closest)

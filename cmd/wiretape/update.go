@@ -1,16 +1,21 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
-// A rerecording keeps what --update records until the session is over, beside
-// the tape's own folder tree so that a failed run changes nothing.
+// errTapeUnchanged is for a tape that was to get what was recorded.
+var errTapeUnchanged = errors.New("the tape could not be changed, and is as it was")
+
+// A rerecording keeps what --update and --on-miss record have recorded until the
+// session is over, beside the tape's own folder tree so that a failed run changes nothing.
 type rerecording struct {
 	dir string
 	w   *tape.Writer
@@ -39,9 +44,10 @@ func (u *rerecording) apply(r tape.Record) {
 	}
 }
 
-// finish puts the new cases on the tape, and takes the calls off it that the app
-// does not make for them any more. Then the folder is gone.
-func (u *rerecording) finish(t *tape.Tape, cases []*report.CaseResult) error {
+// finish puts the new cases and the calls of misses on the tape at dir, and takes
+// the calls off it that the app does not make for the cases any more. Then the
+// folder is gone.
+func (u *rerecording) finish(dir string, cases []*report.CaseResult) error {
 	defer os.RemoveAll(u.dir)
 	if err := u.w.Close(nil); err != nil || u.err != nil {
 		if u.err == nil {
@@ -49,10 +55,11 @@ func (u *rerecording) finish(t *tape.Tape, cases []*report.CaseResult) error {
 		}
 		return u.err
 	}
-	if len(cases) == 0 {
-		return nil
-	}
 	from, err := tape.Open(filepath.Join(u.dir, "tape"))
+	if err != nil || len(cases)+len(from.Calls) == 0 {
+		return err
+	}
+	t, err := tape.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -69,7 +76,29 @@ func (u *rerecording) finish(t *tape.Tape, cases []*report.CaseResult) error {
 			}
 		}
 	}
-	return tape.Patch(t.Dir, remove, from, add)
+	return tape.Patch(t.Dir, remove, from, append(add, following(t.Calls, from.Calls)...))
+}
+
+// following are calls that were recorded later, as they follow the calls of a
+// tape: in number, and on its clock.
+func following(calls, later []*tape.Exchange) []*tape.Exchange {
+	last, began := 0, time.Duration(0)
+	for _, x := range calls {
+		last, began = max(last, x.Number), max(began, x.Started)
+	}
+	var list []*tape.Exchange
+	for i, x := range later {
+		next := *x
+		next.Number, next.Started = last+1+i, began+x.Started
+		list = append(list, &next)
+	}
+	return list
+}
+
+// abandon drops what was recorded.
+func (u *rerecording) abandon() {
+	u.w.Close(nil)
+	os.RemoveAll(u.dir)
 }
 
 func numbered(list []*tape.Exchange, n int) *tape.Exchange {
@@ -81,7 +110,7 @@ func numbered(list []*tape.Exchange, n int) *tape.Exchange {
 	return nil
 }
 
-// update ends a session of --update.
+// update ends a session that recorded something.
 func (t *testRun) update(tp testTape, sent bool) {
 	if t.again == nil {
 		return
@@ -96,11 +125,12 @@ func (t *testRun) update(tp testTape, sent bool) {
 			cases = append(cases, c)
 		}
 	}
-	kept := cases
-	if !sent { // the session ended early: nothing is taken from it
-		kept = nil
+	var err error
+	if sent {
+		err = again.finish(tp.Dir, cases)
+	} else { // the session ended early: nothing is taken from it
+		again.abandon()
 	}
-	err := again.finish(tp.Tape, kept)
 	if err == nil && sent {
 		return
 	}
@@ -110,7 +140,7 @@ func (t *testRun) update(tp testTape, sent bool) {
 	}
 	if err != nil {
 		t.run.Errors = append(t.run.Errors, report.Note{
-			Message: "the tape could not be changed, and is as it was: " + err.Error(), Next: "check the space and the permissions there",
+			Message: errTapeUnchanged.Error() + ": " + err.Error(), Next: "check the space and the permissions there",
 		})
 	}
 }

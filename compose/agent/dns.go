@@ -18,6 +18,9 @@ import (
 
 const (
 	dnsTimeout = 5 * time.Second
+	// dnsOutsideTimeout leaves time to answer from the tape before an asker gives
+	// up, which is after 5 s as a rule (resolv.conf(5)).
+	dnsOutsideTimeout = 3 * time.Second
 	// maxDNS is the longest message: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
 	maxDNS = 64 << 10
 	// dnsTTL is short, so that a resolver's cache does not outlive a session; in seconds.
@@ -27,13 +30,15 @@ const (
 )
 
 // A dnsServer answers the app's DNS queries: in record from the resolver that
-// they were meant for, in replay from the tape.
+// they were meant for, in replay from the tape, or, if misses go on to the outside,
+// from that resolver where it knows the name.
 type dnsServer struct {
 	replay bool
+	open   bool // misses go on to the outside
 	names  *nameTable
 	// forward sends a query to the resolver that the asker meant, from where it meant it.
 	forward func(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error)
-	// keep is told of every answer from outside, in record.
+	// keep is told of every answer from outside; nil where nothing is recorded.
 	keep func(tape.Name)
 	slot chan struct{}
 }
@@ -111,6 +116,11 @@ func (s *dnsServer) answer(ctx context.Context, from netip.AddrPort, network str
 	}
 	name := canonicalName(q.Name.String())
 	if s.replay && !s.names.isInternal(name) {
+		if s.open {
+			if answer := s.fromOutside(ctx, from, network, q, name, query); answer != nil {
+				return answer
+			}
+		}
 		answer := s.fromTape(header, q, name)
 		if network == "udp" && len(answer) > udpSize(&p) {
 			return truncatedDNS(header, q)
@@ -125,6 +135,22 @@ func (s *dnsServer) answer(ctx context.Context, from netip.AddrPort, network str
 			return nil
 		}
 		return refuseDNS(header, &q, dnsmessage.RCodeServerFailure)
+	}
+	return s.hear(q, name, answer)
+}
+
+// fromOutside returns the resolver's answer; nil where it has none, or says that
+// there is no such name.
+func (s *dnsServer) fromOutside(ctx context.Context, from netip.AddrPort, network string, q dnsmessage.Question, name string, query []byte) []byte {
+	ctx, cancel := context.WithTimeout(ctx, dnsOutsideTimeout)
+	defer cancel()
+	answer, err := s.forward(ctx, from, network, query)
+	if err != nil {
+		return nil
+	}
+	var p dnsmessage.Parser
+	if header, err := p.Start(answer); err != nil || header.RCode != dnsmessage.RCodeSuccess {
+		return nil
 	}
 	return s.hear(q, name, answer)
 }

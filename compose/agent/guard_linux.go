@@ -274,7 +274,7 @@ func (g *guard) begin(s *Start, line []byte) error {
 	}
 	r, err := bpf.Load(bpf.Config{
 		Cgroup: root, TCPPorts: tcpPorts, DNSPort: dnsPort, ClosedPort: closedPort,
-		Isolate: s.Mode == Replay,
+		Isolate: s.Mode == Replay && !s.OnMiss.Open(),
 	})
 	if err != nil {
 		return err
@@ -289,7 +289,7 @@ func (g *guard) begin(s *Start, line []byte) error {
 		return err
 	}
 	include := s.Include
-	if s.Mode == Replay {
+	if s.Mode == Replay && !s.OnMiss.Open() {
 		include = append(include, linkLocal...)
 	}
 	for _, c := range include {

@@ -35,6 +35,18 @@ const (
 	Replay Mode = "replay"
 )
 
+// OnMiss is what becomes of a call in replay that the tape does not answer.
+type OnMiss string
+
+const (
+	Fail        OnMiss = "fail"        // it gets a 502; the default
+	Passthrough OnMiss = "passthrough" // it goes on to where it was meant to go
+	RecordMiss  OnMiss = "record"      // so does it, and is recorded
+)
+
+// Open reports whether the outside can be reached.
+func (m OnMiss) Open() bool { return m == Passthrough || m == RecordMiss }
+
 // ToAgent is one line from the CLI; exactly one field beside ID is set.
 type ToAgent struct {
 	// ID is echoed in the reply to a request. 0 for start and stop.
@@ -58,7 +70,8 @@ type FromAgent struct {
 	Reply  *Reply       `json:"reply,omitempty"`
 	// Result is that of a case that ended. Its files are those in the agent's container.
 	Result *report.CaseResult `json:"result,omitempty"`
-	// Update is a step of a case that is recorded anew; its ID is the case's number.
+	// Update is a step of a case that is recorded anew, whose ID is the case's
+	// number, or of a call that is recorded because the tape did not answer it.
 	Update  *tape.Record `json:"update,omitempty"`
 	Stopped bool         `json:"stopped,omitempty"`
 	// Fatal ends the session: the agent can't go on. Unsupported is set where the
@@ -98,8 +111,8 @@ type Start struct {
 	// Tape is the folder in the agent's container that holds the tape to replay.
 	Tape   string  `json:"tape,omitempty"`
 	Speed  float64 `json:"speed"`
-	Reuse  bool    `json:"reuse,omitempty"`   // identical calls start over when all are answered
-	OnMiss string  `json:"on_miss,omitempty"` // "fail" or "passthrough"
+	Reuse  bool    `json:"reuse,omitempty"` // identical calls start over when all are answered
+	OnMiss OnMiss  `json:"on_miss,omitempty"`
 	// Noise is the value of noise in wiretape.yaml, as YAML; see compare.ParseRules.
 	Noise string `json:"noise,omitempty"`
 	Debug bool   `json:"debug,omitempty"`
@@ -172,9 +185,12 @@ type Event struct {
 	Took    time.Duration   `json:"took_ns,omitempty"`
 	End     string          `json:"end,omitempty"`
 	Late    *Lateness       `json:"late,omitempty"` // in replay
-	Miss    json.RawMessage `json:"miss,omitempty"` // the JSON body that the app got
-	Detail  string          `json:"detail,omitempty"`
-	Hint    string          `json:"hint,omitempty"` // what to do
+	Miss    json.RawMessage `json:"miss,omitempty"` // the JSON body that the app got, unless Answered
+	// Answered is set for a miss that was answered from the outside: "passthrough"
+	// or "record".
+	Answered OnMiss `json:"answered,omitempty"`
+	Detail   string `json:"detail,omitempty"`
+	Hint     string `json:"hint,omitempty"` // what to do
 }
 
 // Lateness is how long after their deadlines the chunks of one answer left.

@@ -10,9 +10,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wiretape/wiretape/compose/agent/runner"
+	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/replay"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -24,6 +26,7 @@ type replaying struct {
 	tape     *tape.Tape
 	rules    compare.Rules
 	ledger   *runner.Ledger
+	misses   *record.Recorder // of the calls that go on to the outside; nil unless they are recorded
 }
 
 // newReplaying also returns what DNS answered when the tape was recorded.
@@ -37,6 +40,7 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 		return nil, nil, err
 	}
 	r := &replaying{s: s, tape: t, rules: rules, ledger: runner.NewLedger()}
+	r.ledger.Answered = string(s.start.OnMiss)
 	r.playback, err = proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed:   s.start.Speed,
 		Reuse:   s.start.Reuse,
@@ -46,7 +50,32 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 		OnEvent: r.onEvent,
 		Watch:   r.ledger.Watch,
 	})
+	if err == nil && s.start.OnMiss == RecordMiss {
+		r.misses = s.recordMisses()
+	}
 	return r, t.Manifest.Names, err
+}
+
+// firstMissID keeps the IDs of recorded misses apart from those of cases that are
+// recorded anew, which are the cases' numbers.
+const firstMissID = 1 << 32
+
+// recordMisses sends what goes on to the outside as updates.
+func (s *serving) recordMisses() *record.Recorder {
+	return record.New(record.Options{MaxPending: maxPending, Redact: tape.NewRedactor(s.start.Redact)}, func(rec tape.Record) error {
+		if rec.ID != 0 {
+			rec.ID += firstMissID
+		}
+		return s.out.send(FromAgent{Update: &rec})
+	})
+}
+
+// keepName keeps what DNS answers for the tape, if misses are recorded.
+func (r *replaying) keepName() func(tape.Name) {
+	if r.misses == nil {
+		return nil
+	}
+	return func(n tape.Name) { r.misses.Add(tape.Record{Name: &n}) }
 }
 
 // requestRules is what of the noise is about the app's requests.
@@ -83,6 +112,14 @@ func parseNoise(text string) (compare.Rules, error) {
 
 func (r *replaying) configure(cfg *proxy.Config) {
 	r.playback.Configure(cfg)
+	cfg.Passthrough = r.s.start.OnMiss.Open()
+	if r.misses != nil {
+		cfg.Record = func(st proxy.Stream) httpstream.Sink {
+			return r.misses.Conn(record.Conn{
+				Kind: tape.Call, Service: st.Service, Scheme: st.Scheme, Authority: st.Authority, TLS: st.TLS, Case: r.s.cases.current,
+			})
+		}
+	}
 	recorded := cfg.Unreachable
 	cfg.Unreachable = func(service, authority string) bool {
 		return isLinkLocal(authority) || recorded(service, authority)
@@ -100,6 +137,9 @@ func (r *replaying) onEvent(e replay.Event) {
 	ev := PlayedEvent(e)
 	if e.Miss != nil {
 		ev.Case = r.ledger.Owner(e.Miss)
+		if e.Forwarded {
+			ev.Answered = r.s.start.OnMiss
+		}
 	}
 	r.s.out.send(FromAgent{Event: ev})
 	if e.Err != nil {
@@ -107,5 +147,10 @@ func (r *replaying) onEvent(e replay.Event) {
 	}
 }
 
-// close has nothing to wait for: answers under way are the app's to finish.
-func (r *replaying) close(context.Context) error { return nil }
+// close ends the recording of misses; other answers under way are the app's to finish.
+func (r *replaying) close(ctx context.Context) error {
+	if r.misses == nil {
+		return nil
+	}
+	return r.misses.Close(ctx)
+}

@@ -184,6 +184,7 @@ func (s *serving) newEngine(exclude []netip.Prefix) error {
 	s.engine = e
 	s.names = newNameTable(s.start.Names, recorded, exclude)
 	s.dns = newDNSServer(true, s.names)
+	s.dns.open, s.dns.keep = s.start.OnMiss.Open(), e.keepName()
 	return nil
 }
 

@@ -310,6 +310,8 @@ func totals(r *Run) []string {
 	add(n.Skipped, fmt.Sprintf("%d skip", n.Skipped))
 	add(n.Rerecorded, fmt.Sprintf("%d new", n.Rerecorded))
 	add(n.Misses, plural(n.Misses, "miss"))
+	add(n.PassedOn, plural(n.PassedOn, "call")+" passed through")
+	add(n.Recorded, plural(n.Recorded, "call")+" newly recorded")
 	add(len(r.Errors), plural(len(r.Errors), "problem"))
 	return parts
 }

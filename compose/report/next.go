@@ -45,7 +45,7 @@ func nextSteps(r *Run, c *CaseResult) []Step {
 		}
 	}
 	for i := range c.Misses {
-		steps = append(steps, missSteps(&c.Misses[i], recordCommand(r, c.Tape))...)
+		steps = append(steps, missSteps(&c.Misses[i], c.command(r, "--on-miss", "record"))...)
 	}
 	if failing(c.Misses) > 0 {
 		// Whatever else is wrong may follow from the 502 that the app got: neither
@@ -235,7 +235,7 @@ func missSteps(m *Miss, recordAgain string) []Step {
 	if len(rules) > 0 && len(rules) <= 2*maxUnsure {
 		steps = append(steps, Step{"if what differs in the request changes by itself, add under noise in " + configFile, ruleLines(rules)})
 	}
-	return append(steps, Step{"if the app is right to ask this, record again", recordAgain})
+	return append(steps, Step{"if the app is right to ask this, add it to the tape", recordAgain})
 }
 
 // requestRule is the noise rule for a place in a request, as match names places.
@@ -253,25 +253,16 @@ func requestRule(where string) (compare.Rule, bool) {
 	return compare.Rule{}, false
 }
 
-// recordCommand is the one that records a tape again.
-func recordCommand(r *Run, tape string) string {
-	words := append([]string{"wiretape", "compose", "record"}, r.Flags...)
-	if path.Clean(filepath.ToSlash(tape)) != defaultTape && tape != "" {
-		words = append(words, "--tape", tape)
-	}
-	return shellJoin(words)
-}
-
 // outsideSteps are for the misses while no case ran.
 func outsideSteps(r *Run) []Step {
 	if failing(r.Outside) == 0 {
 		return nil
 	}
-	tape := ""
-	if len(r.Tapes) == 1 {
-		tape = r.Tapes[0]
+	words := append([]string{"wiretape", "compose", "test"}, r.Flags...)
+	if len(r.Tapes) == 1 && path.Clean(filepath.ToSlash(r.Tapes[0])) != defaultTape {
+		words = append(words, "--tape", r.Tapes[0])
 	}
-	command := recordCommand(r, tape)
+	command := shellJoin(append(words, "--on-miss", "record"))
 	var steps []Step
 	for i := range r.Outside {
 		steps = append(steps, missSteps(&r.Outside[i], command)...)

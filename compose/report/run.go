@@ -168,11 +168,15 @@ type Counts struct {
 	Skipped    int `json:"skipped"`
 	Rerecorded int `json:"rerecorded"`
 	Misses     int `json:"misses"` // that failed, inside cases and outside
+	// PassedOn and Recorded are the misses that were answered from the outside.
+	PassedOn int `json:"passed_on,omitempty"`
+	Recorded int `json:"recorded,omitempty"`
 }
 
 // Count adds the run up.
 func (r *Run) Count() Counts {
-	c := Counts{Cases: len(r.Cases), Misses: failing(r.Outside)}
+	c := Counts{Cases: len(r.Cases)}
+	c.addMisses(r.Outside)
 	for i := range r.Cases {
 		x := &r.Cases[i]
 		switch x.Status {
@@ -188,9 +192,22 @@ func (r *Run) Count() Counts {
 		if x.Rerecorded {
 			c.Rerecorded++
 		}
-		c.Misses += failing(x.Misses)
+		c.addMisses(x.Misses)
 	}
 	return c
+}
+
+func (c *Counts) addMisses(misses []Miss) {
+	for i := range misses {
+		switch misses[i].Answered {
+		case "":
+			c.Misses++
+		case "record":
+			c.Recorded++
+		default:
+			c.PassedOn++
+		}
+	}
 }
 
 // OK tells whether nothing failed: no case, no call outside the cases, and

@@ -170,15 +170,11 @@ func (pb *Playback) currentCase() int {
 }
 
 func (pb *Playback) stream(s Stream) httpstream.Handler {
-	h := pb.conn(s.Service, s.Scheme, s.Authority)
+	h := pb.handler.Conn(replay.Conn{Service: s.Service, Scheme: s.Scheme, Authority: s.Authority, Case: pb.opt.Case, Forward: s.Forward})
 	if s.Reverse {
 		return reverseHandler{pb, h}
 	}
 	return h
-}
-
-func (pb *Playback) conn(service, scheme, authority string) httpstream.Handler {
-	return pb.handler.Conn(replay.Conn{Service: service, Scheme: scheme, Authority: authority, Case: pb.opt.Case})
 }
 
 // Unused lists the calls that were never asked for, in recorded order.
@@ -205,7 +201,7 @@ func (h reverseHandler) ServeStream(ctx context.Context, req *httpstream.Request
 	head.Authority, head.Scheme = o.host, o.scheme
 	r := *req
 	r.Head = &head
-	h.conn("", o.scheme, o.authority).ServeStream(ctx, &r, w)
+	h.handler.Conn(replay.Conn{Scheme: o.scheme, Authority: o.authority, Case: h.opt.Case}).ServeStream(ctx, &r, w)
 }
 
 // originFor chooses the host that the request names, else the first that has a

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/replay"
 )
 
 // A Dest is where a connection wanted to go.
@@ -47,6 +48,9 @@ type Stream struct {
 	Authority string // host:port, for requests that name none
 	TLS       string // "1.3", or "" for plain text
 	Reverse   bool   // the client addressed the proxy itself, not the recorded host
+	// Forward, in replay, answers a request from the destination; nil where that
+	// may not be. Its errors are those of replay.Forward.
+	Forward replay.Forward
 }
 
 // A Notice is something that a user should hear of; Kind says what.
@@ -86,11 +90,12 @@ type Config struct {
 	Hosts *HostPolicy
 	// KeepEncoding leaves the client's Accept-Encoding as it is.
 	KeepEncoding bool
-	// Record is told of what passes. Exactly one of Record and Replay is set.
+	// Record is told of what passes. In replay that is what Passthrough lets pass,
+	// and it may be nil.
 	Record func(Stream) httpstream.Sink
-	// Failed is told of upstreams that can't be reached.
+	// Failed is told of upstreams that can't be reached, in record.
 	Failed func(Stream, time.Time, string)
-	// Replay answers instead of the outside world.
+	// Replay answers instead of the outside world. Without it, all is recorded.
 	Replay func(Stream) httpstream.Handler
 	// Protocols are the ALPN names that the recorded host spoke, in order of preference.
 	Protocols func(authority string) []string
@@ -100,7 +105,8 @@ type Config struct {
 	// tape was recorded. In replay it is refused at once, since its client may wait
 	// for the server to speak first. May be nil.
 	Opaque func(service, authority string) (why string, ok bool)
-	// Passthrough lets what is not HTTP go on to the real destination in replay too.
+	// Passthrough lets go on to the real destination, in replay, what can't be
+	// answered: a request that has Stream.Forward asked for, and what is not HTTP.
 	Passthrough bool
 	Notify      func(Notice)
 	// HandshakeTimeout bounds TLS handshakes and dials; 0 means 30 s.

@@ -33,7 +33,9 @@ func (p *Proxy) replay(ctx context.Context, client net.Conn, dest Dest) {
 	case tlsHello:
 		p.replayTLS(ctx, client, dest)
 	case http1, http2:
-		p.answer(ctx, client, proto, Stream{Service: dest.Service, Scheme: "http", Authority: authority})
+		s := Stream{Service: dest.Service, Scheme: "http", Authority: authority}
+		s.Forward = p.forwardTo(dest, s, "")
+		p.answer(ctx, client, proto, s)
 	default:
 		p.replayOpaque(ctx, client, dest, "not HTTP")
 	}
@@ -111,9 +113,9 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 		reset(inner)
 		return
 	}
-	p.answer(ctx, inner, proto, Stream{
-		Service: dest.Service, Scheme: "https", Authority: authority, TLS: tlsVersion(down.ConnectionState().Version),
-	})
+	s := Stream{Service: dest.Service, Scheme: "https", Authority: authority, TLS: tlsVersion(down.ConnectionState().Version)}
+	s.Forward = p.forwardTo(dest, s, hello.ServerName)
+	p.answer(ctx, inner, proto, s)
 }
 
 // choose is the one ALPN name to agree on: the first that the host spoke when it

@@ -38,12 +38,20 @@ type Handler struct {
 	// Watch is told of each request before it is answered, by a recorded call or
 	// with a miss, and says who follows the answer; it may return nil. May be nil.
 	Watch func(Event) Watcher
-	// Forward, if set, answers requests that the tape does not. It is given the
-	// request as if nothing had been read of it. Where it returns an error the
-	// answer is cut short. A body above MaxBody can't be forwarded, unless no
-	// call with that method and URL was recorded at all.
-	Forward func(ctx context.Context, req *httpstream.Request, w httpstream.ResponseWriter) error
+	// Forward, if set, answers requests that the tape does not.
+	Forward Forward
 }
+
+// A Forward answers a request that the tape does not. It is given the request as
+// if nothing had been read of it. An error that wraps ErrUnreachable means that
+// it wrote nothing; the request is then answered as a miss. Any other error cuts
+// the answer short. It is never given a request for another protocol, nor one
+// with a body above Handler.MaxBody, unless no call with that method and URL was
+// recorded at all.
+type Forward func(ctx context.Context, req *httpstream.Request, w httpstream.ResponseWriter) error
+
+// ErrUnreachable means that a request could not be passed on.
+var ErrUnreachable = errors.New("upstream can't be reached")
 
 // A Watcher follows one answer. Its methods are called in order.
 type Watcher interface {
@@ -65,7 +73,7 @@ type Event struct {
 	// Exchange is the call that answered; nil after a miss.
 	Exchange *tape.Exchange
 	Miss     *match.Miss
-	// Forwarded is set where Forward answered; Result is then empty.
+	// Forwarded is set where Forward answers; Result has no more than Took then.
 	Forwarded bool
 	Result
 	// Err says what was wrong with the recording or with the forwarding. A client
@@ -81,6 +89,7 @@ type Conn struct {
 	// where a head's lacks it.
 	Authority string
 	Case      func() int // the number of the running case; nil for none
+	Forward   Forward    // in the place of the Handler's, unless it is nil
 }
 
 // Conn returns a handler for the requests of one connection.
@@ -137,7 +146,7 @@ type answer struct {
 func (a *answer) serve() bool {
 	q := match.Query{Method: a.event.Method, URL: a.event.URL, Header: a.req.Head.Header, Scope: match.Scope{Service: a.event.Service, Case: a.event.Case}}
 	likely := a.h.Index.Peek(q.Method, q.URL, q.Scope)
-	q.HeadOnly = likely == nil && a.h.Forward != nil || a.headOnly(&q)
+	q.HeadOnly = likely == nil && a.forwarding() != nil || a.headOnly(&q)
 	if !q.HeadOnly {
 		if err := a.readBody(&q, likely); err != nil {
 			a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: "the request is incomplete: " + err.Error()})
@@ -258,15 +267,20 @@ func (a *answer) miss(m *match.Miss) {
 	if a.h.OnMiss != nil {
 		a.h.OnMiss(m)
 	}
+	forward := a.forwarding()
+	if a.bodyRead && a.body == nil {
+		forward = nil
+	}
+	a.event.Forwarded = forward != nil
 	if a.h.Watch != nil {
 		if w := a.h.Watch(a.event); w != nil {
 			defer func() { w.Ended(a.event) }()
 		}
 	}
-	if a.h.Forward != nil && (!a.bodyRead || a.body != nil) {
-		a.forward()
+	if forward != nil && a.forward(forward) {
 		return
 	}
+	a.event.Forwarded = false
 	body := m.JSON()
 	closest := "none"
 	if m.Closest != nil {
@@ -294,14 +308,32 @@ func (a *answer) miss(m *match.Miss) {
 	a.event.Err = err
 }
 
-func (a *answer) forward() {
+// forwarding is what answers the request if the tape does not; nil if nothing may.
+func (a *answer) forwarding() Forward {
+	head := a.req.Head
+	if head.Method == "CONNECT" || head.Protocol != "" || head.Header.Has("Upgrade") {
+		return nil
+	}
+	if a.h.conn.Forward != nil {
+		return a.h.conn.Forward
+	}
+	return a.h.Forward
+}
+
+// forward reports whether the request was answered.
+func (a *answer) forward(forward Forward) bool {
 	req := *a.req
 	if a.bodyRead {
 		req.Body = bytes.NewReader(a.body)
 	}
-	a.event.Forwarded = true
-	if a.event.Err = a.h.Forward(a.ctx, &req, a.w); a.event.Err != nil {
-		a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: a.event.Err.Error()})
+	err := forward(a.ctx, &req, a.w)
+	if errors.Is(err, ErrUnreachable) {
+		return false
+	}
+	if err != nil {
+		a.event.Err = err
+		a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
 	}
 	a.event.Took = time.Since(a.req.Arrived)
+	return true
 }

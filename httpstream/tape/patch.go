@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +13,11 @@ import (
 )
 
 // Patch takes exchanges off the tape at dir and puts others in, which come from
-// another tape. It is done on a copy beside dir that then takes its place, so
-// that the tape is as it was where anything fails. Every file that is not of
-// these exchanges stays byte for byte.
+// another tape, with their Number, which may be another than in their files, and
+// with what DNS answered for names that the tape lacks. It is done on a copy
+// beside dir that then takes its place, so that the tape is as it was where
+// anything fails. Every file that is not of these exchanges stays byte for byte,
+// and so does the manifest if there is no new name.
 func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err error) {
 	if target, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = target
@@ -48,11 +51,12 @@ func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err err
 		}
 	}
 	for _, x := range add {
-		for _, name := range filesOf(x) {
-			if err := copyFile(filepath.Join(from.Dir, name), filepath.Join(copied, name)); err != nil {
-				return err
-			}
+		if err := addExchange(copied, from, x); err != nil {
+			return err
 		}
+	}
+	if err := addNames(copied, from); err != nil {
+		return err
 	}
 	for _, sub := range []string{callsDir, casesDir, streamsDir, "."} {
 		if err := syncDir(filepath.Join(copied, sub)); err != nil {
@@ -63,6 +67,58 @@ func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err err
 		return fmt.Errorf("the changed tape: %w", err)
 	}
 	return Replace(copied, dir)
+}
+
+// addExchange puts an exchange of another tape in, under its number.
+func addExchange(dir string, from *Tape, x *Exchange) error {
+	file, stream := fileNames(x)
+	if filepath.Base(file) == filepath.Base(x.File) {
+		for _, name := range filesOf(x) {
+			if err := copyFile(filepath.Join(from.Dir, name), filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	renamed := *x
+	if x.Stream != "" {
+		renamed.Stream = stream
+		if err := copyFile(filepath.Join(from.Dir, filepath.FromSlash(x.Stream)), filepath.Join(dir, filepath.FromSlash(stream))); err != nil {
+			return err
+		}
+	}
+	data, err := encodeExchange(&renamed)
+	if err != nil {
+		return err
+	}
+	return writeNew(filepath.Join(dir, filepath.FromSlash(file)), bytes.NewReader(data))
+}
+
+// addNames puts the names of another tape into the manifest.
+func addNames(dir string, from *Tape) error {
+	if from == nil || len(from.Manifest.Names) == 0 {
+		return nil
+	}
+	name := filepath.Join(dir, manifestName)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	m, err := decodeManifest(data, dir, name)
+	if err != nil {
+		return err
+	}
+	changed := false
+	for _, n := range from.Manifest.Names {
+		changed = m.addName(n) || changed
+	}
+	if !changed {
+		return nil
+	}
+	if err := os.Remove(name); err != nil { // it is a copy
+		return err
+	}
+	return writeNew(name, bytes.NewReader(encodeManifest(&m)))
 }
 
 // filesOf are the files of an exchange, relative to its tape.
@@ -110,7 +166,12 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return writeNew(to, in)
+}
+
+// writeNew makes a file durable; it must not exist.
+func writeNew(name string, in io.Reader) error {
+	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

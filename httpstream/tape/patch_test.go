@@ -3,8 +3,11 @@ package tape
 import (
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
 )
@@ -110,5 +113,45 @@ func TestPatchThatFailsLeavesTheTapeAsItWas(t *testing.T) {
 		if after[name] != text {
 			t.Errorf("%s changed", name)
 		}
+	}
+}
+
+func TestPatchPutsCallsInUnderNewNumbersWithTheirNames(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tape")
+	writeSmallTape(t, dir, "old")
+	before := readAll(t, dir)
+	from := writeSmallTape(t, filepath.Join(t.TempDir(), "from"), "new")
+	from.Manifest.Names = []Name{{Name: "a.example", Type: "A", RCode: "NOERROR", Answers: []string{"A 10.0.0.1"}}}
+	again := *from.Calls[0]
+	again.Number, again.Case, again.Started = 7, 1, 5*time.Second
+	if err := Patch(dir, nil, from, []*Exchange{&again}); err != nil {
+		t.Fatal(err)
+	}
+	tp, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range tp.Verify() {
+		t.Error(p)
+	}
+	for name, text := range readAll(t, dir) {
+		if was, ok := before[name]; ok && was != text && name != manifestName {
+			t.Errorf("%s changed", name)
+		}
+	}
+	if len(tp.Calls) != 2 || !slices.EqualFunc(tp.Manifest.Names, from.Manifest.Names, func(a, b Name) bool { return a.Name == b.Name }) {
+		t.Fatalf("%d calls, names %v", len(tp.Calls), tp.Manifest.Names)
+	}
+	got, want := *tp.Calls[1], again
+	if !strings.Contains(got.File, "0007-") || !strings.Contains(got.Stream, "call-0007-") {
+		t.Errorf("files %s and %s", got.File, got.Stream)
+	}
+	stream, err := os.ReadFile(filepath.Join(dir, got.Stream))
+	if err != nil || !strings.Contains(string(stream), "new") {
+		t.Errorf("stream %q, %v", stream, err)
+	}
+	got.File, got.Stream, want.File, want.Stream = "", "", "", ""
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

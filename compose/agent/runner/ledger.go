@@ -34,12 +34,15 @@ type Ledger struct {
 	ordered map[int]bool // cases that are part of this run
 	owners  map[*match.Miss]int
 	changed chan struct{}
+	// Answered is what report.Miss.Answered says of a miss that goes on to the
+	// outside. It must not change while the Ledger is in use.
+	Answered string
 }
 
 // A page has the calls of one case.
 type page struct {
 	calls  []*call
-	misses []miss
+	misses []*miss
 }
 
 // A call is one that the app makes now.
@@ -53,7 +56,9 @@ type call struct {
 }
 
 type miss struct {
-	at time.Time
+	ledger *Ledger
+	at     time.Time
+	ended  bool
 	report.Miss
 }
 
@@ -94,8 +99,7 @@ func (l *Ledger) Watch(e replay.Event) replay.Watcher {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e.Miss != nil {
-		l.missed(e)
-		return nil
+		return l.missed(e)
 	}
 	c := &call{ledger: l, x: e.Exchange, began: e.Complete}
 	l.made[e.Exchange.Number] = true
@@ -112,15 +116,35 @@ func (l *Ledger) Watch(e replay.Event) replay.Watcher {
 }
 
 // missed notes a call that no recorded one answers. The caller holds mu.
-func (l *Ledger) missed(e replay.Event) {
+func (l *Ledger) missed(e replay.Event) replay.Watcher {
 	owner := l.alone
 	if owner == 0 && e.Miss.Closest != nil {
 		owner = e.Miss.Closest.Case
 	}
 	if p := l.open[owner]; p != nil {
-		p.misses = append(p.misses, miss{e.Complete, missOf(e, owner)})
+		m := &miss{ledger: l, at: e.Complete, Miss: missOf(e, owner)}
+		if e.Forwarded {
+			m.Answered = l.Answered
+		}
+		p.misses = append(p.misses, m)
 		l.owners[e.Miss] = owner
+		return m
 	}
+	return nil
+}
+
+// Flushed implements replay.Watcher.
+func (m *miss) Flushed(time.Time, int64) {}
+
+// Ended implements replay.Watcher.
+func (m *miss) Ended(e replay.Event) {
+	m.ledger.mu.Lock()
+	defer m.ledger.mu.Unlock()
+	m.ended = true
+	if !e.Forwarded { // upstream can't be reached
+		m.Answered = ""
+	}
+	m.ledger.notify()
 }
 
 // Owner is the case that a miss counted for, 0 if it is nobody's; it is asked once,
@@ -228,6 +252,9 @@ func (l *Ledger) pending(c *report.CaseResult, recordedEnd time.Duration, speed 
 			wait = max(wait, timeFactor*after+callPatience)
 		}
 	}
+	if slices.ContainsFunc(p.misses, func(m *miss) bool { return !m.ended }) {
+		wait = max(wait, callPatience)
+	}
 	return wait
 }
 
@@ -249,8 +276,9 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 		c.CallMade(ref, made.since(origin))
 	}
 	for _, m := range p.misses {
-		m.At = max(0, m.at.Sub(origin))
-		c.Misses = append(c.Misses, m.Miss)
+		missed := m.Miss
+		missed.At = max(0, m.at.Sub(origin))
+		c.Misses = append(c.Misses, missed)
 	}
 	// A call that an earlier case made, such as one that fills a cache while two
 	// cases overlapped, is not missing here.

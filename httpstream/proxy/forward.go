@@ -1,0 +1,262 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/replay"
+)
+
+// forwardTo returns what passes requests of a connection on to where it was
+// meant to go; nil where nothing may pass. serverName is what a TLS client asked for.
+func (p *Proxy) forwardTo(dest Dest, s Stream, serverName string) replay.Forward {
+	if !p.cfg.Passthrough || p.cfg.Dial == nil {
+		return nil
+	}
+	return func(ctx context.Context, req *httpstream.Request, w httpstream.ResponseWriter) error {
+		return p.forward(ctx, dest, s, serverName, req, w)
+	}
+}
+
+// forward has upstream answer one request, on a connection of its own, in HTTP/1.1.
+// The request goes through a relay, so what passes is recorded as in record mode.
+func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName string, req *httpstream.Request, w httpstream.ResponseWriter) error {
+	upstream, err := p.dial(ctx, dest)
+	if err != nil {
+		return p.unreachable(ctx, s, err)
+	}
+	defer upstream.Close()
+	if s.Scheme == "https" {
+		up, err := p.clientHandshake(ctx, upstream, serverName, dest, []string{"http/1.1"})
+		if err != nil {
+			return p.unreachable(ctx, s, fmt.Errorf("TLS with upstream: %w", err))
+		}
+		defer up.Close()
+		s.TLS = tlsVersion(up.ConnectionState().Version)
+		upstream = up
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ours, theirs := net.Pipe()
+	defer context.AfterFunc(ctx, func() { ours.Close() })()
+	answer := &forwarded{w: w, recorder: unrecorded{}, done: func() { ours.Close() }, failed: cancel}
+	if p.cfg.Record != nil {
+		answer.recorder = p.cfg.Record(s)
+	}
+	go io.Copy(io.Discard, ours) // what the relay passes back, answer has already
+	go func() {
+		if err := writeRequest(ours, req); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+			cancel() // the request can't be completed
+		}
+	}()
+	opt := httpstream.RelayOptions{}
+	if !p.cfg.KeepEncoding {
+		opt.RewriteRequest = AskForIdentity
+	}
+	// The end of ctx reaches the relay as a client that is gone, which it tells upstream.
+	httpstream.RelayHTTP1(context.WithoutCancel(ctx), goneConn{theirs, ctx}, upstream, opt, answer)
+	return answer.err()
+}
+
+// unreachable tells of an upstream that can't be had.
+func (p *Proxy) unreachable(ctx context.Context, s Stream, err error) error {
+	why := dialError(err)
+	if ctx.Err() == nil {
+		p.cfg.Notify(Notice{Kind: Refused, Service: s.Service, Authority: s.Authority, Detail: why})
+	}
+	return fmt.Errorf("%w: %s", replay.ErrUnreachable, why)
+}
+
+// A goneConn is a connection whose peer reset it once ctx is done.
+type goneConn struct {
+	net.Conn
+	ctx context.Context
+}
+
+// Read implements net.Conn.
+func (c goneConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && c.ctx.Err() != nil {
+		err = syscall.ECONNRESET
+	}
+	return n, err
+}
+
+// A forwarded is the sink for one request: it writes the answer to the client,
+// and tells the recorder.
+type forwarded struct {
+	w        httpstream.ResponseWriter
+	recorder httpstream.Sink
+	done     func() // the answer is complete
+	failed   func() // the client can't be written to
+
+	mu    sync.Mutex
+	ended bool
+	wrote error // the first error of w
+}
+
+// Request implements httpstream.Sink.
+func (f *forwarded) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
+	return &forwardedExchange{f.recorder.Request(at, head), f}
+}
+
+func (f *forwarded) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wrote == nil && !f.ended {
+		return errors.New("the request could not be passed on")
+	}
+	return f.wrote
+}
+
+// write has do write to the client, and what it wrote leave.
+func (f *forwarded) write(do func() error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended || f.wrote != nil {
+		return
+	}
+	if f.wrote = do(); f.wrote == nil {
+		f.wrote = f.w.Flush()
+	}
+	if f.wrote != nil {
+		f.failed()
+	}
+}
+
+// end ends the client's answer as upstream's ended.
+func (f *forwarded) end(end httpstream.EndInfo) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ended && f.wrote == nil {
+		if end.How == httpstream.Malformed {
+			end.How = httpstream.Reset // what was not understood did not pass
+		}
+		f.wrote = f.w.End(end)
+	}
+	f.ended = true
+	f.done()
+}
+
+// A forwardedExchange tees an exchange's answer to the client.
+type forwardedExchange struct {
+	httpstream.Exchange
+	f *forwarded
+}
+
+// Interim implements httpstream.Exchange.
+func (x *forwardedExchange) Interim(at time.Time, head *httpstream.ResponseHead) {
+	x.Exchange.Interim(at, head)
+	x.f.write(func() error { return x.f.w.Interim(head) })
+}
+
+// Response implements httpstream.Exchange.
+func (x *forwardedExchange) Response(at time.Time, head *httpstream.ResponseHead) {
+	x.Exchange.Response(at, head)
+	x.f.write(func() error { return x.f.w.Head(head) })
+}
+
+// ResponseChunk implements httpstream.Exchange.
+func (x *forwardedExchange) ResponseChunk(at time.Time, c httpstream.Chunk) {
+	x.Exchange.ResponseChunk(at, c)
+	x.f.write(func() error { return x.f.w.Chunk(c) })
+}
+
+// End implements httpstream.Exchange.
+func (x *forwardedExchange) End(at time.Time, end httpstream.EndInfo) {
+	x.Exchange.End(at, end)
+	x.f.end(end)
+}
+
+// writeRequest writes a request as HTTP/1, its body as it comes.
+func writeRequest(w io.Writer, req *httpstream.Request) error {
+	head, body, err := http1Request(req)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(httpstream.AppendRequestHead(nil, head)); err != nil {
+		return err
+	}
+	chunked := isChunked(head.Header)
+	buf := make([]byte, 32<<10)
+	var out []byte
+	for {
+		n, err := body.Read(buf)
+		if out = buf[:n]; chunked && n > 0 {
+			out = append(fmt.Appendf(nil, "%x\r\n", n), buf[:n]...)
+			out = append(out, "\r\n"...)
+		}
+		if n > 0 {
+			if _, err := w.Write(out); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF && chunked:
+			_, trailer := req.Complete()
+			_, err = w.Write(append(httpstream.AppendFields([]byte("0\r\n"), trailer), "\r\n"...))
+			return err
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// http1Request is a request's head in HTTP/1, with the framing of its body.
+func http1Request(req *httpstream.Request) (*httpstream.RequestHead, io.Reader, error) {
+	if req.Head.Proto != "HTTP/2.0" {
+		return req.Head, req.Body, nil
+	}
+	head := *req.Head
+	head.Proto = "HTTP/1.1"
+	head.Header = http1Fields(req.Head)
+	if head.Header.Has("Content-Length") {
+		return &head, req.Body, nil
+	}
+	body := bufio.NewReader(req.Body)
+	switch _, err := body.Peek(1); {
+	case err == io.EOF: // it has none
+	case err != nil:
+		return nil, nil, err
+	default:
+		head.Header = append(head.Header, httpstream.Field{Name: "Transfer-Encoding", Value: "chunked"})
+	}
+	return &head, body, nil
+}
+
+// http1Fields are the header fields of an HTTP/2 request in HTTP/1.1: with a Host
+// field (RFC 9113 section 8.3.1), and the cookies in one field (section 8.2.3).
+func http1Fields(head *httpstream.RequestHead) httpstream.Fields {
+	fields := httpstream.Fields{{Name: "Host", Value: head.Authority}}
+	cookies := strings.Join(head.Header.Values("Cookie"), "; ")
+	for _, f := range head.Header {
+		switch {
+		case strings.EqualFold(f.Name, "Host"):
+			continue
+		case strings.EqualFold(f.Name, "Cookie"):
+			if cookies == "" {
+				continue
+			}
+			f.Value, cookies = cookies, ""
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// isChunked reports whether chunked is the last transfer coding (RFC 9112 section 6.1).
+func isChunked(fs httpstream.Fields) bool {
+	codings := strings.Split(strings.Join(fs.Values("Transfer-Encoding"), ","), ",")
+	return strings.EqualFold(strings.TrimSpace(codings[len(codings)-1]), "chunked")
+}
