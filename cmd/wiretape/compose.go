@@ -183,7 +183,7 @@ func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Optio
 			return opt, usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", opt.Speed)
 		}
 		opt.OnMiss = agent.OnMiss(c.String("on-miss"))
-		if opt.OnMiss == "" { // a command without the flag
+		if opt.OnMiss == "" && !c.IsSet("on-miss") { // a command without the flag
 			opt.OnMiss = agent.Fail
 		}
 		if opt.OnMiss != agent.Fail && !opt.OnMiss.Open() {

@@ -20,7 +20,7 @@ const (
 	dnsTimeout = 5 * time.Second
 	// dnsOutsideTimeout leaves time to answer from the tape before an asker gives
 	// up, which is after 5 s as a rule (resolv.conf(5)).
-	dnsOutsideTimeout = 3 * time.Second
+	dnsOutsideTimeout = 2 * time.Second
 	// maxDNS is the longest message: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
 	maxDNS = 64 << 10
 	// dnsTTL is short, so that a resolver's cache does not outlive a session; in seconds.

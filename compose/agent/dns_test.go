@@ -133,6 +133,45 @@ func TestReplayAnswersFromTheTape(t *testing.T) {
 	}
 }
 
+func TestWhereMissesGoOnTheResolverIsAskedBeforeTheTape(t *testing.T) {
+	s := replayDNS(t, []tape.Name{{Name: "api.example.com", Type: "A", RCode: "NOERROR", Answers: []string{"A 203.0.113.1"}}})
+	s.open = true
+	var kept []tape.Name
+	s.keep = func(n tape.Name) { kept = append(kept, n) }
+	query := dnsQuery(t, "api.example.com.", dnsmessage.TypeA)
+	for _, tc := range []struct {
+		name, answer string
+		code         dnsmessage.RCode
+		err          error
+		keeps        int
+	}{
+		{"it knows the name", "A 203.0.113.9", dnsmessage.RCodeSuccess, nil, 1},
+		{"it does not know the name", "A 203.0.113.1", dnsmessage.RCodeNameError, nil, 0},
+		{"it fails", "A 203.0.113.1", dnsmessage.RCodeServerFailure, nil, 0},
+		{"it can't be asked", "A 203.0.113.1", 0, errNoResolver, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			kept = nil
+			s.forward = func(_ context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
+				var m dnsmessage.Message
+				if err := m.Unpack(query); err != nil {
+					return nil, err
+				}
+				m.Header = replyHeader(m.Header, tc.code)
+				if tc.code == dnsmessage.RCodeSuccess {
+					s.addAddr(&m, m.Questions[0].Name, netip.MustParseAddr("203.0.113.9"))
+				}
+				reply, _ := m.Pack()
+				return reply, tc.err
+			}
+			code, list := answered(t, s.answer(t.Context(), asker, "udp", query))
+			if code != "NOERROR" || len(list) != 1 || list[0] != tc.answer || len(kept) != tc.keeps {
+				t.Errorf("%s %v, kept %v", code, list, kept)
+			}
+		})
+	}
+}
+
 func TestWhatDoesNotFitIntoADatagramIsAskedForAgain(t *testing.T) {
 	many := tape.Name{Name: "many.example.com", Type: "A", RCode: "NOERROR"}
 	for i := range 60 {

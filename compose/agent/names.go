@@ -113,6 +113,12 @@ func (t *nameTable) madeUpFor6(name string) netip.Addr {
 	return t.makeUp(nameKey{canonicalName(name), "AAAA"})
 }
 
+// isMadeUp reports whether addr leads nowhere.
+func isMadeUp(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	return madeUp.Contains(addr) || madeUp6.Contains(addr)
+}
+
 func (t *nameTable) makeUp(key nameKey) netip.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()

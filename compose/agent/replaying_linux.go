@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -113,6 +115,13 @@ func parseNoise(text string) (compare.Rules, error) {
 func (r *replaying) configure(cfg *proxy.Config) {
 	r.playback.Configure(cfg)
 	cfg.Passthrough = r.s.start.OnMiss.Open()
+	dial := cfg.Dial
+	cfg.Dial = func(ctx context.Context, d proxy.Dest) (net.Conn, error) {
+		if isMadeUp(d.Addr.Addr()) {
+			return nil, errNoAddress
+		}
+		return dial(ctx, d)
+	}
 	if r.misses != nil {
 		cfg.Record = func(st proxy.Stream) httpstream.Sink {
 			return r.misses.Conn(record.Conn{
@@ -125,6 +134,9 @@ func (r *replaying) configure(cfg *proxy.Config) {
 		return isLinkLocal(authority) || recorded(service, authority)
 	}
 }
+
+// errNoAddress is for a name of which neither a resolver nor the tape has an address.
+var errNoAddress = errors.New("its name has no address")
 
 // isLinkLocal reports whether nothing can be on the tape for an authority
 // because record leaves its address alone.

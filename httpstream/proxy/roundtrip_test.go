@@ -251,6 +251,7 @@ func TestAMissAnswers502AndNamesTheClosestCall(t *testing.T) {
 			t.Errorf("the closest call is not named in %v", a)
 		}
 	}
+	b.close() // a miss is told of after its answer
 	if heard.misses() != 3 {
 		t.Errorf("%d misses were told of, want 3", heard.misses())
 	}
