@@ -48,7 +48,7 @@ func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName str
 	defer cancel()
 	ours, theirs := net.Pipe()
 	defer context.AfterFunc(ctx, func() { ours.Close() })()
-	answer := &forwarded{w: w, recorder: unrecorded{}, done: func() { ours.Close() }, failed: cancel}
+	answer := &forwarded{w: w, asked: req.Head, recorder: unrecorded{}, done: func() { ours.Close() }, failed: cancel}
 	if p.cfg.Record != nil {
 		answer.recorder = p.cfg.Record(s)
 	}
@@ -95,6 +95,7 @@ func (c goneConn) Read(b []byte) (int, error) {
 // and tells the recorder.
 type forwarded struct {
 	w        httpstream.ResponseWriter
+	asked    *httpstream.RequestHead // by the client
 	recorder httpstream.Sink
 	done     func() // the answer is complete
 	failed   func() // the client can't be written to
@@ -106,6 +107,10 @@ type forwarded struct {
 
 // Request implements httpstream.Sink.
 func (f *forwarded) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
+	if f.asked.Proto == "HTTP/2.0" {
+		// The tape has what the client saw, which gets the same protocol again then.
+		return &forwardedExchange{asHTTP2{f.recorder.Request(at, f.asked)}, f}
+	}
 	return &forwardedExchange{f.recorder.Request(at, head), f}
 }
 
@@ -175,6 +180,48 @@ func (x *forwardedExchange) ResponseChunk(at time.Time, c httpstream.Chunk) {
 func (x *forwardedExchange) End(at time.Time, end httpstream.EndInfo) {
 	x.Exchange.End(at, end)
 	x.f.end(end)
+}
+
+// asHTTP2 records an answer in HTTP/1.1 as a client of HTTP/2 gets it.
+type asHTTP2 struct{ httpstream.Exchange }
+
+// Interim implements httpstream.Exchange.
+func (x asHTTP2) Interim(at time.Time, head *httpstream.ResponseHead) {
+	x.Exchange.Interim(at, http2Head(head))
+}
+
+// Response implements httpstream.Exchange.
+func (x asHTTP2) Response(at time.Time, head *httpstream.ResponseHead) {
+	x.Exchange.Response(at, http2Head(head))
+}
+
+// RequestChunk implements httpstream.Exchange.
+func (x asHTTP2) RequestChunk(at time.Time, c httpstream.Chunk) {
+	if c.SizeLine = ""; len(c.Data) > 0 {
+		x.Exchange.RequestChunk(at, c)
+	}
+}
+
+// ResponseChunk implements httpstream.Exchange.
+func (x asHTTP2) ResponseChunk(at time.Time, c httpstream.Chunk) {
+	if c.SizeLine = ""; len(c.Data) > 0 {
+		x.Exchange.ResponseChunk(at, c)
+	}
+}
+
+// http2Head is an answer's head in HTTP/2: without the fields of a connection, and
+// with names in lower case (RFC 9113 section 8.2).
+func http2Head(head *httpstream.ResponseHead) *httpstream.ResponseHead {
+	h := &httpstream.ResponseHead{Proto: "HTTP/2.0", Status: head.Status}
+	for _, f := range head.Header {
+		name := strings.ToLower(f.Name)
+		switch name {
+		case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+			continue
+		}
+		h.Header = append(h.Header, httpstream.Field{Name: name, Value: f.Value})
+	}
+	return h
 }
 
 // writeRequest writes a request as HTTP/1, its body as it comes.

@@ -151,7 +151,7 @@ func TestAMissGoesOnToTheOriginChunkByChunk(t *testing.T) {
 			}
 			x := tp.Calls[0]
 			if x.Request.Method != "POST" || x.Request.URL != tc.url || string(x.Request.Body.Data) != "hello, world" ||
-				x.Response.Head.Status != 202 || x.Service != "app" {
+				x.Response.Head.Status != 202 || x.Service != "app" || (tc.alpn == "h2") != (x.Request.Proto == "HTTP/2.0") {
 				t.Errorf("recorded %+v", x)
 			}
 			lines := linesOf(t, tp, x)
@@ -178,7 +178,7 @@ func TestAMissGoesOnToTheOriginChunkByChunk(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer body.Body.Close()
-			if all, err := io.ReadAll(body.Body); err != nil || body.StatusCode != 202 || string(all) != strings.Join(text, "") {
+			if all, err := io.ReadAll(body.Body); err != nil || body.StatusCode != 202 || body.Proto != resp.Proto || string(all) != strings.Join(text, "") {
 				t.Errorf("replayed %d %q, %v", body.StatusCode, all, err)
 			}
 		})
