@@ -76,6 +76,8 @@ func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 		switch name {
 		case "mode":
 			opt.Mode = agent.Mode(value)
+		case "on miss":
+			opt.OnMiss = agent.OnMiss(value)
 		case "services":
 			opt.Services = words
 		case "profiles":
