@@ -23,6 +23,8 @@ type reporter struct {
 	count counts
 	// quiet leaves the lines about calls and misses to the report at the end.
 	quiet bool
+	// recordAgain is the command that mends a miss.
+	recordAgain string
 }
 
 // counts are what a session's summary adds up.
@@ -48,7 +50,10 @@ type summary struct {
 }
 
 func newReporter(w io.Writer, asJSON bool) *reporter {
-	return &reporter{out: w, json: asJSON, color: !asJSON && isTerminal(w) && os.Getenv("NO_COLOR") == ""}
+	return &reporter{
+		out: w, json: asJSON, color: !asJSON && isTerminal(w) && os.Getenv("NO_COLOR") == "",
+		recordAgain: "wiretape compose record",
+	}
 }
 
 func isTerminal(w io.Writer) bool {
@@ -192,7 +197,11 @@ func (r *reporter) exchangeLine(e *agent.Event) string {
 	default:
 		status = r.paint("32", status)
 	}
-	s := fmt.Sprintf("%s %4d  %-10s %s %s  %s", e.Type, e.Number, e.Service, e.Method, e.URL, status)
+	s := fmt.Sprintf("%s %4d  ", e.Type, e.Number)
+	if e.Service != "" {
+		s += fmt.Sprintf("%-10s ", e.Service)
+	}
+	s += fmt.Sprintf("%s %s  %s", e.Method, e.URL, status)
 	if e.Chunks > 0 {
 		s += fmt.Sprintf("  %s, %s", plural(e.Chunks, "chunk"), size(e.Bytes))
 	}
@@ -253,7 +262,7 @@ func (r *reporter) missLines(e *agent.Event) string {
 	if m.More > 0 {
 		fmt.Fprintf(&b, "    and %s more\n", plural(m.More, "difference"))
 	}
-	b.WriteString("  next: if the app is right to ask this, record again with wiretape compose record\n")
+	b.WriteString("  next: if the app is right to ask this, record again with " + r.recordAgain + "\n")
 	return b.String()
 }
 

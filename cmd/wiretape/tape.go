@@ -239,7 +239,7 @@ func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 		}
 		var err error
 		if l.End != nil {
-			_, err = fmt.Fprintf(w, "%12s  end: %s %s\n", micros(l.At), l.End.How, l.End.Detail)
+			_, err = fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%12s  end: %s %s", micros(l.At), l.End.How, l.End.Detail), " "))
 			showFields(w, l.End.Trailer)
 		} else {
 			_, err = fmt.Fprintf(w, "%12s %s%s\n", micros(l.At), who, printable(l.Data))
