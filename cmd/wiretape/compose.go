@@ -232,7 +232,7 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 	waited := false
 	result, err := compose.Run(c.Context, opt, func(ctx context.Context, s *compose.Session) error {
 		if command != nil {
-			return command.Run(ctx, s)
+			return runCommand(ctx, c.Context, command, s)
 		}
 		r.ready(s, mode)
 		<-ctx.Done()
@@ -243,6 +243,16 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 		return context.Cause(ctx)
 	})
 	return conclude(c, r, mode, opt, result, err, waited, started)
+}
+
+// runCommand runs COMMAND. Where the session ended under it, and not because of
+// the user, that is the news, not how the command took it.
+func runCommand(ctx, user context.Context, command *compose.Command, s *compose.Session) error {
+	err := command.Run(ctx, s)
+	if err != nil && ctx.Err() != nil && user.Err() == nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // conclude prints the summary and finds the exit code.
