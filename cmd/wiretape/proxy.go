@@ -254,7 +254,7 @@ func noticed(n proxy.Notice) *agent.Event {
 	switch {
 	case n.Kind == proxy.Untrusted:
 		e.Hint = "have the client trust the certificate of: wiretape ca export"
-	case n.Kind == proxy.Refused && strings.Contains(n.Detail, "certificate"):
+	case n.Kind == proxy.Refused && strings.Contains(n.Detail, "unknown authority"):
 		e.Hint = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
 	}
 	return e

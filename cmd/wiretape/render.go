@@ -201,7 +201,10 @@ func (r *reporter) exchangeLine(e *agent.Event) string {
 	if e.Service != "" {
 		s += fmt.Sprintf("%-10s ", e.Service)
 	}
-	s += fmt.Sprintf("%s %s  %s", e.Method, e.URL, status)
+	if e.Method != "" { // a call that failed before there was a request has none
+		s += e.Method + " "
+	}
+	s += e.URL + "  " + status
 	if e.Chunks > 0 {
 		s += fmt.Sprintf("  %s, %s", plural(e.Chunks, "chunk"), size(e.Bytes))
 	}
