@@ -87,9 +87,10 @@ func withInterrupts(ctx context.Context, w io.Writer) (context.Context, func()) 
 func newApp(io streams) *cli.App {
 	// urfave/cli prints -v as well; the word alone is enough.
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version"}
+	cli.FlagStringer = flagHelp
 	app := &cli.App{
 		Name:                   "wiretape",
-		Usage:                  "record the streams of a docker compose app and play them back offline, byte for byte, with the original timing",
+		Usage:                  "record the streams of a docker compose app and play them back offline",
 		Version:                version,
 		Reader:                 io.in,
 		Writer:                 io.out,
@@ -98,8 +99,10 @@ func newApp(io streams) *cli.App {
 		HideHelpCommand:        true,
 		Suggest:                true,
 		EnableBashCompletion:   true,
-		ExitErrHandler:         func(*cli.Context, error) {}, // run reports it
-		OnUsageError:           onUsageError,
+		// As docker compose has it: a comma may be part of a file's name.
+		DisableSliceFlagSeparator: true,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run reports it
+		OnUsageError:              onUsageError,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "debug", Usage: "log what wiretape does to standard error", EnvVars: []string{"WIRETAPE_DEBUG"}},
 		},
@@ -180,8 +183,8 @@ func flagError(text string) string {
 const appHelp = `wiretape: {{.Usage}}
 
 USAGE:
-   wiretape compose record -- COMMAND    bring the project up, run COMMAND, and record what the app hears
-   wiretape compose test -- COMMAND      the same against the recording, with the outside world cut off
+   wiretape compose record -- COMMAND  bring the project up, run COMMAND, record
+   wiretape compose test               play it back offline, compare the answers
 
 COMMANDS:{{range .VisibleCommands}}
    {{join .Names ", "}}{{"\t"}}{{.Usage}}{{end}}
@@ -194,7 +197,7 @@ GLOBAL FLAGS:{{range .VisibleFlags}}
 const commandHelp = `{{.HelpName}}: {{.Usage}}
 
 USAGE:
-   {{if .UsageText}}{{.UsageText}}{{else}}{{.HelpName}}{{if .VisibleFlags}} [flags]{{end}} {{.ArgsUsage}}{{end}}
+   {{if .UsageText}}{{.UsageText}}{{else}}{{.HelpName}}{{if .VisibleFlags}} [flags]{{end}}{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}{{end}}
 {{if .Description}}
 {{.Description}}
 {{end}}{{if .VisibleFlags}}

@@ -17,8 +17,8 @@ func caCommand(io streams) *cli.Command {
 			{
 				Name:  "path",
 				Usage: "print the folder of the root certificate and its key",
-				Description: `   The folder has mkcert's layout: rootCA.pem and rootCA-key.pem. Set CAROOT to use
-   another one, such as an existing root of mkcert's.`,
+				Description: `   The folder has mkcert's layout: rootCA.pem and rootCA-key.pem. Set CAROOT to
+   use another one, such as an existing root of mkcert's.`,
 				Action: func(c *cli.Context) error {
 					if err := exactArgs(c, 0, ""); err != nil {
 						return err
@@ -33,7 +33,7 @@ func caCommand(io streams) *cli.Command {
 			},
 			{
 				Name:        "export",
-				Usage:       "print the root certificate, and make it first if there is none",
+				Usage:       "print the root certificate; it is made if there is none",
 				Description: "   example: wiretape ca export > wiretape-ca.pem",
 				Action: func(c *cli.Context) error {
 					if err := exactArgs(c, 0, ""); err != nil {

@@ -24,11 +24,13 @@ func composeCommand(io streams) *cli.Command {
 		Usage: "record and test a docker compose project",
 		Subcommands: []*cli.Command{
 			{
-				Name: "record", Usage: "bring the project up and record what its services ask of the outside world",
+				Name: "record", Usage: "bring the project up and record what it hears",
 				UsageText: "wiretape compose record [flags] [-- COMMAND...]",
-				Description: `   COMMAND runs on this host once the services are ready, and the recording ends with it;
-   without one, the recording goes on until Ctrl-C. A plain "docker compose exec" in
-   COMMAND means this session's project.
+				Description: `   What the services ask of the outside world is recorded as calls, and what
+   clients ask them at their published ports as cases. COMMAND runs on this host
+   once the services are ready, and the recording ends with it; without one, it
+   goes on until Ctrl-C. A plain "docker compose exec" in COMMAND means this
+   session's project.
 
    example: wiretape compose record -- ./scripts/chat.sh`,
 				Flags: flags(projectFlags(), recordFlags(), sessionFlags()),
@@ -40,14 +42,14 @@ func composeCommand(io streams) *cli.Command {
 				},
 			},
 			{
-				Name: "test", Usage: "bring the project up against a tape, offline: send its cases and compare the answers, or run COMMAND",
+				Name: "test", Usage: "bring the project up offline against a tape, and test it",
 				UsageText: "wiretape compose test [flags] [-- COMMAND...]",
-				Description: `   The project's services get the recorded answers, with the original timing, and can't
-   reach the outside. Every recorded case is sent again, and what the app answers is
-   compared while it streams. With COMMAND, that runs in the place of the cases; give
-   --case as well to have both, the cases first. The test fails if an answer or its
-   timing is not as recorded, if COMMAND fails, or if a service asks for what was not
-   recorded.
+				Description: `   The services get the recorded answers, with the original timing, and can't
+   reach the outside. Every recorded case is sent again, and what the app
+   answers is compared while it streams. With COMMAND, that runs in the place of
+   the cases; give --case as well to have both, the cases first. The test fails
+   if an answer or its timing is not as recorded, if COMMAND fails, or if a
+   service asks for what was not recorded.
 
    example: wiretape compose test --case '*-post-chat' --report report
    example: wiretape compose test -- ./scripts/chat.sh`,
@@ -57,9 +59,9 @@ func composeCommand(io streams) *cli.Command {
 				},
 			},
 			{
-				Name: "replay", Usage: "keep the project up against a tape until Ctrl-C, for development",
+				Name: "replay", Usage: "keep the project up against a tape until Ctrl-C",
 				UsageText:   "wiretape compose replay [flags]",
-				Description: "   Identical calls start over when all recorded ones were answered.",
+				Description: "   For development. Identical calls start over when all recorded ones were\n   answered.",
 				Flags:       flags(projectFlags(), replayFlags(), sessionFlags()),
 				Action: func(c *cli.Context) error {
 					if err := exactArgs(c, 0, ""); err != nil {
@@ -100,7 +102,7 @@ func recordFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "tape", Usage: "`DIR` to record to (default: tapes/default beside the compose file)"},
 		&cli.StringSliceFlag{Name: "service", Usage: "record only `SERVICE` (may be given several times)"},
-		&cli.StringSliceFlag{Name: "host", Usage: "record only hosts that match `PATTERN`, such as api.openai.com or '*.example.com:8443'"},
+		&cli.StringSliceFlag{Name: "host", Usage: "record only hosts that match `PATTERN`, such as api.openai.com or '*.example.com:8443' (may be given several times)"},
 		upstreamCAFlag(),
 		&cli.BoolFlag{Name: "check", Usage: "play the new tape twice, and write noise rules for what changes by itself into wiretape.yaml"},
 		&cli.BoolFlag{Name: "keep-encoding", Usage: "let servers compress, and record the compressed bytes"},
@@ -141,7 +143,7 @@ func sessionFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "json", Usage: "print events as JSON, one a line"},
 		&cli.BoolFlag{Name: "privileged", Usage: "run the agent's container with --privileged instead of a few capabilities"},
-		&cli.DurationFlag{Name: "ready-timeout", Usage: "how long services may take to become ready", Value: 60 * time.Second},
+		&cli.DurationFlag{Name: "ready-timeout", Usage: "`DURATION` that services may take to become ready", Value: 60 * time.Second},
 	}
 }
 
@@ -269,7 +271,7 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 	waited := false
 	result, err := compose.Run(c.Context, opt, func(ctx context.Context, s *compose.Session) error {
 		if command != nil {
-			return command.Run(ctx, s)
+			return runCommand(ctx, c.Context, command, s)
 		}
 		r.ready(s, mode)
 		<-ctx.Done()
@@ -285,6 +287,16 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 		}
 	}
 	return conclude(c, r, mode, opt, result, err, waited, started)
+}
+
+// runCommand runs COMMAND. Where the session ended under it, and not because of
+// the user, that is the news, not how the command took it.
+func runCommand(ctx, user context.Context, command *compose.Command, s *compose.Session) error {
+	err := command.Run(ctx, s)
+	if err != nil && ctx.Err() != nil && user.Err() == nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // conclude prints the summary and finds the exit code.
@@ -304,7 +316,7 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 	}
 	if result != nil && result.Kept {
 		r.warn(fmt.Sprintf("the tape at %s was left as it was; this recording is in %s", relative(opt.Tape), relative(result.Tape)),
-			"look at it with wiretape tape ls, or record again")
+			"look at it with wiretape tape ls "+relative(result.Tape)+", or record again")
 	}
 	if exit := (*compose.ExitError)(nil); c.Context.Err() != nil && !waited && (err == nil || errors.As(err, &exit)) {
 		// COMMAND was interrupted with us; how it took it is not the news.

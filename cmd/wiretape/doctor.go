@@ -11,7 +11,7 @@ import (
 func doctorCommand(io streams) *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
-		Usage: "check that Docker, compose and the kernel can do what a session needs",
+		Usage: "check Docker, compose and the kernel for what a session needs",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print findings as JSON, one a line"},
 			&cli.BoolFlag{Name: "privileged", Usage: "check with a --privileged container"},

@@ -33,13 +33,13 @@ func proxyCommand(io streams) *cli.Command {
 	asJSON := &cli.BoolFlag{Name: "json", Usage: "print events as JSON, one a line"}
 	return &cli.Command{
 		Name:  "proxy",
-		Usage: "record and replay without Docker, as a forward and reverse HTTP proxy on one port",
+		Usage: "record and replay without Docker, as an HTTP proxy",
 		Subcommands: []*cli.Command{
 			{
 				Name: "record", Usage: "record what passes until interrupted",
-				Description: `   As a forward proxy, set http_proxy and https_proxy in the client, and have it trust
-   the certificate of "wiretape ca export". As a reverse proxy, give the real server
-   with --upstream and point the client at the proxy.
+				Description: `   As a forward proxy, set http_proxy and https_proxy in the client, and have it
+   trust the certificate of "wiretape ca export". As a reverse proxy, give the
+   real server with --upstream and point the client at the proxy.
 
    example: wiretape proxy record --tape tapes/chat --upstream https://api.openai.com`,
 				Flags: []cli.Flag{
@@ -254,7 +254,7 @@ func noticed(n proxy.Notice) *agent.Event {
 	switch {
 	case n.Kind == proxy.Untrusted:
 		e.Hint = "have the client trust the certificate of: wiretape ca export"
-	case n.Kind == proxy.Refused && strings.Contains(n.Detail, "certificate"):
+	case n.Kind == proxy.Refused && strings.Contains(n.Detail, "unknown authority"):
 		e.Hint = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
 	}
 	return e
@@ -306,6 +306,7 @@ func proxyReplay(c *cli.Context, io streams) error {
 	}
 	defer l.Close()
 	r := newReporter(io.out, c.Bool("json"))
+	r.mendMiss = "record again with wiretape proxy record"
 	playback, err := proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed: speed, Reuse: true, Redact: tape.NewRedactor(tape.RedactRules{}),
 		OnEvent: func(e replay.Event) {

@@ -23,6 +23,8 @@ type reporter struct {
 	count counts
 	// quiet leaves the lines about calls and misses to the report at the end.
 	quiet bool
+	// mendMiss is what to do about a miss that the app is right to make.
+	mendMiss string
 }
 
 // counts are what a session's summary adds up.
@@ -52,7 +54,10 @@ type summary struct {
 }
 
 func newReporter(w io.Writer, asJSON bool) *reporter {
-	return &reporter{out: w, json: asJSON, color: !asJSON && isTerminal(w) && os.Getenv("NO_COLOR") == ""}
+	return &reporter{
+		out: w, json: asJSON, color: !asJSON && isTerminal(w) && os.Getenv("NO_COLOR") == "",
+		mendMiss: "add it to the tape with wiretape compose test --on-miss record",
+	}
 }
 
 func isTerminal(w io.Writer) bool {
@@ -203,7 +208,14 @@ func (r *reporter) exchangeLine(e *agent.Event) string {
 	default:
 		status = r.paint("32", status)
 	}
-	s := fmt.Sprintf("%s %4d  %-10s %s %s  %s", e.Type, e.Number, e.Service, e.Method, e.URL, status)
+	s := fmt.Sprintf("%s %4d  ", e.Type, e.Number)
+	if e.Service != "" {
+		s += fmt.Sprintf("%-10s ", e.Service)
+	}
+	if e.Method != "" { // a call that failed before there was a request has none
+		s += e.Method + " "
+	}
+	s += e.URL + "  " + status
 	if e.Chunks > 0 {
 		s += fmt.Sprintf("  %s, %s", plural(e.Chunks, "chunk"), size(e.Bytes))
 	}
@@ -272,7 +284,7 @@ func (r *reporter) missLines(e *agent.Event) string {
 		fmt.Fprintf(&b, "    and %s more\n", plural(m.More, "difference"))
 	}
 	if e.Answered == "" {
-		b.WriteString("  next: if the app is right to ask this, add it to the tape with wiretape compose test --on-miss record\n")
+		b.WriteString("  next: if the app is right to ask this, " + r.mendMiss + "\n")
 	}
 	return b.String()
 }

@@ -85,7 +85,7 @@ func tapeLs(c *cli.Context, w io.Writer) error {
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, x := range append(t.Calls, t.Cases...) {
-		fmt.Fprintf(tw, "%s %d\t%s\t%s %s\t%s\t%s\n", x.Kind, x.Number, x.Service, x.Request.Method, shorten(x.Request.URL, 72), outcome(x), firstByte(x))
+		fmt.Fprintf(tw, "%s %d\t%s\t%s\t%s\n", x.Kind, x.Number, x.Service, requested(x, shorten(x.Request.URL, 72)), result(x))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -113,11 +113,18 @@ func outcome(x *tape.Exchange) string {
 	return strconv.Itoa(x.Response.Head.Status)
 }
 
-func firstByte(x *tape.Exchange) string {
+// result is the outcome, and when an answer began.
+func result(x *tape.Exchange) string {
 	if x.Response == nil {
-		return ""
+		return shorten(outcome(x), 72)
 	}
-	return "first " + short(x.Response.At)
+	return outcome(x) + "  first " + short(x.Response.At)
+}
+
+// requested puts the method in front of the target; a call that failed before
+// there was a request has none.
+func requested(x *tape.Exchange, target string) string {
+	return strings.TrimLeft(x.Request.Method+" "+target, " ")
 }
 
 func shorten(s string, n int) string {
@@ -205,10 +212,10 @@ func find(t *tape.Tape, which string) (*tape.Exchange, error) {
 
 func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 	target := x.Request.URL
-	if u, err := url.Parse(target); err == nil && u.Host != "" {
+	if u, err := url.Parse(target); err == nil && u.Host != "" && x.Request.Method != "" {
 		target = u.RequestURI() + "  at " + u.Scheme + "://" + u.Host
 	}
-	fmt.Fprintf(w, "%s %d, %s\n\n%s %s  %s\n", x.Kind, x.Number, x.File, x.Request.Method, target, x.Request.Proto)
+	fmt.Fprintf(w, "%s %d, %s\n\n%s\n", x.Kind, x.Number, x.File, strings.TrimRight(requested(x, target)+"  "+x.Request.Proto, " "))
 	showFields(w, x.Request.Header)
 	if b := x.Request.Body; b.Size > 0 {
 		if b.InStream {
@@ -239,7 +246,7 @@ func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 		}
 		var err error
 		if l.End != nil {
-			_, err = fmt.Fprintf(w, "%12s  end: %s %s\n", micros(l.At), l.End.How, l.End.Detail)
+			_, err = fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%12s  end: %s %s", micros(l.At), l.End.How, l.End.Detail), " "))
 			showFields(w, l.End.Trailer)
 		} else {
 			_, err = fmt.Fprintf(w, "%12s %s%s\n", micros(l.At), who, printable(l.Data))

@@ -216,7 +216,7 @@ func (t *testRun) session(tp testTape) error {
 			return nil
 		}
 		t.r.setQuiet(false)
-		return t.command.Run(ctx, s)
+		return runCommand(ctx, t.c.Context, t.command, s)
 	})
 	t.update(tp, sent)
 	if f := (*compose.Error)(nil); errors.As(err, &f) && f.Kind == compose.App {
@@ -228,6 +228,9 @@ func (t *testRun) session(tp testTape) error {
 		t.missing(tp, err)
 	}
 	if exit := (*compose.ExitError)(nil); errors.As(err, &exit) {
+		if t.c.Context.Err() != nil { // COMMAND was interrupted with us
+			return &failure{code: exitInterrupted, err: errInterrupted}
+		}
 		t.failed(err, "see what it printed above")
 		return nil
 	}

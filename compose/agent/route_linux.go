@@ -106,7 +106,7 @@ func (s *serving) notify(n proxy.Notice) {
 		return
 	}
 	hint := hints[n.Kind]
-	if n.Kind == proxy.Refused && strings.Contains(n.Detail, "certificate") {
+	if n.Kind == proxy.Refused && strings.Contains(n.Detail, "unknown authority") {
 		hint = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
 	}
 	if n.Kind == proxy.Opaque {

@@ -306,7 +306,9 @@ func totals(r *Run) []string {
 	}
 	add(n.Fail, fmt.Sprintf("%d fail", n.Fail))
 	add(n.Error, plural(n.Error, "error"))
-	parts = append(parts, fmt.Sprintf("%d pass", n.Pass))
+	if n.Cases > 0 || len(r.Errors) == 0 { // else COMMAND ran in the place of cases
+		parts = append(parts, fmt.Sprintf("%d pass", n.Pass-n.Rerecorded))
+	}
 	add(n.Skipped, fmt.Sprintf("%d skip", n.Skipped))
 	add(n.Rerecorded, fmt.Sprintf("%d new", n.Rerecorded))
 	add(n.Misses, plural(n.Misses, "miss"))

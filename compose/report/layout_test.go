@@ -263,3 +263,10 @@ func luminance(hex string) float64 {
 	}
 	return 0.2126*part(n>>16) + 0.7152*part(n>>8) + 0.0722*part(n)
 }
+
+func TestSummaryOfACommandAloneNamesNoCases(t *testing.T) {
+	r := &Run{Errors: []Note{{Message: "sh failed: exit status 1"}}, Took: time.Second}
+	if got, want := SummaryLine(r, false), "failed: 1 problem in 1.00 s\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -20,6 +20,9 @@ type way struct {
 	fresh, kept sample // from the request to its head, on new and on kept connections
 	streams     []stream
 	cpu         time.Duration // that wiretape used for them
+	// tried is how many rounds there were, repeated ones included: paths differ in
+	// all of them, and are the same on both ways.
+	tried int
 }
 
 func (w *way) join(v *way) {
@@ -67,13 +70,12 @@ func (b *bench) recordWays(ctx context.Context, name string, parallel int, lengt
 	}
 	defer rec.stop()
 	ways := []*way{{label: "direct", addr: o.addr}, {label: "through wiretape proxy record", addr: rec.addr}}
-	tried := 0 // all paths differ, those of repeated rounds too
 	for range rounds {
 		for _, w := range ways {
 			err := b.round(ctx, func() (func(), error) {
-				tried++
 				fresh := &way{addr: w.addr}
-				err := b.send(ctx, fresh, rec, tried*parallel, parallel, length)
+				err := b.send(ctx, fresh, rec, w.tried*parallel, parallel, length)
+				w.tried++
 				return func() { w.join(fresh) }, err
 			})
 			if err != nil {

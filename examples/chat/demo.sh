@@ -8,7 +8,9 @@ build=build
 network=wiretape-example-outside
 outside=wiretape-example-outside
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+say() {
+	if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi
+}
 cleanup() {
 	docker rm --force "$outside" >/dev/null 2>&1 || true
 	docker network rm "$network" >/dev/null 2>&1 || true
@@ -49,7 +51,10 @@ say "5. Take the outside world away"
 docker rm --force "$outside" >/dev/null
 echo "api.openai.com and api.anthropic.com are gone"
 
-say "6. wiretape compose test -- ./ask.sh"
+say "6. wiretape compose test: what was asked then is asked again, and the answers are compared"
+"$wiretape" compose test
+
+say "7. wiretape compose test -- ./ask.sh"
 "$wiretape" compose test -- ./ask.sh build/replayed.txt
 
 say "What the user saw: when each piece of the answer came, recorded and offline"

@@ -3,6 +3,8 @@ package match
 import (
 	"encoding/json"
 	"fmt"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -97,7 +99,7 @@ func (m *Miss) JSON() []byte {
 		Differences: m.Differences, More: m.More,
 	}
 	if x := m.Closest; x != nil {
-		out.Closest = &closest{x.Number, x.File, x.Request.Method, x.Request.URL}
+		out.Closest = &closest{x.Number, path.Join("calls", filepath.Base(x.File)), x.Request.Method, x.Request.URL}
 	}
 	var b strings.Builder
 	e := json.NewEncoder(&b)
