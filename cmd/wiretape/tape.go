@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -270,15 +272,27 @@ func showFields(w io.Writer, fs httpstream.Fields) {
 	}
 }
 
+// showJSON prints the exchange file with its own keys, and then the lines of the
+// stream as they stand in the tape, so that docs/tape-format.md describes both.
 func showJSON(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
-	enc := newEncoder(w)
-	if err := enc.Encode(x); err != nil {
+	data, err := os.ReadFile(x.File)
+	if err != nil {
+		return err
+	}
+	var exchange map[string]any
+	if err := yaml.Unmarshal(data, &exchange); err != nil {
+		return fmt.Errorf("%s: %w", x.File, err)
+	}
+	if err := newEncoder(w).Encode(exchange); err != nil {
 		return err
 	}
 	if x.Stream == "" {
 		return nil
 	}
-	return eachLine(t, x, func(l tape.Line) error { return enc.Encode(l) })
+	return eachLine(t, x, func(l tape.Line) error {
+		_, err := w.Write(append(tape.AppendLine(nil, &l), '\n'))
+		return err
+	})
 }
 
 func eachLine(t *tape.Tape, x *tape.Exchange, do func(tape.Line) error) error {
