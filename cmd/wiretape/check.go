@@ -66,7 +66,7 @@ func checkRecording(c *cli.Context, io streams) error {
 		k.r.note("nothing to check: no case was recorded")
 		return nil
 	}
-	k.r.note("checking: playing the %s twice against the new tape", plural(len(t.Cases), "case"))
+	k.r.note("checking: playing the %s twice against the new tape", report.Plural(len(t.Cases), "case"))
 	var left []*report.CaseResult
 	for round := range checkRounds {
 		if round > 0 { // what there is to warn of was said
@@ -296,7 +296,7 @@ func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
 		if err := k.write(); err != nil {
 			return err
 		}
-		k.r.note("wrote %s to %s", plural(k.added, "noise rule"), relative(k.file))
+		k.r.note("wrote %s to %s", report.Plural(k.added, "noise rule"), relative(k.file))
 	}
 	if len(left) == 0 {
 		k.r.note("checked: the tape passes, and will while nothing else changes")
@@ -317,7 +317,7 @@ func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
 	run.Settle()
 	k.r.leftOver(run)
 	return &failure{
-		code: exitFailed, err: fmt.Errorf("%s, played right after the recording, not as recorded", plural(len(seen), "case")),
+		code: exitFailed, err: fmt.Errorf("%s, played right after the recording, not as recorded", report.Plural(len(seen), "case")),
 		hint: "make the app's answer depend on nothing but what is recorded, or add a noise rule by hand; the tape is kept",
 	}
 }

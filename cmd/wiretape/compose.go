@@ -13,6 +13,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	mitmtls "github.com/wiretape/wiretape/tls"
@@ -331,10 +332,10 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 	case result != nil && !result.Complete:
 		return &failure{code: exitIncomplete, err: errors.New("the recording is incomplete"), hint: "record again; what there is of it is in " + relative(result.Tape)}
 	case mode == agent.Replay && n.Misses > 0:
-		return &failure{code: exitFailed, err: errors.New(missesOf(n.Misses) + ": the app asked for what the tape does not have"),
+		return &failure{code: exitFailed, err: errors.New(report.Plural(n.Misses, "miss") + ": the app asked for what the tape does not have"),
 			hint: "see what differs above; if the app is right, add it to the tape with --on-miss record"}
 	case mode == agent.Replay && n.Errors > 0:
-		return &failure{code: exitFailed, err: errors.New(plural(n.Errors, "answer") + " could not be played to the end"), hint: "check the tape with wiretape tape verify " + opt.Tape}
+		return &failure{code: exitFailed, err: errors.New(report.Plural(n.Errors, "answer") + " could not be played to the end"), hint: "check the tape with wiretape tape verify " + opt.Tape}
 	}
 	return nil
 }
@@ -412,7 +413,7 @@ func composeDown(c *cli.Context, io streams) error {
 	if n == 0 {
 		r.note("there is nothing to clean up")
 	} else {
-		r.note("cleaned up after %s", plural(n, "session"))
+		r.note("cleaned up after %s", report.Plural(n, "session"))
 	}
 	return nil
 }

@@ -41,9 +41,6 @@ func usagef(hint, format string, args ...any) error {
 	return &failure{code: exitUsage, err: fmt.Errorf(format, args...), hint: hint}
 }
 
-// hinted is what errors of other rooms may offer.
-type hinted interface{ NextStep() string }
-
 // classify gives err its exit code and hint.
 func classify(err error) *failure {
 	var f *failure
@@ -64,10 +61,6 @@ func classify(err error) *failure {
 			f.code, f.hint = code, hint
 			break
 		}
-	}
-	var h hinted
-	if f.hint == "" && errors.As(err, &h) {
-		f.hint = h.NextStep()
 	}
 	return f
 }

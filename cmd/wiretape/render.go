@@ -217,7 +217,7 @@ func (r *reporter) exchangeLine(e *agent.Event) string {
 	}
 	s += e.URL + "  " + status
 	if e.Chunks > 0 {
-		s += fmt.Sprintf("  %s, %s", plural(e.Chunks, "chunk"), size(e.Bytes))
+		s += fmt.Sprintf("  %s, %s", report.Plural(e.Chunks, "chunk"), report.Size(e.Bytes))
 	}
 	if e.Took > 0 {
 		s += fmt.Sprintf("  first %s, all %s", short(e.First), short(e.Took))
@@ -271,7 +271,7 @@ func (r *reporter) missLines(e *agent.Event) string {
 	}
 	switch {
 	case m.Used > 0:
-		fmt.Fprintf(&b, "  it was recorded %s, and the app asked once more\n", times(m.Used))
+		fmt.Fprintf(&b, "  it was recorded %s, and the app asked once more\n", report.Times(m.Used))
 	case m.Closest == nil:
 		b.WriteString("  nothing like it was recorded\n")
 	default:
@@ -281,39 +281,12 @@ func (r *reporter) missLines(e *agent.Event) string {
 		fmt.Fprintf(&b, "    %s\n      recorded: %s\n      now:      %s\n", d.Where, d.Recorded, d.Now)
 	}
 	if m.More > 0 {
-		fmt.Fprintf(&b, "    and %s more\n", plural(m.More, "difference"))
+		fmt.Fprintf(&b, "    and %s more\n", report.Plural(m.More, "difference"))
 	}
 	if e.Answered == "" {
 		b.WriteString("  next: if the app is right to ask this, " + r.mendMiss + "\n")
 	}
 	return b.String()
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-func times(n int) string {
-	if n == 1 {
-		return "once"
-	}
-	return fmt.Sprintf("%d times", n)
-}
-
-// size writes a number of bytes with decimal prefixes.
-func size(n int64) string {
-	switch {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case n < 1_000_000:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	case n < 1_000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }
 
 // short writes a duration with three digits or so.
@@ -340,18 +313,18 @@ func (r *reporter) finish(s summary) {
 		r.emit(s)
 		return
 	}
-	parts := []string{plural(s.Calls, "call")}
+	parts := []string{report.Plural(s.Calls, "call")}
 	if s.Mode == "record" || s.Cases > 0 {
-		parts = append(parts, plural(s.Cases, "case"))
+		parts = append(parts, report.Plural(s.Cases, "case"))
 	}
 	if s.Mode != "record" || s.Misses > 0 {
-		parts = append(parts, missesOf(s.Misses))
+		parts = append(parts, report.Plural(s.Misses, "miss"))
 	}
 	if s.PassedOn > 0 {
-		parts = append(parts, plural(s.PassedOn, "call")+" passed through")
+		parts = append(parts, report.Plural(s.PassedOn, "call")+" passed through")
 	}
 	if s.Recorded > 0 {
-		parts = append(parts, plural(s.Recorded, "call")+" newly recorded")
+		parts = append(parts, report.Plural(s.Recorded, "call")+" newly recorded")
 	}
 	if s.Opaque > 0 {
 		parts = append(parts, fmt.Sprintf("%d not recorded", s.Opaque))
@@ -368,11 +341,4 @@ func (r *reporter) finish(s summary) {
 	for _, p := range s.Problems {
 		fmt.Fprintf(r.out, "  problem: %s\n", p)
 	}
-}
-
-func missesOf(n int) string {
-	if n == 1 {
-		return "1 miss"
-	}
-	return fmt.Sprintf("%d misses", n)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -93,7 +94,7 @@ func tapeLs(c *cli.Context, w io.Writer) error {
 		return err
 	}
 	for _, o := range m.Opaque {
-		fmt.Fprintf(w, "not recorded: %s from %s, %s (%s)\n", o.Address, o.Service, times(o.Count), o.Reason)
+		fmt.Fprintf(w, "not recorded: %s from %s, %s (%s)\n", o.Address, o.Service, report.Times(o.Count), o.Reason)
 	}
 	return nil
 }
@@ -221,7 +222,7 @@ func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 	showFields(w, x.Request.Header)
 	if b := x.Request.Body; b.Size > 0 {
 		if b.InStream {
-			fmt.Fprintf(w, "\n(%s, in the stream)\n", size(b.Size))
+			fmt.Fprintf(w, "\n(%s, in the stream)\n", report.Size(b.Size))
 		} else {
 			fmt.Fprintf(w, "\n%s\n", printable(b.Data))
 		}
@@ -334,10 +335,10 @@ func tapeVerify(c *cli.Context, w io.Writer) error {
 		}
 	}
 	if len(problems) > 0 {
-		return &failure{code: exitTape, err: fmt.Errorf("%s: %s", t.Dir, plural(len(problems), "problem")), hint: "record it again, or mend the files that are named"}
+		return &failure{code: exitTape, err: fmt.Errorf("%s: %s", t.Dir, report.Plural(len(problems), "problem")), hint: "record it again, or mend the files that are named"}
 	}
 	if !c.Bool("json") {
-		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.Dir, plural(len(t.Calls), "call"), plural(len(t.Cases), "case"))
+		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.Dir, report.Plural(len(t.Calls), "call"), report.Plural(len(t.Cases), "case"))
 	}
 	return nil
 }

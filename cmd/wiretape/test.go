@@ -194,7 +194,7 @@ func (t *testRun) session(tp testTape) error {
 	t.r.setQuiet(len(tp.numbers) > 0)
 	defer t.r.setQuiet(false)
 	if len(t.tapes) > 1 {
-		t.r.note("tape %s: %s", relative(tp.Dir), plural(len(tp.numbers), "case"))
+		t.r.note("tape %s: %s", relative(tp.Dir), report.Plural(len(tp.numbers), "case"))
 	}
 	if t.c.Bool("update") || opt.OnMiss == agent.RecordMiss {
 		var err error
@@ -373,7 +373,7 @@ func (t *testRun) conclude(err error) error {
 	n := t.r.counts()
 	if n.Errors > 0 {
 		run.Errors = append(run.Errors, report.Note{
-			Message: plural(n.Errors, "answer") + " could not be played to the end",
+			Message: report.Plural(n.Errors, "answer") + " could not be played to the end",
 			Next:    "check the tape with wiretape tape verify " + strings.Join(run.Tapes, " "),
 		})
 	}

@@ -93,11 +93,7 @@ func (s *serving) rootPools() (func(string) *x509.CertPool, error) {
 	return func(service string) *x509.CertPool { return pools[service] }, nil
 }
 
-var hints = map[proxy.NoticeKind]string{
-	proxy.Untrusted: "the client does not trust wiretape's certificate: see docs/troubleshooting.md, “a client rejects the certificate”",
-	proxy.Refused:   "",
-	proxy.Opaque:    "",
-}
+const untrustedHint = "the client does not trust wiretape's certificate: see docs/troubleshooting.md, “a client rejects the certificate”"
 
 // notify tells the user what the proxy noticed.
 func (s *serving) notify(n proxy.Notice) {
@@ -105,7 +101,10 @@ func (s *serving) notify(n proxy.Notice) {
 		s.out.send(FromAgent{Log: &Log{Level: "debug", Message: "closed a connection that was not led here, " + n.Detail}})
 		return
 	}
-	hint := hints[n.Kind]
+	hint := ""
+	if n.Kind == proxy.Untrusted {
+		hint = untrustedHint
+	}
 	if n.Kind == proxy.Refused && strings.Contains(n.Detail, "unknown authority") {
 		hint = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
 	}

@@ -344,5 +344,5 @@ func inWords(t *Timeline) string {
 	case t.Count == 0:
 		return "nothing until " + short(t.End)
 	}
-	return fmt.Sprintf("%s from %s to %s", plural(t.Count, "chunk"), short(t.First()), short(t.Last))
+	return fmt.Sprintf("%s from %s to %s", Plural(t.Count, "chunk"), short(t.First()), short(t.Last))
 }

@@ -160,7 +160,7 @@ func delaySentence(v *compare.Verdict) string {
 func missSentence(m *Miss) string {
 	switch {
 	case m.Used > 0:
-		return fmt.Sprintf("it was recorded %s, and the app asked once more", times(m.Used))
+		return fmt.Sprintf("it was recorded %s, and the app asked once more", Times(m.Used))
 	case m.Closest == nil:
 		return "nothing like it was recorded"
 	case m.Closest.Number == 0:
@@ -215,7 +215,7 @@ func headline(c *CaseResult) string {
 	case c.Verdict != nil && len(c.Verdict.Differences) > 0:
 		s := oneLine(headDifference(c.Verdict).Message)
 		if n := len(c.Verdict.Differences) + c.Verdict.More - 1; n > 0 {
-			s += ", and " + plural(n, "more difference")
+			s += ", and " + Plural(n, "more difference")
 		}
 		return s
 	case len(c.NotMade) > 0:
@@ -248,7 +248,8 @@ func headDifference(v *compare.Verdict) *compare.Difference {
 	return head
 }
 
-func plural(n int, word string) string {
+// Plural is a count with its word: "1 call", "2 misses".
+func Plural(n int, word string) string {
 	switch {
 	case n == 1:
 		return "1 " + word
@@ -258,7 +259,8 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-func times(n int) string {
+// Times says how often: "once", "2 times".
+func Times(n int) string {
 	if n == 1 {
 		return "once"
 	}
@@ -282,8 +284,8 @@ func short(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// size writes a number of bytes with decimal prefixes.
-func size(n int64) string {
+// Size writes a number of bytes with decimal prefixes.
+func Size(n int64) string {
 	switch {
 	case n < 1000:
 		return fmt.Sprintf("%d B", n)
@@ -305,15 +307,15 @@ func totals(r *Run) []string {
 		}
 	}
 	add(n.Fail, fmt.Sprintf("%d fail", n.Fail))
-	add(n.Error, plural(n.Error, "error"))
+	add(n.Error, Plural(n.Error, "error"))
 	if n.Cases > 0 || len(r.Errors) == 0 { // else COMMAND ran in the place of cases
 		parts = append(parts, fmt.Sprintf("%d pass", n.Pass-n.Rerecorded))
 	}
 	add(n.Skipped, fmt.Sprintf("%d skip", n.Skipped))
 	add(n.Rerecorded, fmt.Sprintf("%d new", n.Rerecorded))
-	add(n.Misses, plural(n.Misses, "miss"))
-	add(n.PassedOn, plural(n.PassedOn, "call")+" passed through")
-	add(n.Recorded, plural(n.Recorded, "call")+" newly recorded")
-	add(len(r.Errors), plural(len(r.Errors), "problem"))
+	add(n.Misses, Plural(n.Misses, "miss"))
+	add(n.PassedOn, Plural(n.PassedOn, "call")+" passed through")
+	add(n.Recorded, Plural(n.Recorded, "call")+" newly recorded")
+	add(len(r.Errors), Plural(len(r.Errors), "problem"))
 	return parts
 }

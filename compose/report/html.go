@@ -181,7 +181,7 @@ func newFigureSide(t *Timeline) figureSide {
 	if t == nil {
 		return figureSide{"–", "–", "–", "–", "–", "–"}
 	}
-	s := figureSide{First: "–", Last: "–", Gap: "–", Chunks: listed([]int{t.Count}), Bytes: size(t.Bytes), End: t.How}
+	s := figureSide{First: "–", Last: "–", Gap: "–", Chunks: listed([]int{t.Count}), Bytes: Size(t.Bytes), End: t.How}
 	if t.Count > 0 {
 		s.First, s.Last = short(t.First()), short(t.Last)
 	}

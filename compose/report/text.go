@@ -145,7 +145,7 @@ func (p *printer) caseText(c *CaseResult, most int) {
 		p.finding(&list[i])
 	}
 	if more > 0 {
-		p.line(span{"  and " + plural(more, "more difference"), dim})
+		p.line(span{"  and " + Plural(more, "more difference"), dim})
 	}
 	if c.Verdict != nil && c.Verdict.Interrupted {
 		p.wrap("  ", "    ", span{"the recording ends before the answer did: only what was recorded was compared", dim})
@@ -172,7 +172,7 @@ func (p *printer) finding(f *finding) {
 func (p *printer) calls(c *CaseResult) {
 	for i, ref := range c.NotMade {
 		if i == maxMisses {
-			p.line(span{"  and " + plural(len(c.NotMade)-i, "more call") + " not made", dim})
+			p.line(span{"  and " + Plural(len(c.NotMade)-i, "more call") + " not made", dim})
 			break
 		}
 		head := "  call " + listed([]int{ref.Number}) + " was not made  "
@@ -193,7 +193,7 @@ func (p *printer) request(method, url string, column int) string {
 func (p *printer) misses(misses []Miss) {
 	for i := range misses {
 		if i == maxMisses {
-			p.line(span{"  and " + plural(len(misses)-i, "more miss"), dim})
+			p.line(span{"  and " + Plural(len(misses)-i, "more miss"), dim})
 			return
 		}
 		m := &misses[i]
@@ -208,7 +208,7 @@ func (p *printer) misses(misses []Miss) {
 			p.pair("      ", d.Recorded, d.Now)
 		}
 		if m.More > 0 {
-			p.line(span{"    and " + plural(m.More, "more difference"), dim})
+			p.line(span{"    and " + Plural(m.More, "more difference"), dim})
 		}
 	}
 }
