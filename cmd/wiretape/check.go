@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -87,21 +86,14 @@ func checkRecording(c *cli.Context, io streams) error {
 
 func (k *checker) prepare(c *cli.Context) error {
 	var err error
-	if k.opt, err = sessionOptions(c, agent.Replay, k.r); err != nil {
+	if k.opt, k.cfg, err = sessionOptions(c, agent.Replay, k.r); err != nil {
 		return err
 	}
 	k.opt.Speed, k.opt.Reuse = 1, true
-	dir, err := composeDir(k.opt.ProjectDir, k.opt.Files)
-	if err != nil {
-		return err
-	}
-	if k.cfg, err = readConfig(dir); err != nil {
-		return err
-	}
 	if k.opt.Root, err = mitmtls.LoadOrCreateRoot(""); err != nil {
 		return err
 	}
-	k.file = filepath.Join(dir, configName)
+	k.file = k.cfg.path()
 	return k.load()
 }
 

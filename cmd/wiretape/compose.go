@@ -148,28 +148,33 @@ func sessionFlags() []cli.Flag {
 	}
 }
 
+// projectOf is the project that the flags choose.
+func projectOf(c *cli.Context) compose.ProjectFlags {
+	return compose.ProjectFlags{
+		Files: c.StringSlice("file"), Profiles: c.StringSlice("profile"), EnvFiles: c.StringSlice("env-file"),
+		ProjectName: c.String("project-name"), ProjectDir: c.String("project-directory"),
+	}
+}
+
 // sessionOptions reads flags and wiretape.yaml.
-func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Options, error) {
+func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Options, config, error) {
 	opt := compose.Options{
-		ProjectFlags: compose.ProjectFlags{
-			Files: c.StringSlice("file"), Profiles: c.StringSlice("profile"), EnvFiles: c.StringSlice("env-file"),
-			ProjectName: c.String("project-name"), ProjectDir: c.String("project-directory"),
-		},
-		Mode: mode, Version: version, Privileged: c.Bool("privileged"), Debug: c.Bool("debug"),
+		ProjectFlags: projectOf(c),
+		Mode:         mode, Version: version, Privileged: c.Bool("privileged"), Debug: c.Bool("debug"),
 		ReadyTimeout: c.Duration("ready-timeout"), Speed: 1,
 		Progress: func(p compose.Progress) { r.progress(p) },
 		Message:  func(m agent.FromAgent) { r.message(m) },
 	}
 	if opt.ReadyTimeout <= 0 {
-		return opt, usagef("for example --ready-timeout 90s", "--ready-timeout %s is not positive", opt.ReadyTimeout)
+		return opt, config{}, usagef("for example --ready-timeout 90s", "--ready-timeout %s is not positive", opt.ReadyTimeout)
 	}
 	dir, err := composeDir(opt.ProjectDir, opt.Files)
 	if err != nil {
-		return opt, usagef("go to the folder that has compose.yaml, or name the file with -f", "%w", err)
+		return opt, config{}, usagef("go to the folder that has compose.yaml, or name the file with -f", "%w", err)
 	}
 	cfg, err := readConfig(dir)
 	if err != nil {
-		return opt, err
+		return opt, cfg, err
 	}
 	opt.Tape = c.String("tape")
 	if opt.Tape == "" {
@@ -179,25 +184,27 @@ func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Optio
 	if mode == agent.Replay {
 		opt.KeepEncoding = cfg.KeepEncoding
 		if opt.Noise, err = cfg.noise(); err != nil {
-			return opt, err
+			return opt, cfg, err
 		}
 		opt.Speed = c.Float64("speed")
 		if opt.Speed < 0 {
-			return opt, usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", opt.Speed)
+			return opt, cfg, usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", opt.Speed)
 		}
 		opt.OnMiss = agent.OnMiss(c.String("on-miss"))
 		if opt.OnMiss == "" && !c.IsSet("on-miss") { // a command without the flag
 			opt.OnMiss = agent.Fail
 		}
 		if opt.OnMiss != agent.Fail && !opt.OnMiss.Open() {
-			return opt, usagef("it is fail, passthrough or record", "--on-miss can't be %q", opt.OnMiss)
+			return opt, cfg, usagef("it is fail, passthrough or record", "--on-miss can't be %q", opt.OnMiss)
 		}
 		if !opt.OnMiss.Open() {
-			return opt, nil
+			return opt, cfg, nil
 		}
-		return opt, upstreamOptions(c, &opt, cfg)
+		err = upstreamOptions(c, &opt, cfg)
+		return opt, cfg, err
 	}
-	return opt, recordOptions(c, &opt, cfg)
+	err = recordOptions(c, &opt, cfg)
+	return opt, cfg, err
 }
 
 func recordOptions(c *cli.Context, opt *compose.Options, cfg config) error {
@@ -232,7 +239,7 @@ func upstreamOptions(c *cli.Context, opt *compose.Options, cfg config) error {
 // runSession is record and replay: a session, with COMMAND or until Ctrl-C.
 func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 	r := newReporter(io.out, c.Bool("json"))
-	opt, err := sessionOptions(c, mode, r)
+	opt, _, err := sessionOptions(c, mode, r)
 	if err != nil {
 		return err
 	}
@@ -398,11 +405,8 @@ func composeDown(c *cli.Context, io streams) error {
 	}
 	r := newReporter(io.out, c.Bool("json"))
 	opt := compose.Options{
-		ProjectFlags: compose.ProjectFlags{
-			Files: c.StringSlice("file"), Profiles: c.StringSlice("profile"), EnvFiles: c.StringSlice("env-file"),
-			ProjectName: c.String("project-name"), ProjectDir: c.String("project-directory"),
-		},
-		Version: version, Privileged: c.Bool("privileged"),
+		ProjectFlags: projectOf(c),
+		Version:      version, Privileged: c.Bool("privileged"),
 		Progress: func(p compose.Progress) { r.progress(p) },
 		Message:  func(m agent.FromAgent) { r.message(m) },
 	}

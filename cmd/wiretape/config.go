@@ -39,8 +39,12 @@ type config struct {
 	Shape yaml.Node  `yaml:"shape"`
 	Test  testConfig `yaml:"test"`
 
+	dir    string         // where the file is, or would be
 	limits compare.Limits // from Shape
 }
+
+// path is where the file is, or would be.
+func (c *config) path() string { return filepath.Join(c.dir, configName) }
 
 // testConfig is how cases are sent.
 type testConfig struct {
@@ -93,8 +97,8 @@ var (
 
 // readConfig reads wiretape.yaml in dir; a folder without one has an empty one.
 func readConfig(dir string) (config, error) {
-	c := config{limits: compare.DefaultLimits()}
-	file := filepath.Join(dir, configName)
+	c := config{dir: dir, limits: compare.DefaultLimits()}
+	file := c.path()
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil

@@ -69,18 +69,11 @@ func testProject(c *cli.Context, io streams) error {
 func newTestRun(c *cli.Context, io streams) (*testRun, error) {
 	t := &testRun{c: c, io: io, r: newReporter(io.out, c.Bool("json")), started: time.Now()}
 	var err error
-	if t.opt, err = sessionOptions(c, agent.Replay, t.r); err != nil {
+	if t.opt, t.cfg, err = sessionOptions(c, agent.Replay, t.r); err != nil {
 		return nil, err
 	}
 	t.opt.Message = t.message
-	dir, err := composeDir(t.opt.ProjectDir, t.opt.Files)
-	if err != nil {
-		return nil, err
-	}
-	if t.cfg, err = readConfig(dir); err != nil {
-		return nil, err
-	}
-	if t.headers, err = t.cfg.Test.expand(filepath.Join(dir, configName)); err != nil {
+	if t.headers, err = t.cfg.Test.expand(t.cfg.path()); err != nil {
 		return nil, err
 	}
 	if n := c.Int("parallel"); n < 1 {
@@ -93,7 +86,7 @@ func newTestRun(c *cli.Context, io streams) (*testRun, error) {
 	}
 	dirs := c.StringSlice("tape")
 	if len(dirs) == 0 {
-		dirs = []string{filepath.Join(dir, filepath.FromSlash(defaultTape))}
+		dirs = []string{filepath.Join(t.cfg.dir, filepath.FromSlash(defaultTape))}
 	}
 	if err := t.openTapes(dirs, c.StringSlice("case")); err != nil {
 		return nil, err
