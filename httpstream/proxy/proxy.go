@@ -135,21 +135,14 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	return p.serve(ctx, l, p.Handle)
 }
 
+// serve leaves it to handle to end when ctx does: only who reads from a connection
+// knows what its end then means for what was recorded of it.
 func (p *Proxy) serve(ctx context.Context, l net.Listener, handle func(context.Context, net.Conn)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	open := connSet{conns: make(map[net.Conn]struct{})}
 	var wg sync.WaitGroup
-	ended := make(chan struct{})
-	context.AfterFunc(ctx, func() {
-		defer close(ended)
-		l.Close()
-		open.expire()
-	})
-	defer func() {
-		cancel()
-		<-ended
-		wg.Wait()
-	}()
+	defer wg.Wait()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -167,46 +160,10 @@ func (p *Proxy) serve(ctx context.Context, l net.Listener, handle func(context.C
 			}
 		}
 		pause = 0
-		open.add(conn)
 		wg.Go(func() {
-			defer open.remove(conn)
+			defer conn.Close()
 			handle(ctx, conn)
 		})
-	}
-}
-
-// A connSet is the connections that a listener accepted and that are not done.
-type connSet struct {
-	mu      sync.Mutex
-	conns   map[net.Conn]struct{}
-	expired bool
-}
-
-func (s *connSet) add(c net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns[c] = struct{}{}
-	if s.expired {
-		c.SetDeadline(past)
-	}
-}
-
-func (s *connSet) remove(c net.Conn) {
-	c.Close()
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-}
-
-// expire has whatever still waits for a connection give up.
-func (s *connSet) expire() {
-	// The relays see ctx end first and close their exchanges as still open.
-	time.Sleep(10 * time.Millisecond)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.expired = true
-	for c := range s.conns {
-		c.SetDeadline(past)
 	}
 }
 
