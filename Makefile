@@ -43,7 +43,7 @@ lint: bin/staticcheck ## check format, vet for each system, staticcheck
 	GOOS=windows go vet -trimpath ./...
 	bin/staticcheck ./...
 	@for m in $(MODULES); do (set -x; cd "$$m" && go vet ./... && ../../bin/staticcheck ./...); done
-	@for s in dev/engine dev/toolchain dev/bench dev/fuzz .ci/run; do bash -n "$$s"; done
+	@for s in dev/engine dev/toolchain dev/bench dev/fuzz dev/flake .ci/run; do bash -n "$$s"; done
 
 bin/staticcheck: dev/tools/go.mod dev/tools/go.sum
 	go -C dev/tools build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
@@ -62,6 +62,11 @@ demo: build ## record examples/chat, take the outside world away, and test it
 bench: build ## measure: replay accuracy, added latency, memory, session overhead
 	dev/engine
 	dev/bench
+
+.PHONY: flake
+flake: ## run every test 20 times idle and 20 times beside a load, and list what ever failed
+	dev/engine
+	dev/flake
 
 .PHONY: fuzz
 fuzz: ## fuzz each parser for a short while (FUZZTIME=10s)
@@ -83,4 +88,4 @@ cross: ## build dist/ for each system, with the Linux agents inside
 
 .PHONY: clean
 clean: ## remove what make built
-	rm -rf bin dist images/agents/*.gz
+	rm -rf bin build dist images/agents/*.gz
