@@ -14,22 +14,17 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 )
 
-// syncers is how many exchanges are made durable at the same time: each waits for
-// the disk, and file systems commit what waits together in one go.
-const syncers = 8
-
 // maxFailures bounds what is listed in the manifest when a disk is full.
 const maxFailures = 20
 
 // A Writer writes a tape folder while the recording runs. Every line is in the
-// kernel's hands when Apply returns, so a killed process loses none; an exchange
-// that is done is synced to the disk soon after. Methods are safe for concurrent
+// kernel's hands when Apply returns, so a killed process loses none, and Apply
+// never waits for the disk; what is done is synced within about 100 ms. Methods are safe for concurrent
 // use; the records of one exchange come in order.
 type Writer struct {
-	dir  string
-	done chan *openExchange // to the syncers
-	wait sync.WaitGroup
-	bufs sync.Pool // *[]byte, for encoded lines
+	dir     string
+	durable *syncer
+	bufs    sync.Pool // *[]byte, for encoded lines
 
 	gate   sync.RWMutex // held for reading by Apply, so that Close comes after
 	closed bool
@@ -56,6 +51,10 @@ type openExchange struct {
 // Create makes a tape folder, which must not exist or be empty, and writes its
 // manifest with Complete unset. Folders are made with 0700, files with 0600.
 func Create(dir string, m Manifest) (*Writer, error) {
+	return create(dir, m, func(files []string) error { return syncTape(dir, files) })
+}
+
+func create(dir string, m Manifest, sync func([]string) error) (*Writer, error) {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return nil, fmt.Errorf("%s is not empty: a tape is recorded into a new folder", dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +72,6 @@ func Create(dir string, m Manifest) (*Writer, error) {
 	m.Complete = false
 	w := &Writer{
 		dir:      dir,
-		done:     make(chan *openExchange, 4*syncers),
 		manifest: m,
 		open:     map[int64]*openExchange{},
 		used:     map[string]bool{},
@@ -82,13 +80,7 @@ func Create(dir string, m Manifest) (*Writer, error) {
 	if err := w.writeFile(manifestName, encodeManifest(&w.manifest), true); err != nil {
 		return nil, err
 	}
-	for range syncers {
-		w.wait.Go(func() {
-			for o := range w.done {
-				w.finish(o)
-			}
-		})
-	}
+	w.durable = newSyncer(sync, w.failed)
 	return w, nil
 }
 
@@ -113,8 +105,7 @@ func (w *Writer) Apply(r Record) error {
 			return err
 		}
 		if r.Done {
-			w.done <- o
-			return nil
+			return w.finish(o)
 		}
 		return w.append(o, r.Line)
 	default:
@@ -165,7 +156,7 @@ func (w *Writer) replace(o *openExchange, x *Exchange) error {
 	if o.x.Stream = ""; o.out != nil {
 		o.x.Stream = o.stream
 	}
-	return w.fail(o, w.writeExchange(o, false))
+	return w.fail(o, w.writeExchange(o))
 }
 
 // fail keeps the first failure of an exchange, and passes it on.
@@ -174,20 +165,25 @@ func (w *Writer) fail(o *openExchange, err error) error {
 		return err
 	}
 	o.err = err
+	w.failed(err)
+	return err
+}
+
+// failed keeps a failure for Close.
+func (w *Writer) failed(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.failures) < maxFailures {
 		w.failures = append(w.failures, err)
 	}
-	return err
 }
 
-func (w *Writer) writeExchange(o *openExchange, durable bool) error {
+func (w *Writer) writeExchange(o *openExchange) error {
 	data, err := encodeExchange(&o.x)
 	if err != nil {
 		return err
 	}
-	return w.writeFile(o.file, data, durable)
+	return w.writeFile(o.file, data, false)
 }
 
 // append writes a line in one write, so that only a crash of the machine or a
@@ -238,28 +234,24 @@ func (w *Writer) openStream(o *openExchange) error {
 	}
 	o.out = f
 	o.x.Stream = o.stream
-	return w.writeExchange(o, false)
+	return w.writeExchange(o)
 }
 
-// finish makes an exchange durable: first its stream, then the file that names it.
-// A failure is kept for Close.
-func (w *Writer) finish(o *openExchange) {
+// finish closes an exchange that is done, and has it made durable.
+func (w *Writer) finish(o *openExchange) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	var err error
+	files := []string{filepath.Join(w.dir, filepath.FromSlash(o.file))}
 	if o.out != nil {
-		err := o.out.Sync()
-		if closeErr := o.out.Close(); err == nil {
-			err = closeErr
-		}
-		if err == nil {
-			err = syncDir(filepath.Dir(o.out.Name()))
-		}
-		_ = w.fail(o, err)
+		files = append(files, o.out.Name())
+		err = o.out.Close()
 		o.out = nil
 	}
 	if o.err == nil {
-		_ = w.fail(o, w.writeExchange(o, true))
+		w.durable.add(files...)
 	}
+	return w.fail(o, err)
 }
 
 // note takes a record that belongs to no exchange.
@@ -329,10 +321,9 @@ func (w *Writer) Close(edit func(*Manifest)) error {
 	}
 	for _, o := range w.open {
 		w.leaveOpen(o)
-		w.done <- o
+		_ = w.finish(o) // kept by fail
 	}
-	close(w.done)
-	w.wait.Wait()
+	w.durable.close()
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
