@@ -28,13 +28,25 @@ func (h *RequestHead) URL(scheme, dialed string) string {
 	switch {
 	case target == "*": // RFC 9112 section 3.2.4
 		target = ""
-	case strings.EqualFold(h.Method, "CONNECT") && h.Protocol == "":
+	case h.tunnels():
 		if target != "" { // authority form, RFC 9112 section 3.2.3
 			authority = target
 		}
 		target = ""
 	}
 	return OriginURL(scheme, authority) + target
+}
+
+// URLAt is the absolute URL of a request in origin form at another origin.
+func (h *RequestHead) URLAt(origin string) string {
+	if h.Target == "*" || h.tunnels() {
+		return origin
+	}
+	return origin + h.Target
+}
+
+func (h *RequestHead) tunnels() bool {
+	return strings.EqualFold(h.Method, "CONNECT") && h.Protocol == ""
 }
 
 // OriginURL is the URL of a scheme and a host:port, in lower case and without the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -246,6 +247,7 @@ type missBody struct {
 		Where    string `json:"where"`
 		Recorded string `json:"recorded"`
 		Now      string `json:"now"`
+		Message  string `json:"message"`
 	} `json:"differences"`
 	More int `json:"more_differences"`
 	Used int `json:"used"`
@@ -278,7 +280,7 @@ func (r *reporter) missLines(e *agent.Event) string {
 		fmt.Fprintf(&b, "  closest: call %d  %s %s\n", m.Closest.Number, m.Closest.Method, m.Closest.URL)
 	}
 	for _, d := range m.Differences {
-		fmt.Fprintf(&b, "    %s\n      recorded: %s\n      now:      %s\n", d.Where, d.Recorded, d.Now)
+		fmt.Fprintf(&b, "    %s\n      recorded: %s\n      now:      %s\n", cmp.Or(d.Message, d.Where), d.Recorded, d.Now)
 	}
 	if m.More > 0 {
 		fmt.Fprintf(&b, "    and %s more\n", report.Plural(m.More, "difference"))

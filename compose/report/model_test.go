@@ -262,7 +262,7 @@ func TestAMissReadsFromTheBodyThatTheAppGot(t *testing.T) {
 	want := Miss{
 		Method: "GET", URL: "https://h/", Case: 3, Used: 2, More: 4,
 		Closest:     &CallRef{Number: 7, File: "tapes/default/calls/0007-get-h.yaml", Method: "GET", URL: "https://h/?a=1"},
-		Differences: []MissDifference{{"query a", "1", "(none)"}},
+		Differences: []MissDifference{{Where: "query a", Recorded: "1", Now: "(none)"}},
 	}
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("%+v", m)

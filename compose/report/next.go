@@ -226,7 +226,7 @@ func missSteps(m *Miss, recordAgain string) []Step {
 	var rules []compare.Rule
 	for _, d := range m.Differences {
 		rule, ok := requestRule(d.Where)
-		if !ok || m.More > 0 {
+		if !ok || m.More > 0 || d.Credential {
 			rules = nil // ignoring the others alone would not make it match
 			break
 		}

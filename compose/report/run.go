@@ -150,6 +150,10 @@ type MissDifference struct {
 	Where    string `json:"where"`
 	Recorded string `json:"recorded"`
 	Now      string `json:"now"`
+	// Message says it in words, where the values alone do not.
+	Message string `json:"message,omitempty"`
+	// Credential is set where credentials came, went or changed their scheme.
+	Credential bool `json:"credential,omitempty"`
 }
 
 // A Step is something to do next. Code, if there is any, is to be copied as it

@@ -43,7 +43,7 @@ func sampleRun() *Run {
 		Outside: []Miss{{
 			Service: "worker", Method: "GET", URL: "https://telemetry.example.com/v1/ping?ts=1767225600",
 			Closest:     &CallRef{Number: 9, File: "tapes/default/calls/0009-get-telemetry.example.com-v1-ping.yaml", Method: "GET", URL: "https://telemetry.example.com/v1/ping?ts=1767139200"},
-			Differences: []MissDifference{{"query ts", "1767139200", "1767225600"}},
+			Differences: []MissDifference{{Where: "query ts", Recorded: "1767139200", Now: "1767225600"}},
 		}},
 		Errors:   []Note{{"the command ./scripts/load.sh ended with exit code 2", "run it by itself against wiretape compose replay"}},
 		Warnings: []Note{{"the network shared is external to the project and can't be cut off", "leave it out of the services under test"}},
@@ -141,8 +141,8 @@ func missed() CaseResult {
 		Service: "api", Method: "POST", URL: "https://search.example.com/query", Case: 4, At: 9 * ms,
 		Closest: &CallRef{Number: 5, File: "tapes/default/calls/0005-post-search.example.com-query.yaml", Method: "POST", URL: "https://search.example.com/query"},
 		Differences: []MissDifference{
-			{"body $.trace_id", `"a3f1"`, `"b4e2"`},
-			{"body $.filters", "(none)", `{"language":"en"}`},
+			{Where: "body $.trace_id", Recorded: `"a3f1"`, Now: `"b4e2"`},
+			{Where: "body $.filters", Recorded: "(none)", Now: `{"language":"en"}`},
 		},
 	}}
 	return c

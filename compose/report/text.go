@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"io"
 	"strings"
 )
@@ -204,7 +205,7 @@ func (p *printer) misses(misses []Miss) {
 		p.line(span{"  ", plain}, span{word, style}, span{"  " + p.request(m.Method, m.URL, len(word)+4), plain})
 		p.line(span{"    " + shorten(oneLine(missSentence(m)), p.width-4), plain})
 		for _, d := range m.Differences {
-			p.line(span{"    " + shorten(oneLine(d.Where), p.width-4), plain})
+			p.line(span{"    " + shorten(oneLine(cmp.Or(d.Message, d.Where)), p.width-4), plain})
 			p.pair("      ", d.Recorded, d.Now)
 		}
 		if m.More > 0 {

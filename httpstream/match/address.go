@@ -1,12 +1,11 @@
 package match
 
 import (
+	"cmp"
 	"mime"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/wiretape/wiretape/httpstream"
 )
 
 // An address is a URL taken apart and normalised as in RFC 3986 section 6.2.2
@@ -148,13 +147,14 @@ func parsePairs(s string) (ps []pair, clean bool) {
 		clean = clean && ok1 && ok2
 		ps = append(ps, pair{name, value})
 	}
-	slices.SortFunc(ps, func(a, b pair) int {
-		if c := strings.Compare(a.name, b.name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.value, b.value)
-	})
+	sortPairs(ps)
 	return ps, clean
+}
+
+func sortPairs(ps []pair) {
+	slices.SortFunc(ps, func(a, b pair) int {
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.value, b.value))
+	})
 }
 
 func unescape(s string) (_ string, clean bool) {
@@ -176,19 +176,6 @@ func unescape(s string) (_ string, clean bool) {
 		}
 	}
 	return string(b), clean
-}
-
-// headerValues returns the values of a field as they count.
-func headerValues(fs httpstream.Fields, name string) []string {
-	vs := fs.Values(name)
-	if !strings.EqualFold(name, "Content-Type") {
-		return vs
-	}
-	out := make([]string, len(vs))
-	for i, v := range vs {
-		out[i] = mediaType(v)
-	}
-	return out
 }
 
 // mediaType returns the type in lower case, without parameters.

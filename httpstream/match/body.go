@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // A kind is how a body is compared.
@@ -32,6 +33,8 @@ type body struct {
 	data        []byte
 	sha256      string
 	size        int64
+
+	keyed string // the result of key
 }
 
 func (b *body) empty() bool { return b.size == 0 && len(b.data) == 0 }
@@ -44,9 +47,12 @@ func (b *body) key(r *Rules) string {
 	if b.data == nil {
 		return b.hashKey()
 	}
-	k, canon := r.canonical(b.contentType, b.data)
-	sum := sha256.Sum256(canon)
-	return string(k) + string(sum[:])
+	if b.keyed == "" {
+		k, canon := r.canonical(b.contentType, b.data)
+		sum := sha256.Sum256(canon)
+		b.keyed = string(k) + string(sum[:])
+	}
+	return b.keyed
 }
 
 // hashKey identifies the body by its very bytes.
@@ -73,7 +79,7 @@ func (r *Rules) canonical(contentType string, data []byte) (kind, []byte) {
 	case kindForm:
 		if ps, clean := parsePairs(string(data)); clean {
 			var w keyWriter
-			w.addPairs(ps)
+			w.addPairs(r.formPairs(ps))
 			return k, []byte(w.String())
 		}
 	case kindMultipart:
@@ -81,7 +87,7 @@ func (r *Rules) canonical(contentType string, data []byte) (kind, []byte) {
 			return k, r.canonicalParts(parts)
 		}
 	}
-	return kindBytes, data
+	return kindBytes, r.text(data)
 }
 
 // json parses data and drops what does not count.
@@ -90,8 +96,64 @@ func (r *Rules) json(data []byte) (any, error) {
 	if err == nil && r.IgnoreBody != nil {
 		x = r.IgnoreBody(x)
 	}
+	if err == nil && r.IgnoreText != nil {
+		x = r.strings(x)
+	}
 	return x, err
 }
+
+// strings drops what does not count from the strings in x.
+func (r *Rules) strings(x any) any {
+	switch x := x.(type) {
+	case map[string]any:
+		for name, v := range x {
+			x[name] = r.strings(v)
+		}
+	case []any:
+		for i, v := range x {
+			x[i] = r.strings(v)
+		}
+	case string:
+		return r.lines(x)
+	}
+	return x
+}
+
+// text drops what does not count from a body that is text.
+func (r *Rules) text(data []byte) []byte {
+	if r.IgnoreText == nil || !isText(data) {
+		return data
+	}
+	return []byte(r.lines(string(data)))
+}
+
+func (r *Rules) lines(s string) string {
+	if !strings.Contains(s, "\n") {
+		return r.IgnoreText(s)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		line, ended := strings.CutSuffix(line, "\n")
+		b.WriteString(r.IgnoreText(line))
+		if ended {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// formPairs drops what does not count from the values of a form.
+func (r *Rules) formPairs(ps []pair) []pair {
+	if r.IgnoreText != nil {
+		for i := range ps {
+			ps[i].value = r.lines(ps[i].value)
+		}
+		sortPairs(ps)
+	}
+	return ps
+}
+
+func isText(data []byte) bool { return utf8.Valid(data) && bytes.IndexByte(data, 0) < 0 }
 
 func kindOf(contentType string) kind {
 	switch t := mediaType(contentType); {

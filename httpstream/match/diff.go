@@ -2,6 +2,7 @@ package match
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,25 +17,75 @@ func (r *Rules) differences(recorded, now *request, headOnly bool) []Difference 
 	var ds []Difference
 	compare := func(where, was, is string) {
 		if was != is {
-			ds = append(ds, Difference{where, shorten(was), shorten(is)})
+			ds = append(ds, Difference{Where: where, Recorded: shorten(was), Now: shorten(is)})
 		}
 	}
 	compare("method", recorded.method, now.method)
+	compare(":protocol", recorded.protocol, now.protocol)
 	compare("scheme", recorded.addr.scheme, now.addr.scheme)
 	compare("host", recorded.addr.hostPort(), now.addr.hostPort())
 	compare("path", recorded.addr.path, now.addr.path)
 	ds = append(ds, pairDifferences("query ", recorded.query, now.query)...)
+	noBody := !headOnly && recorded.body.empty() && now.body.empty()
+	ds = append(ds, fieldDifferences(recorded.fields, now.fields, noBody)...)
 	if headOnly {
 		return ds
 	}
-	for _, name := range r.headers(!recorded.body.empty() || !now.body.empty()) {
-		was, is := headerValues(recorded.header, name), headerValues(now.header, name)
-		if !slices.Equal(was, is) {
-			ds = append(ds, Difference{"header " + name, listed(was), listed(is)})
-		}
-	}
 	return append(ds, r.bodyDifferences(&recorded.body, &now.body)...)
 }
+
+// fieldDifferences compares the header fields that count; noBody leaves out those
+// about the body.
+func fieldDifferences(recorded, now []field, noBody bool) []Difference {
+	var ds []Difference
+	for len(recorded) > 0 || len(now) > 0 {
+		var was, is *field
+		if len(now) == 0 || len(recorded) > 0 && recorded[0].name <= now[0].name {
+			was = &recorded[0]
+		}
+		if len(recorded) == 0 || len(now) > 0 && now[0].name <= recorded[0].name {
+			is = &now[0]
+		}
+		if was != nil {
+			recorded = recorded[1:]
+		}
+		if is != nil {
+			now = now[1:]
+		}
+		f := cmp.Or(was, is)
+		if was != nil && is != nil && was.value == is.value || noBody && f.ofBody() {
+			continue
+		}
+		ds = append(ds, fieldDifference(f, was, is))
+	}
+	return ds
+}
+
+// fieldDifference says in words what differs; was or is may be nil.
+func fieldDifference(f, was, is *field) Difference {
+	d := Difference{Where: "header " + f.shown, Recorded: none, Now: none, Credential: f.counting == credential}
+	if was != nil {
+		d.Recorded = shownValue(was)
+	}
+	if is != nil {
+		d.Now = shownValue(is)
+	}
+	what := "header " + f.shown
+	if d.Credential {
+		what = "credentials in header " + f.shown
+	}
+	switch {
+	case is == nil:
+		d.Message = "the request has no " + what + " now"
+	case was == nil:
+		d.Message = "the request has " + what + " now, and had none when it was recorded"
+	case d.Credential && is.value == "":
+		d.Message = "the request's header " + f.shown + " is empty now: its credentials are missing"
+	}
+	return d
+}
+
+func shownValue(f *field) string { return cmp.Or(shorten(f.value), "(empty)") }
 
 // pairDifferences compares sorted pairs name by name.
 func pairDifferences(prefix string, recorded, now []pair) []Difference {
@@ -42,7 +93,7 @@ func pairDifferences(prefix string, recorded, now []pair) []Difference {
 	var ds []Difference
 	for _, name := range unionOfNames(was, is) {
 		if !slices.Equal(was[name], is[name]) {
-			ds = append(ds, Difference{prefix + name, listed(was[name]), listed(is[name])})
+			ds = append(ds, Difference{Where: prefix + name, Recorded: listed(was[name]), Now: listed(is[name])})
 		}
 	}
 	return ds
@@ -71,7 +122,7 @@ func (r *Rules) bodyDifferences(recorded, now *body) []Difference {
 			return ds
 		}
 	}
-	return []Difference{{"body", describe(recorded), describe(now)}}
+	return []Difference{{Where: "body", Recorded: describe(recorded), Now: describe(now)}}
 }
 
 // contentDifferences looks into two bodies of the same kind. It returns nil
@@ -92,7 +143,7 @@ func (r *Rules) contentDifferences(where, wasType string, was []byte, isType str
 		x, clean1 := parsePairs(string(was))
 		y, clean2 := parsePairs(string(is))
 		if clean1 && clean2 {
-			return pairDifferences(where+" field ", x, y)
+			return pairDifferences(where+" field ", r.formPairs(x), r.formPairs(y))
 		}
 	case kindMultipart:
 		x, err1 := parseParts(wasType, was)
@@ -109,9 +160,9 @@ func (r *Rules) partDifferences(where string, was, is []part) []Difference {
 	for i := range max(len(was), len(is)) {
 		switch {
 		case i >= len(is):
-			ds = append(ds, Difference{partName(where, was, i), describeBytes(was[i].data), none})
+			ds = append(ds, Difference{Where: partName(where, was, i), Recorded: describeBytes(was[i].data), Now: none})
 		case i >= len(was):
-			ds = append(ds, Difference{partName(where, is, i), none, describeBytes(is[i].data)})
+			ds = append(ds, Difference{Where: partName(where, is, i), Recorded: none, Now: describeBytes(is[i].data)})
 		case !bytes.Equal(r.canonicalParts(was[i:i+1]), r.canonicalParts(is[i:i+1])):
 			ds = append(ds, r.onePartDifferences(partName(where, is, i), &was[i], &is[i])...)
 		}
@@ -124,14 +175,14 @@ func (r *Rules) onePartDifferences(where string, was, is *part) []Difference {
 	wasDisposition, isDisposition := was.header.Get("Content-Disposition"), is.header.Get("Content-Disposition")
 	switch {
 	case wasDisposition != isDisposition:
-		return []Difference{{where + " Content-Disposition", shorten(wasDisposition), shorten(isDisposition)}}
+		return []Difference{{Where: where + " Content-Disposition", Recorded: shorten(wasDisposition), Now: shorten(isDisposition)}}
 	case mediaType(wasType) != mediaType(isType):
-		return []Difference{{where + " Content-Type", shorten(wasType), shorten(isType)}}
+		return []Difference{{Where: where + " Content-Type", Recorded: shorten(wasType), Now: shorten(isType)}}
 	}
 	if ds := r.contentDifferences(where, wasType, was.data, isType, is.data); ds != nil {
 		return ds
 	}
-	return []Difference{{where, describeBytes(was.data), describeBytes(is.data)}}
+	return []Difference{{Where: where, Recorded: describeBytes(was.data), Now: describeBytes(is.data)}}
 }
 
 func partName(where string, parts []part, i int) string {
@@ -174,7 +225,7 @@ func jsonDifferences(path string, was, is any) []Difference {
 	if bytes.Equal(appendCanonical(nil, was), appendCanonical(nil, is)) {
 		return nil
 	}
-	return []Difference{{path, jsonText(was), jsonText(is)}}
+	return []Difference{{Where: path, Recorded: jsonText(was), Now: jsonText(is)}}
 }
 
 func objectDifferences(path string, was, is map[string]any) []Difference {
@@ -205,9 +256,9 @@ func arrayDifferences(path string, was, is []any) []Difference {
 func memberDifferences(path string, was any, inWas bool, is any, inIs bool) []Difference {
 	switch {
 	case !inIs:
-		return []Difference{{path, jsonText(was), none}}
+		return []Difference{{Where: path, Recorded: jsonText(was), Now: none}}
 	case !inWas:
-		return []Difference{{path, none, jsonText(is)}}
+		return []Difference{{Where: path, Recorded: none, Now: jsonText(is)}}
 	}
 	return jsonDifferences(path, was, is)
 }

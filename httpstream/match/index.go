@@ -1,7 +1,9 @@
 package match
 
 import (
+	"crypto/sha256"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -17,301 +19,225 @@ import (
 // While a case runs, what it asks can't take anything from another: a call of
 // another case is lent to it, and only if it has none like it of its own.
 type Index struct {
-	rules Rules
+	main *view
+	// own has, for the cases with rules of their own, their calls by these. The
+	// cases that share rules share a view, and all views share the entries.
+	own   map[int]*view
+	views []*view // those in own
 
-	mu      sync.Mutex
 	entries []*entry
-	heads   map[string]*group // by head key
-	calls   map[string]*group // by head, header and body key
-	hashed  map[string]*group // the same, with the body's hash as its key
 	hosts   map[string]*group // by host:port, calls that failed to connect included
-	// cases has, for those with rules of their own, their calls by these. They
-	// share the entries, and this index's lock.
-	cases   map[int]*Index
-	ordered []int // the keys of cases
+
+	mu sync.Mutex // guards which entries are taken; all else is fixed
 }
 
-// An entry is a recorded call and how often it was given out.
-type entry struct {
-	call  *tape.Exchange
-	taken bool // in this round
-	lent  bool // in this round, to another case
-	used  int
-	in    []*group
+// A view is calls by one set of rules.
+type view struct {
+	rules  Rules
+	places map[string]*place // by head key
+	headed map[key]*group    // by head and fields
+	calls  map[key]*group    // by head, fields and body
+	hashed map[key]*group    // the same, with the body's hash as its key
 }
 
-// A group holds calls that one key leads to, in recorded order.
-type group struct {
-	entries []*entry
-	queues  map[Scope]*queue  // by service and case
-	owned   map[string]*queue // by service
-	all     queue
-	twoWay  bool
-	// failures counts the entries that failed to connect, by service.
-	failures map[string]int
-}
+// A key identifies what counts of a request.
+type key [sha256.Size]byte
 
-// A queue holds entries; those before next are taken.
-type queue struct {
-	entries []*entry
-	next    int
-}
+func keyOf(parts ...string) key { return sha256.Sum256([]byte(strings.Join(parts, ""))) }
 
-// first returns the first entry that is not taken.
-func (q *queue) first() *entry {
-	for ; q.next < len(q.entries); q.next++ {
-		if e := q.entries[q.next]; !e.taken {
-			return e
-		}
-	}
-	return nil
-}
-
-func (g *group) add(e *entry) {
-	g.entries = append(g.entries, e)
-	g.all.entries = append(g.all.entries, e)
-	for _, service := range []string{e.call.Service, anyService} {
-		push(g.queues, Scope{service, e.call.Case}, e)
-	}
-	push(g.owned, e.call.Service, e)
-	g.twoWay = g.twoWay || e.call.TwoWay
-	e.in = append(e.in, g)
-}
-
-// anyService stands for all services in the key of a queue.
-const anyService = "*"
-
-func push[K comparable](queues map[K]*queue, key K, e *entry) {
-	q := queues[key]
-	if q == nil {
-		q = &queue{}
-		queues[key] = q
-	}
-	q.entries = append(q.entries, e)
-}
-
-// candidates are the entries that a service may get, in recorded order.
-func (g *group) candidates(service string) (own *queue, key string) {
-	if q := g.owned[service]; q != nil {
-		return q, service
-	}
-	return &g.all, anyService
-}
-
-// first returns the entry that is next for a scope.
-func (g *group) first(s Scope) *entry {
-	own, service := g.candidates(s.Service)
-	for _, n := range []int{s.Case, 0} {
-		if q := g.queues[Scope{service, n}]; q != nil {
-			if e := q.first(); e != nil {
-				return e
-			}
-		}
-	}
-	return own.first()
-}
-
-// firstOfCase is first while a case runs: what other cases need stays theirs.
-func (g *group) firstOfCase(s Scope) *entry {
-	all, service := g.candidates(s.Service)
-	own := g.queues[Scope{service, s.Case}]
-	for _, q := range []*queue{own, g.queues[Scope{service, 0}]} {
-		if q == nil {
-			continue
-		}
-		if e := q.first(); e != nil {
-			return e
-		}
-	}
-	if own != nil {
-		return nil // asked more often than when it was recorded
-	}
-	for _, e := range all.entries {
-		if !e.taken && !e.lent {
-			return e
-		}
-	}
-	return nil
-}
-
-// free makes an entry available again.
-func (e *entry) free() {
-	e.taken, e.lent = false, false
-	for _, g := range e.in {
-		g.rewind()
-	}
-}
-
-func (g *group) rewind() {
-	g.all.next = 0
-	for _, q := range g.queues {
-		q.next = 0
-	}
-	for _, q := range g.owned {
-		q.next = 0
-	}
-}
-
-// startOver makes all calls that a service may get free again.
-func (g *group) startOver(service string) {
-	own, _ := g.candidates(service)
-	for _, e := range own.entries {
-		e.free()
-	}
-}
-
-func addTo(m map[string]*group, key string, e *entry) *group {
-	g := m[key]
-	if g == nil {
-		g = &group{queues: map[Scope]*queue{}, owned: map[string]*queue{}, failures: map[string]int{}}
-		m[key] = g
-	}
-	g.add(e)
-	return g
+// A place is what was asked of one URL with one method.
+type place struct {
+	first  *entry
+	twoWay bool
 }
 
 // NewIndex makes an index of calls, which are in recorded order and must not
 // change afterwards.
 func NewIndex(calls []*tape.Exchange, rules Rules) *Index {
-	ix := emptyIndex(rules)
+	names := fieldNames(calls)
+	ix := &Index{main: newView(rules, names), own: map[int]*view{}, hosts: map[string]*group{}}
+	byRules := map[*Rules]*view{}
 	for _, x := range calls {
-		e := &entry{call: x}
-		ix.add(e)
-		if own := ix.ofCase(x.Case); own != nil {
-			own.add(e)
+		e := &entry{call: x, addr: parseAddress(x.Request.URL)}
+		ix.entries = append(ix.entries, e)
+		host := addTo(ix.hosts, e.addr.dialed(), e)
+		if unconnected(x) {
+			host.failed(x.Service)
+			continue
+		}
+		ix.main.add(e)
+		if x.Case == 0 || rules.OfCase == nil {
+			continue
+		}
+		v, known := ix.own[x.Case]
+		if !known {
+			v = ix.viewFor(rules.OfCase(x.Case), byRules, names)
+			ix.own[x.Case] = v
+		}
+		if v != nil {
+			v.add(e)
 		}
 	}
-	slices.Sort(ix.ordered)
 	return ix
 }
 
-func emptyIndex(rules Rules) *Index {
-	return &Index{
-		rules:  rules,
-		heads:  map[string]*group{},
-		calls:  map[string]*group{},
-		hashed: map[string]*group{},
-		hosts:  map[string]*group{},
-		cases:  map[int]*Index{},
-	}
-}
-
-// ofCase returns the index of a case with rules of its own, or nil.
-func (ix *Index) ofCase(number int) *Index {
-	if number == 0 || ix.rules.OfCase == nil {
-		return nil
-	}
-	if own, known := ix.cases[number]; known {
-		return own
-	}
-	rules := ix.rules.OfCase(number)
+// viewFor returns the view by a case's own rules; nil if it has none.
+func (ix *Index) viewFor(rules *Rules, known map[*Rules]*view, names []string) *view {
 	if rules == nil {
-		ix.cases[number] = nil
 		return nil
 	}
-	own := *rules
-	own.Redact, own.Reuse, own.OfCase = ix.rules.Redact, ix.rules.Reuse, nil
-	ix.cases[number] = emptyIndex(own)
-	ix.ordered = append(ix.ordered, number)
-	return ix.cases[number]
+	v := known[rules]
+	if v == nil {
+		own, all := *rules, &ix.main.rules
+		own.Redact, own.Reuse, own.Headers = all.Redact, all.Reuse, all.Headers
+		v = newView(own, names)
+		known[rules] = v
+		ix.views = append(ix.views, v)
+	}
+	return v
 }
 
-func (ix *Index) add(e *entry) {
-	x, rules := e.call, &ix.rules
-	ix.entries = append(ix.entries, e)
-	q := rules.recorded(x)
-	host := addTo(ix.hosts, q.addr.dialed(), e)
-	if unconnected(x) {
-		host.failures[x.Service]++
-		host.failures[anyService]++
-		return
+// fieldNames are the names of all request fields, in lower case.
+func fieldNames(calls []*tape.Exchange) []string {
+	names := map[string]struct{}{}
+	for _, x := range calls {
+		for _, f := range x.Request.Header {
+			names[strings.ToLower(f.Name)] = struct{}{}
+		}
 	}
+	list := make([]string, 0, len(names))
+	for n := range names {
+		list = append(list, n)
+	}
+	return list
+}
+
+func newView(rules Rules, names []string) *view {
+	rules.OfCase, rules.known = nil, make(map[string]counting, len(names))
+	for _, n := range names {
+		rules.known[n] = rules.decide(n)
+	}
+	return &view{
+		rules: rules, places: map[string]*place{},
+		headed: map[key]*group{}, calls: map[key]*group{}, hashed: map[key]*group{},
+	}
+}
+
+func (v *view) add(e *entry) {
+	q := v.rules.recorded(e.call)
 	head := q.headKey()
-	whole := head + q.headerKey(rules)
-	addTo(ix.heads, head, e)
-	addTo(ix.calls, whole+q.body.key(rules), e)
-	addTo(ix.hashed, whole+q.body.hashKey(), e)
+	p := v.places[head]
+	if p == nil {
+		p = &place{first: e}
+		v.places[head] = p
+	}
+	p.twoWay = p.twoWay || e.call.TwoWay
+	addTo(v.headed, keyOf(head, q.fieldKey(false)), e)
+	whole := head + q.fieldKey(true)
+	addTo(v.calls, keyOf(whole, q.body.key(&v.rules)), e)
+	addTo(v.hashed, keyOf(whole, q.body.hashKey()), e)
 }
 
 // unconnected reports whether a call failed before a request could be sent.
 func unconnected(x *tape.Exchange) bool { return x.Failed != "" && x.Request.Method == "" }
 
-// Match takes the call that answers q. Where there is none it returns nil and why.
+// Match takes the call that answers q. Where there is none it returns nil and why;
+// that is found out while others are answered.
 func (ix *Index) Match(q Query) (*tape.Exchange, *Miss) {
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
-	own := ix.cases[q.Case]
-	var miss *Miss
-	if own != nil {
-		x, m := own.match(&q)
-		if x != nil {
+	views := ix.viewsFor(q.Case)
+	found := make([][]*group, len(views))
+	for i, v := range views {
+		found[i] = v.find(&q)
+		if x := ix.take(found[i], q.Scope); x != nil {
 			return x, nil
 		}
-		miss = m
 	}
-	x, m := ix.match(&q)
-	if x != nil {
-		return x, nil
+	return nil, ix.miss(&q, views, found)
+}
+
+// viewsFor are the views to look at, the best first: by a case's own rules and
+// then by those for all, and while no case runs by those of any.
+func (ix *Index) viewsFor(number int) []*view {
+	own := ix.own[number]
+	switch {
+	case own != nil:
+		return []*view{own, ix.main}
+	case number == 0 && len(ix.views) > 0:
+		return append([]*view{ix.main}, ix.views...)
 	}
-	if q.Case == 0 { // it may be any case's
-		for _, n := range ix.ordered {
-			if x, _ := ix.cases[n].match(&q); x != nil {
-				return x, nil
-			}
+	return []*view{ix.main}
+}
+
+// find returns the calls that q is identical to, a group for each of its URLs
+// that has some.
+func (v *view) find(q *Query) []*group {
+	var groups []*group
+	var fields, body, hash string // of q, once they are needed
+	r := v.rules.query(q)
+	for i := range 1 + len(q.OtherURLs) {
+		if i > 0 {
+			v.rules.locate(r, q.OtherURLs[i-1])
 		}
+		head := r.headKey()
+		if v.places[head] == nil {
+			continue
+		}
+		if fields == "" {
+			fields = r.fieldKey(!q.HeadOnly)
+		}
+		if q.HeadOnly {
+			groups = appendGroup(groups, v.headed[keyOf(head, fields)])
+			continue
+		}
+		if body == "" {
+			body, hash = r.body.key(&v.rules), r.body.hashKey()
+		}
+		if g := v.calls[keyOf(head, fields, body)]; g != nil {
+			groups = append(groups, g)
+			continue
+		}
+		groups = appendGroup(groups, v.hashed[keyOf(head, fields, hash)])
 	}
-	if miss == nil || miss.Closest == nil {
-		miss = m
-	}
-	return nil, miss
+	return groups
 }
 
-// match is Match by these rules alone. The caller holds mu.
-func (ix *Index) match(q *Query) (*tape.Exchange, *Miss) {
-	r := ix.rules.query(q)
-	g := ix.find(r, q.HeadOnly)
-	if e := ix.take(g, q.Scope); e != nil {
-		return e.call, nil
-	}
-	return nil, ix.miss(q, r, g)
-}
-
-// find returns the calls that q is identical to; nil if there are none.
-func (ix *Index) find(r *request, headOnly bool) *group {
-	head := r.headKey()
-	if headOnly || ix.heads[head] == nil {
-		return ix.heads[head]
-	}
-	whole := head + r.headerKey(&ix.rules)
-	if g := ix.calls[whole+r.body.key(&ix.rules)]; g != nil {
-		return g
-	}
-	return ix.hashed[whole+r.body.hashKey()]
-}
-
-func (ix *Index) take(g *group, s Scope) *entry {
+func appendGroup(groups []*group, g *group) []*group {
 	if g == nil {
+		return groups
+	}
+	return append(groups, g)
+}
+
+// take takes the next call of groups.
+func (ix *Index) take(groups []*group, s Scope) *tape.Exchange {
+	if len(groups) == 0 {
 		return nil
 	}
-	next := g.first
-	if s.Case > 0 {
-		next = g.firstOfCase
-	}
-	e := next(s)
-	if e == nil && ix.rules.Reuse {
-		g.startOver(s.Service)
-		e = next(s)
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	e := earliest(groups, s)
+	if e == nil && ix.main.rules.Reuse {
+		for _, g := range groups {
+			g.startOver(s.Service)
+		}
+		e = earliest(groups, s)
 	}
 	if e == nil {
 		return nil
 	}
-	if s.Case > 0 && e.call.Case > 0 && e.call.Case != s.Case {
-		e.lent = true
-	} else {
-		e.taken = true
+	e.take(s)
+	return e.call
+}
+
+// earliest is the first in recorded order of what is next in each group.
+func earliest(groups []*group, s Scope) *entry {
+	var first *entry
+	for _, g := range groups {
+		if e := g.first(s); e != nil && (first == nil || e.call.Number < first.call.Number) {
+			first = e
+		}
 	}
-	e.used++
-	return e
+	return first
 }
 
 // Release makes the calls of a case free again, those that were lent included:
@@ -334,46 +260,59 @@ func (ix *Index) release(of func(*entry) bool) {
 }
 
 // TwoWay reports whether a request must be matched by its head, because a
-// recorded call of that method and URL was answered before its request ended.
-func (ix *Index) TwoWay(method, url string) bool {
-	if g := ix.head(method, url); g != nil {
-		return g.twoWay
+// recorded call with its method and URL was answered before its request ended.
+// What body q has does not matter.
+func (ix *Index) TwoWay(q *Query) bool {
+	twoWay := func(v *view) bool {
+		return slices.ContainsFunc(v.at(q), func(p *place) bool { return p.twoWay })
 	}
-	for _, n := range ix.ordered {
-		if g := ix.cases[n].head(method, url); g != nil && g.twoWay {
-			return true
+	return twoWay(ix.main) || slices.ContainsFunc(ix.views, twoWay)
+}
+
+// Peek returns the call that q would get if it had the recorded body, without
+// taking it. It returns nil if none has its method and URL.
+func (ix *Index) Peek(q *Query) *tape.Exchange {
+	for _, v := range ix.viewsFor(q.Case) {
+		places := v.at(q)
+		if len(places) == 0 {
+			continue
+		}
+		head := *q
+		head.HeadOnly = true
+		groups := v.find(&head)
+		ix.mu.Lock()
+		e := earliest(groups, q.Scope)
+		ix.mu.Unlock()
+		switch {
+		case e != nil:
+			return e.call
+		case len(groups) > 0:
+			return groups[0].all.entries[0].call
+		}
+		return places[0].first.call
+	}
+	return nil
+}
+
+// at returns what was asked of the query's URLs.
+func (v *view) at(q *Query) []*place {
+	var places []*place
+	r := &request{method: q.Method, protocol: q.Protocol}
+	for i := range 1 + len(q.OtherURLs) {
+		url := q.URL
+		if i > 0 {
+			url = q.OtherURLs[i-1]
+		}
+		v.rules.locate(r, url)
+		if p := v.places[r.headKey()]; p != nil {
+			places = append(places, p)
 		}
 	}
-	return false
+	return places
 }
 
-// Peek returns the call that the next request with that method and URL would
-// get in a scope if it had the recorded body, without taking it. It returns nil
-// if there is none at all.
-func (ix *Index) Peek(method, url string, s Scope) *tape.Exchange {
-	var g *group
-	if own := ix.cases[s.Case]; own != nil {
-		g = own.head(method, url)
-	}
-	if g == nil {
-		g = ix.head(method, url)
-	}
-	if g == nil {
-		return nil
-	}
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
-	if e := g.first(s); e != nil {
-		return e.call
-	}
-	return g.entries[0].call
-}
-
-// head returns the calls of a method and URL. Its result is fixed but for the
-// queues, which need the lock.
-func (ix *Index) head(method, url string) *group {
-	return ix.heads[ix.rules.query(&Query{Method: method, URL: url}).headKey()]
-}
+// RedactURL returns what may be shown of a request's URL.
+func (ix *Index) RedactURL(url string) string { return ix.main.rules.Redact.URL(url) }
 
 // Refused returns the call that says why a connection to an authority
 // (host:port) fails now, and takes it: the next free call to that authority, if
@@ -381,8 +320,6 @@ func (ix *Index) head(method, url string) *group {
 // recorded for the authority it keeps failing. It returns nil if the connection
 // is to succeed.
 func (ix *Index) Refused(authority string, s Scope) *tape.Exchange {
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
 	g := ix.hosts[parseAddress("tcp://"+authority).dialed()]
 	if g == nil {
 		return nil
@@ -391,15 +328,16 @@ func (ix *Index) Refused(authority string, s Scope) *tape.Exchange {
 	if g.failures[service] == 0 {
 		return nil
 	}
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
 	e := g.first(s)
 	if e == nil && g.failures[service] == len(own.entries) {
-		e = own.entries[len(own.entries)-1]
+		e = own.last()
 	}
 	if e == nil || !unconnected(e.call) {
 		return nil
 	}
-	e.taken = true
-	e.used++
+	e.take(s)
 	return e.call
 }
 

@@ -2,14 +2,13 @@
 // there is none, says which one comes closest and what differs.
 //
 // A request is compared, in this order, by method, scheme, host, port, path,
-// query (a multiset of values for each name), chosen header fields, and body by
-// its kind. All of it goes into one key, so a look-up costs the same in a tape
-// of ten calls and of a million; only a miss looks at the whole tape.
+// query (a multiset of values for each name), the header fields that choose an
+// answer, and body by its kind. All of it goes into one key, so a look-up costs
+// the same in a tape of ten calls and of a million; only a miss looks at the whole
+// tape, after it was given up, and while nobody waits for it.
 package match
 
 import (
-	"strings"
-
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -24,7 +23,11 @@ type Scope struct {
 type Query struct {
 	Method string
 	URL    string // absolute
-	Header httpstream.Fields
+	// OtherURLs are what the request may be for as well, where it names no origin.
+	OtherURLs []string
+	Header    httpstream.Fields
+	// Protocol is the :protocol of an extended CONNECT (RFC 8441), else empty.
+	Protocol string
 	// Body is the whole body. Where it was too large to hold, Body is nil and
 	// BodySHA256 (hex) and BodySize describe it.
 	Body       []byte
@@ -37,8 +40,8 @@ type Query struct {
 
 // Rules say what counts in a comparison.
 type Rules struct {
-	// Headers are the names of the fields whose values must be equal. Nil means
-	// Content-Type, where there is a body. Of Content-Type only the media type counts.
+	// Headers name further fields that count, beside those that choose an answer by
+	// their specification and the presence of credentials. They may have '*' and '?'.
 	Headers []string
 	// Redact takes credentials out of both sides. Nil has the default rules.
 	Redact *tape.Redactor
@@ -47,78 +50,70 @@ type Rules struct {
 
 	// IgnoreQuery and IgnoreHeader, if set, tell which names do not count.
 	IgnoreQuery, IgnoreHeader func(name string) bool
+	// IgnorePath, if set, returns what counts of a path.
+	IgnorePath func(path string) string
 	// IgnoreBody, if set, returns what counts of a JSON body. It may change x,
 	// which holds map[string]any, []any, string, json.Number, bool and nil.
 	IgnoreBody func(x any) any
+	// IgnoreText, if set, returns what counts of a text: of a line of a body in text, a
+	// string in JSON, or a value of a form.
+	IgnoreText func(s string) string
 	// OfCase, if set, returns the rules for a case's calls in place of these, or nil
-	// where the case has none of its own. Redact and Reuse stay as they are here.
+	// where the case has none of its own. Cases with the same rules should get the
+	// same pointer. Redact, Reuse and Headers stay as they are here.
 	OfCase func(number int) *Rules
-}
 
-// headers returns the names of the fields that count for a request.
-func (r *Rules) headers(hasBody bool) []string {
-	names := r.Headers
-	if names == nil {
-		if !hasBody {
-			return nil
-		}
-		names = []string{"Content-Type"}
-	}
-	if r.IgnoreHeader == nil {
-		return names
-	}
-	var kept []string
-	for _, n := range names {
-		if !r.IgnoreHeader(n) {
-			kept = append(kept, n)
-		}
-	}
-	return kept
+	// known is how the fields count that the tape has, so that no request decides
+	// it anew.
+	known map[string]counting
 }
 
 // A request is one side of a comparison, redacted and taken apart.
 type request struct {
-	method string
-	addr   address
-	query  []pair // sorted, without ignored names
-	header httpstream.Fields
-	body   body
+	method, protocol string
+	addr             address
+	query            []pair // sorted, without ignored names
+	fields           []field
+	body             body
 }
 
 func (r *Rules) query(q *Query) *request {
-	return r.request(q.Method, q.URL, q.Header, body{
+	return r.request(q.Method, q.Protocol, q.URL, q.Header, body{
 		data: q.Body, sha256: q.BodySHA256, size: q.BodySize,
 	})
 }
 
 func (r *Rules) recorded(x *tape.Exchange) *request {
 	b := x.Request.Body
-	return r.request(x.Request.Method, x.Request.URL, x.Request.Header, body{
+	return r.request(x.Request.Method, x.Request.Protocol, x.Request.URL, x.Request.Header, body{
 		data: b.Data, sha256: b.SHA256, size: b.Size,
 	})
 }
 
-func (r *Rules) request(method, url string, header httpstream.Fields, b body) *request {
-	url = r.Redact.URL(url)
-	header = r.Redact.Fields(header)
+func (r *Rules) request(method, protocol, url string, header httpstream.Fields, b body) *request {
 	b.contentType = header.Get("Content-Type")
 	if b.data != nil {
 		b.size = int64(len(b.data))
 	}
-	addr := parseAddress(url)
-	return &request{
-		method: method,
-		addr:   addr,
-		query:  r.pairs(addr.query),
-		header: header,
-		body:   b,
+	q := &request{method: method, protocol: protocol, fields: r.fields(header), body: b}
+	r.locate(q, url)
+	return q
+}
+
+// locate has the request be for url.
+func (r *Rules) locate(q *request, url string) {
+	q.addr = parseAddress(r.Redact.URL(url))
+	if r.IgnorePath != nil {
+		q.addr.path = r.IgnorePath(q.addr.path)
 	}
+	q.query = r.pairs(q.addr.query)
 }
 
 // headKey identifies everything but body and header fields.
 func (q *request) headKey() string {
 	var k keyWriter
 	k.add(q.method)
+	k.add(q.protocol)
 	k.add(q.addr.scheme)
 	k.add(q.addr.host)
 	k.add(q.addr.port)
@@ -127,15 +122,18 @@ func (q *request) headKey() string {
 	return k.String()
 }
 
-// headerKey identifies the values of the fields that count.
-func (q *request) headerKey(r *Rules) string {
+// fieldKey identifies the values of the fields that count: those about the body
+// included or, where the body counts, if there is one.
+func (q *request) fieldKey(withBody bool) string {
 	var k keyWriter
-	for _, name := range r.headers(!q.body.empty()) {
-		k.add(strings.ToLower(name))
-		for _, v := range headerValues(q.header, name) {
-			k.add(v)
+	for i := range q.fields {
+		f := &q.fields[i]
+		if withBody && f.ofBody() && q.body.empty() {
+			continue
 		}
-		k.end()
+		k.add(f.name)
+		k.add(f.value)
 	}
+	k.end()
 	return k.String()
 }

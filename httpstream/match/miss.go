@@ -14,6 +14,8 @@ import (
 // A Miss says why no recorded call answers a request.
 type Miss struct {
 	Method, URL string // of the request, redacted
+	// OtherURLs are what else the request may have been for, redacted.
+	OtherURLs []string
 	// Case is the number of the case that ran; 0 for none.
 	Case int
 	// Used is how many identical calls were recorded, all of them taken.
@@ -36,6 +38,18 @@ type Difference struct {
 	// A value that is missing is "(none)".
 	Recorded string `json:"recorded"`
 	Now      string `json:"now"`
+	// Message says it in words, where the values alone do not.
+	Message string `json:"message,omitempty"`
+	// Credential is set where credentials came, went or changed their scheme.
+	Credential bool `json:"credential,omitempty"`
+}
+
+// String is a part of a sentence.
+func (d Difference) String() string {
+	if d.Message != "" {
+		return d.Message
+	}
+	return d.Where + " was " + d.Recorded + ", is " + d.Now
 }
 
 const (
@@ -48,7 +62,7 @@ const (
 // String is one line, for people.
 func (m *Miss) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "no recorded call answers %s %s", m.Method, m.URL)
+	fmt.Fprintf(&b, "no recorded call answers %s %s", m.Method, strings.Join(append([]string{m.URL}, m.OtherURLs...), " or "))
 	switch {
 	case m.Used == 1:
 		b.WriteString(": the one that is identical has answered already")
@@ -65,7 +79,7 @@ func (m *Miss) String() string {
 			if i == 0 {
 				sep = ": "
 			}
-			fmt.Fprintf(&b, "%s%s was %s, is %s", sep, d.Where, d.Recorded, d.Now)
+			b.WriteString(sep + d.String())
 		}
 	}
 	return b.String()
@@ -88,6 +102,7 @@ func (m *Miss) JSON() []byte {
 		Error       apiError     `json:"error"`
 		Method      string       `json:"method"`
 		URL         string       `json:"url"`
+		OtherURLs   []string     `json:"other_urls,omitempty"`
 		Case        int          `json:"case,omitempty"`
 		Used        int          `json:"used,omitempty"`
 		Closest     *closest     `json:"closest,omitempty"`
@@ -95,7 +110,7 @@ func (m *Miss) JSON() []byte {
 		More        int          `json:"more_differences,omitempty"`
 	}{
 		Error:  apiError{"wiretape_miss", "wiretape: " + m.String()},
-		Method: m.Method, URL: m.URL, Case: m.Case, Used: m.Used,
+		Method: m.Method, URL: m.URL, OtherURLs: m.OtherURLs, Case: m.Case, Used: m.Used,
 		Differences: m.Differences, More: m.More,
 	}
 	if x := m.Closest; x != nil {
@@ -111,20 +126,39 @@ func (m *Miss) JSON() []byte {
 	return []byte(b.String())
 }
 
-// miss describes why q, whose identical calls are used (nil: none), has no answer.
-func (ix *Index) miss(q *Query, r *request, used *group) *Miss {
-	m := &Miss{Method: q.Method, URL: ix.rules.Redact.URL(q.URL), Case: q.Case}
-	if used != nil {
-		own, _ := used.candidates(q.Service)
-		m.Used = len(own.entries)
-		m.Closest = own.entries[len(own.entries)-1].call
-		return m
+// miss describes why q has no answer; found are the groups, by view, of which all
+// calls are taken.
+func (ix *Index) miss(q *Query, views []*view, found [][]*group) *Miss {
+	m := &Miss{Method: q.Method, URL: ix.RedactURL(q.URL), Case: q.Case}
+	for _, url := range q.OtherURLs {
+		m.OtherURLs = append(m.OtherURLs, ix.RedactURL(url))
+	}
+	for _, groups := range found {
+		for _, g := range groups {
+			own, _ := g.candidates(q.Service)
+			m.Used += len(own.entries)
+			m.Closest = own.last().call
+		}
+		if m.Used > 0 {
+			return m
+		}
+	}
+	asked := make(map[*view][]*request, len(views)) // the request, for each of its URLs
+	for _, v := range views {
+		asked[v] = v.requests(q)
 	}
 	var differences []Difference
-	for _, x := range ix.nearest(r, q.Case) {
-		ds := ix.rules.differences(ix.rules.recorded(x), r, q.HeadOnly)
-		if m.Closest == nil || len(ds) < len(differences) {
-			m.Closest, differences = x, ds
+	for _, x := range ix.nearest(asked[ix.main], q.Case) {
+		v := ix.own[x.Case]
+		if v == nil || asked[v] == nil {
+			v = ix.main
+		}
+		recorded := v.rules.recorded(x)
+		for _, r := range asked[v] {
+			ds := v.rules.differences(recorded, r, q.HeadOnly)
+			if m.Closest == nil || len(ds) < len(differences) {
+				m.Closest, differences = x, ds
+			}
 		}
 	}
 	if len(differences) > maxDifferences {
@@ -135,40 +169,42 @@ func (ix *Index) miss(q *Query, r *request, used *group) *Miss {
 	return m
 }
 
-// nearness orders calls by how much their address has in common with a
-// request's: the same host and path, then the method, then the most similar
-// path.
-type nearness struct {
-	samePlace, sameMethod bool
-	sameHost              bool
-	path                  float64
-}
-
-func (n nearness) rank() float64 {
-	rank := n.path // 0 to 1
-	for i, yes := range []bool{n.sameHost, n.sameMethod, n.samePlace} {
-		if yes {
-			rank += float64(int(2) << i)
-		}
+// requests are q by the view's rules, one for each of its URLs.
+func (v *view) requests(q *Query) []*request {
+	first := v.rules.query(q)
+	list := []*request{first}
+	for _, url := range q.OtherURLs {
+		r := *first
+		v.rules.locate(&r, url)
+		list = append(list, &r)
 	}
-	return rank
+	return list
 }
 
-// nearest returns the calls that share the best rank, those of the case first,
-// else in recorded order.
-func (ix *Index) nearest(r *request, number int) []*tape.Exchange {
+// nearest returns the calls whose address has most in common with a request's,
+// those of the case first, else in recorded order.
+func (ix *Index) nearest(asked []*request, number int) []*tape.Exchange {
+	type place struct {
+		method string
+		addr   address
+	}
+	ranks := map[place]float64{} // most calls share a few
 	var best float64
 	var found, others []*tape.Exchange
 	for _, e := range ix.entries {
 		if unconnected(e.call) {
 			continue
 		}
-		n := near(e.call, r)
-		if !n.sameHost && n.path == 0 {
-			continue
+		p := place{e.call.Request.Method, e.addr}
+		p.addr.query = ""
+		rank, known := ranks[p]
+		if !known {
+			for _, r := range asked {
+				rank = max(rank, ix.main.rules.near(p.method, p.addr, r))
+			}
+			ranks[p] = rank
 		}
-		rank := n.rank()
-		if rank < best {
+		if rank == 0 || rank < best {
 			continue
 		}
 		if rank > best {
@@ -184,15 +220,25 @@ func (ix *Index) nearest(r *request, number int) []*tape.Exchange {
 	return found[:min(len(found), maxCandidates)]
 }
 
-func near(x *tape.Exchange, r *request) nearness {
-	addr := parseAddress(x.Request.URL)
-	n := nearness{
-		sameMethod: x.Request.Method == r.method,
-		sameHost:   addr.hostPort() == r.addr.hostPort(),
-		path:       similarity(addr.path, r.addr.path),
+// near ranks an address by what it has in common with a request's: the same host
+// and path, then the method, then the host, then the most similar path. It is 0
+// where neither host nor path have anything in common.
+func (r *Rules) near(method string, addr address, q *request) float64 {
+	path := addr.path
+	if r.IgnorePath != nil {
+		path = r.IgnorePath(path)
 	}
-	n.samePlace = n.sameHost && addr.path == r.addr.path
-	return n
+	sameHost := addr.hostPort() == q.addr.hostPort()
+	rank := similarity(path, q.addr.path) // 0 to 1
+	if !sameHost && rank == 0 {
+		return 0
+	}
+	for i, yes := range []bool{sameHost, method == q.method, sameHost && path == q.addr.path} {
+		if yes {
+			rank += float64(int(2) << i)
+		}
+	}
+	return rank
 }
 
 // similarity is the share of path segments that two paths have in common at
@@ -214,9 +260,10 @@ func similarity(a, b string) float64 {
 	return float64(front+back) / float64(max(len(as), len(bs)))
 }
 
-// shorten keeps a value readable in a message.
+// shorten keeps a value readable in a message. NUL is around what noise has taken out.
 func shorten(s string) string {
 	const limit = 120
+	s = strings.ReplaceAll(s, "\x00", "")
 	runes := []rune(strings.ToValidUTF8(s, "\uFFFD"))
 	if len(runes) <= limit {
 		return string(runes)

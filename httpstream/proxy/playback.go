@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +38,7 @@ type Playback struct {
 	opaque    []tape.Opaque
 }
 
-// An origin is a host of the tape, with the protocols that it spoke.
+// An origin is a host of the tape, with the protocols that it spoke in any call.
 type origin struct {
 	scheme, authority string // authority with its port
 	host              string // as it stands in URLs
@@ -74,15 +73,17 @@ func NewPlayback(t *tape.Tape, opt PlaybackOptions) (*Playback, error) {
 // originsOf lists the hosts of a tape in order of their first call.
 func originsOf(calls []*tape.Exchange) []origin {
 	var list []origin
+	index := map[string]int{}
 	for _, x := range calls {
-		u, err := url.Parse(x.Request.URL)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || x.Request.Method == "" {
+		scheme, host, ok := originOf(x.Request.URL)
+		if !ok || x.Request.Method == "" {
 			continue
 		}
-		i := slices.IndexFunc(list, func(o origin) bool { return o.scheme == u.Scheme && o.host == u.Host })
-		if i < 0 {
+		i, known := index[scheme+"://"+host]
+		if !known {
 			i = len(list)
-			list = append(list, origin{scheme: u.Scheme, host: u.Host, authority: fullAuthority(u.Scheme, u.Host)})
+			index[scheme+"://"+host] = i
+			list = append(list, origin{scheme: scheme, host: host, authority: fullAuthority(scheme, host)})
 		}
 		alpn := "http/1.1"
 		if x.Request.Proto == "HTTP/2.0" {
@@ -93,6 +94,20 @@ func originsOf(calls []*tape.Exchange) []origin {
 		}
 	}
 	return list
+}
+
+// originOf splits scheme and host off a URL, which need not be well-formed behind
+// them: the tape has targets as they were sent.
+func originOf(url string) (scheme, host string, ok bool) {
+	scheme, rest, found := strings.Cut(url, "://")
+	if !found || scheme != "http" && scheme != "https" {
+		return "", "", false
+	}
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	host = rest[strings.LastIndexByte(rest, '@')+1:]
+	return scheme, host, host != ""
 }
 
 // fullAuthority adds the scheme's own port where host has none.
@@ -196,26 +211,28 @@ func (h reverseHandler) ServeStream(ctx context.Context, req *httpstream.Request
 		h.forward.ServeStream(ctx, req, w)
 		return
 	}
-	o := h.originFor(req.Head)
+	meant := h.origins // which of them is known once the whole request is
+	if o, named := h.namedOrigin(req.Head); named {
+		meant = []origin{o}
+	}
+	conn := replay.Conn{Scheme: meant[0].scheme, Authority: meant[0].authority, Case: h.opt.Case}
+	for _, o := range meant[1:] {
+		conn.OtherOrigins = append(conn.OtherOrigins, httpstream.OriginURL(o.scheme, o.host))
+	}
 	head := *req.Head
-	head.Authority, head.Scheme = o.host, o.scheme
+	head.Authority, head.Scheme = meant[0].host, meant[0].scheme
 	r := *req
 	r.Head = &head
-	h.handler.Conn(replay.Conn{Scheme: o.scheme, Authority: o.authority, Case: h.opt.Case}).ServeStream(ctx, &r, w)
+	h.handler.Conn(conn).ServeStream(ctx, &r, w)
 }
 
-// originFor chooses the host that the request names, else the first that has a
-// recorded call of the same method and path.
-func (h reverseHandler) originFor(head *httpstream.RequestHead) origin {
-	for _, o := range h.origins {
-		if strings.EqualFold(o.host, head.Authority) || strings.EqualFold(o.authority, head.Authority) {
-			return o
-		}
+// namedOrigin is the host that the request names; false if it names none of the tape's.
+func (pb *Playback) namedOrigin(head *httpstream.RequestHead) (origin, bool) {
+	i := slices.IndexFunc(pb.origins, func(o origin) bool {
+		return strings.EqualFold(o.host, head.Authority) || strings.EqualFold(o.authority, head.Authority)
+	})
+	if i < 0 {
+		return origin{}, false
 	}
-	for _, o := range h.origins {
-		if h.handler.Index.Peek(head.Method, o.scheme+"://"+o.host+head.Target, match.Scope{Case: h.currentCase()}) != nil {
-			return o
-		}
-	}
-	return h.origins[0]
+	return pb.origins[i], true
 }

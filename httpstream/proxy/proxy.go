@@ -97,7 +97,7 @@ type Config struct {
 	Failed func(Stream, time.Time, string)
 	// Replay answers instead of the outside world. Without it, all is recorded.
 	Replay func(Stream) httpstream.Handler
-	// Protocols are the ALPN names that the recorded host spoke, in order of preference.
+	// Protocols are the ALPN names that the host spoke in any recorded call.
 	Protocols func(authority string) []string
 	// Unreachable reports whether the recorded destination refused the service's connections.
 	Unreachable func(service, authority string) bool

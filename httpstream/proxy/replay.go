@@ -118,13 +118,16 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 	p.answer(ctx, inner, proto, s)
 }
 
-// choose is the one ALPN name to agree on: the first that the host spoke when it
-// was recorded and that the client offers, else the client's first.
+// choose is the one ALPN name to agree on: HTTP/2 for a client that offers it where
+// the host ever spoke it, since servers that speak it prefer it; else what the
+// host spoke, else the client's first. Answers are translated where a call was
+// recorded in another protocol.
 func (p *Proxy) choose(authority string, offered []string) []string {
 	if p.cfg.Protocols != nil {
-		for _, recorded := range p.cfg.Protocols(authority) {
-			if slices.Contains(offered, recorded) {
-				return []string{recorded}
+		recorded := p.cfg.Protocols(authority)
+		for _, name := range []string{"h2", "http/1.1"} {
+			if slices.Contains(recorded, name) && slices.Contains(offered, name) {
+				return []string{name}
 			}
 		}
 	}

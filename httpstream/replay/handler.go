@@ -88,8 +88,11 @@ type Conn struct {
 	// Authority (host:port) is used where a head has none, and gives the port
 	// where a head's lacks it.
 	Authority string
-	Case      func() int // the number of the running case; nil for none
-	Forward   Forward    // in the place of the Handler's, unless it is nil
+	// OtherOrigins (scheme://host:port) are what requests may be for as well, where
+	// none can tell which: the first recorded call that is identical answers.
+	OtherOrigins []string
+	Case         func() int // the number of the running case; nil for none
+	Forward      Forward    // in the place of the Handler's, unless it is nil
 }
 
 // Conn returns a handler for the requests of one connection.
@@ -111,7 +114,6 @@ func (h *connHandler) ServeStream(ctx context.Context, req *httpstream.Request, 
 	a.event = Event{
 		Service: h.conn.Service,
 		Method:  req.Head.Method,
-		URL:     req.Head.URL(h.conn.Scheme, h.conn.Authority),
 		Started: req.Arrived, Complete: req.Arrived,
 	}
 	if h.conn.Case != nil {
@@ -144,8 +146,16 @@ type answer struct {
 // serve reports whether there is an event to tell: not if the client went away
 // before its request was complete.
 func (a *answer) serve() bool {
-	q := match.Query{Method: a.event.Method, URL: a.event.URL, Header: a.req.Head.Header, Scope: match.Scope{Service: a.event.Service, Case: a.event.Case}}
-	likely := a.h.Index.Peek(q.Method, q.URL, q.Scope)
+	head := a.req.Head
+	q := match.Query{
+		Method: head.Method, URL: head.URL(a.h.conn.Scheme, a.h.conn.Authority), Header: head.Header, Protocol: head.Protocol,
+		Scope: match.Scope{Service: a.event.Service, Case: a.event.Case},
+	}
+	for _, origin := range a.h.conn.OtherOrigins {
+		q.OtherURLs = append(q.OtherURLs, head.URLAt(origin))
+	}
+	a.event.URL = a.h.Index.RedactURL(q.URL) // the event goes to terminals and reports
+	likely := a.h.Index.Peek(&q)
 	q.HeadOnly = likely == nil && a.forwarding() != nil || a.headOnly(&q)
 	if !q.HeadOnly {
 		if err := a.readBody(&q, likely); err != nil {
@@ -159,6 +169,9 @@ func (a *answer) serve() bool {
 		return true
 	}
 	a.event.Exchange = x
+	if len(q.OtherURLs) > 0 {
+		a.event.URL = x.Request.URL
+	}
 	var watcher Watcher
 	if a.h.Watch != nil {
 		watcher = a.h.Watch(a.event)
@@ -177,7 +190,7 @@ func (a *answer) headOnly(q *match.Query) bool {
 	if head.Method == "CONNECT" || head.Protocol != "" || head.Header.Has("Upgrade") && !head.Header.Has("Content-Length") {
 		return true
 	}
-	return !head.Header.Has("Content-Length") && a.h.Index.TwoWay(q.Method, q.URL)
+	return !head.Header.Has("Content-Length") && a.h.Index.TwoWay(q)
 }
 
 // readBody reads the request to its end. A client that waits for 100 (Continue)

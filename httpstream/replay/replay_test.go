@@ -285,6 +285,7 @@ func TestContinueIsSentBeforeTheBody(t *testing.T) {
 		Response: response(5*ms, 204),
 	}, nil}
 	s.x.Request.Took = 40 * ms
+	s.x.Request.Header = append(s.x.Request.Header, httpstream.Field{Name: "Expect", Value: "100-continue"})
 	s.x.Request.Body = tape.Body{Data: []byte("hi"), Size: 2, SHA256: tape.HashBody([]byte("hi"))}
 	bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
 		w.send(t, "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")

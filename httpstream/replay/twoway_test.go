@@ -34,7 +34,7 @@ func webSocket() stream {
 		TwoWay:   true,
 		Stream:   "streams/0001.ndjson",
 	}
-	x.Request.Header = append(x.Request.Header, httpstream.Field{Name: "Sec-WebSocket-Version", Value: "13"})
+	x.Request.Header = append(x.Request.Header, httpstream.Field{Name: "Upgrade", Value: "websocket"}, httpstream.Field{Name: "Sec-WebSocket-Version", Value: "13"})
 	return stream{x, []tape.Line{
 		server(20*ms, text("welcome")),
 		client(100*ms, said("ask 1")),
@@ -108,7 +108,7 @@ func bidi(contentType string, lines ...tape.Line) stream {
 	return stream{x, lines}
 }
 
-const postA = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+const postA = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 func chunkOf(s string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(s), s) }
 
@@ -127,7 +127,7 @@ func TestABodyIsCountedInBytesOrMessages(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := bidi(tc.contentType, client(50*ms, tc.recorded), server(70*ms, "x"), end(70*ms, httpstream.EOF))
 			bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
-				w.send(t, postA)
+				w.send(t, strings.Replace(postA, "text/plain", tc.contentType, 1))
 				time.Sleep(100 * ms)
 				go io.WriteString(w, chunkOf(tc.now))
 				got := w.arrivals()

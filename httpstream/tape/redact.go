@@ -106,6 +106,22 @@ func (r *Redactor) Field(name, value string) string {
 	return value
 }
 
+// Credential reports whether a header field is one for credentials, whatever of it
+// a tape keeps.
+func (r *Redactor) Credential(name string) bool {
+	name = strings.ToLower(name)
+	return name == "cookie" || isCredentialName(name) || r.matches(name, func(x *RedactRules) []string { return x.Headers })
+}
+
+// RedactCredential replaces credentials, but for the authentication scheme. No
+// credentials stay none.
+func RedactCredential(value string) string {
+	if value == "" {
+		return ""
+	}
+	return redactCredentials(value)
+}
+
 func (r *Redactor) matches(name string, list func(*RedactRules) []string) bool {
 	if r == nil {
 		return false

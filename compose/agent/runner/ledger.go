@@ -171,7 +171,7 @@ func missOf(e replay.Event, owner int) report.Miss {
 }
 
 func differenceOf(d match.Difference) report.MissDifference {
-	return report.MissDifference{Where: d.Where, Recorded: d.Recorded, Now: d.Now}
+	return report.MissDifference{Where: d.Where, Recorded: d.Recorded, Now: d.Now, Message: d.Message, Credential: d.Credential}
 }
 
 // notify wakes who waits. The caller holds mu.

@@ -1,0 +1,30 @@
+package report
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNoRuleIsAdvisedForMissingCredentials(t *testing.T) {
+	m := Miss{Method: "GET", URL: "https://h/", Closest: &CallRef{Number: 1}, Differences: []MissDifference{
+		{Where: "header Range", Recorded: "bytes=0-9", Now: "bytes=1-9"},
+	}}
+	advised := func() bool {
+		for _, s := range missSteps(&m, "again") {
+			if strings.Contains(s.Code, "request.header") {
+				return true
+			}
+		}
+		return false
+	}
+	if !advised() {
+		t.Error("no rule for a range")
+	}
+	m.Differences = append(m.Differences, MissDifference{
+		Where: "header Authorization", Recorded: "bearer REDACTED", Now: "(none)",
+		Message: "the request has no credentials in header Authorization now", Credential: true,
+	})
+	if advised() {
+		t.Error("a rule that hides missing credentials")
+	}
+}

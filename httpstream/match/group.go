@@ -1,0 +1,203 @@
+package match
+
+import (
+	"math/bits"
+
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// An entry is a recorded call and how often it was given out.
+type entry struct {
+	call  *tape.Exchange
+	addr  address
+	taken bool // in this round
+	lent  bool // in this round, to another case
+	used  int
+	slots []slot
+}
+
+// A slot is an entry's place in a queue.
+type slot struct {
+	queue *queue
+	i     int
+}
+
+// take notes that an entry is given out: lent, if another case has it.
+func (e *entry) take(s Scope) {
+	lend := s.Case > 0 && e.call.Case > 0 && e.call.Case != s.Case
+	e.used++
+	if lend {
+		e.lent = true
+	} else {
+		e.taken = true
+	}
+	for _, s := range e.slots {
+		s.queue.given.set(s.i)
+		if !lend {
+			s.queue.taken.set(s.i)
+		}
+	}
+}
+
+// free makes an entry available again.
+func (e *entry) free() {
+	e.taken, e.lent = false, false
+	for _, s := range e.slots {
+		s.queue.taken.clear(s.i)
+		s.queue.given.clear(s.i)
+	}
+}
+
+// A group holds calls that one key leads to, in recorded order.
+type group struct {
+	queues map[Scope]*queue  // by service and case
+	owned  map[string]*queue // by service
+	all    queue
+	// failures counts the entries that failed to connect, by service.
+	failures map[string]int
+}
+
+// anyService stands for all services in the key of a queue.
+const anyService = "*"
+
+func addTo[K comparable](groups map[K]*group, key K, e *entry) *group {
+	g := groups[key]
+	if g == nil {
+		g = &group{queues: map[Scope]*queue{}, owned: map[string]*queue{}}
+		groups[key] = g
+	}
+	g.all.add(e)
+	for _, service := range []string{e.call.Service, anyService} {
+		push(g.queues, Scope{service, e.call.Case}, e)
+	}
+	push(g.owned, e.call.Service, e)
+	return g
+}
+
+func push[K comparable](queues map[K]*queue, key K, e *entry) {
+	q := queues[key]
+	if q == nil {
+		q = &queue{}
+		queues[key] = q
+	}
+	q.add(e)
+}
+
+// candidates are the entries that a service may get, in recorded order.
+func (g *group) candidates(service string) (own *queue, key string) {
+	if q := g.owned[service]; q != nil {
+		return q, service
+	}
+	return &g.all, anyService
+}
+
+// failed counts an entry that failed to connect.
+func (g *group) failed(service string) {
+	if g.failures == nil {
+		g.failures = map[string]int{}
+	}
+	g.failures[service]++
+	g.failures[anyService]++
+}
+
+// first returns the entry that is next for a scope.
+func (g *group) first(s Scope) *entry {
+	if s.Case > 0 {
+		return g.firstOfCase(s)
+	}
+	own, service := g.candidates(s.Service)
+	if e := g.queues[Scope{service, 0}].first(); e != nil {
+		return e
+	}
+	return own.first()
+}
+
+// firstOfCase is first while a case runs: what other cases need stays theirs.
+func (g *group) firstOfCase(s Scope) *entry {
+	all, service := g.candidates(s.Service)
+	own := g.queues[Scope{service, s.Case}]
+	if e := own.first(); e != nil {
+		return e
+	}
+	if e := g.queues[Scope{service, 0}].first(); e != nil {
+		return e
+	}
+	if own != nil {
+		return nil // asked more often than when it was recorded
+	}
+	return all.firstLendable()
+}
+
+// startOver makes all calls that a service may get free again.
+func (g *group) startOver(service string) {
+	own, _ := g.candidates(service)
+	for _, e := range own.entries {
+		e.free()
+	}
+}
+
+// A queue holds entries in recorded order, and knows in few steps which of them
+// is next, however many there are and whichever of them become free again. A nil
+// queue is empty.
+type queue struct {
+	entries []*entry
+	taken   marks
+	given   marks // taken or lent
+}
+
+func (q *queue) add(e *entry) {
+	e.slots = append(e.slots, slot{q, len(q.entries)})
+	q.entries = append(q.entries, e)
+	q.taken.grow(len(q.entries))
+	q.given.grow(len(q.entries))
+}
+
+// first returns the first entry that is not taken.
+func (q *queue) first() *entry {
+	if q == nil {
+		return nil
+	}
+	return q.at(q.taken.firstClear())
+}
+
+// firstLendable returns the first entry that is neither taken nor lent.
+func (q *queue) firstLendable() *entry { return q.at(q.given.firstClear()) }
+
+func (q *queue) at(i int) *entry {
+	if i < len(q.entries) {
+		return q.entries[i]
+	}
+	return nil
+}
+
+// last is the entry that was recorded last; a queue in a map has one.
+func (q *queue) last() *entry { return q.entries[len(q.entries)-1] }
+
+// marks are a set of places in a queue.
+type marks struct {
+	words []uint64
+	from  int // all words before it are full
+}
+
+func (m *marks) grow(n int) {
+	if n > 64*len(m.words) {
+		m.words = append(m.words, 0)
+	}
+}
+
+func (m *marks) set(i int) { m.words[i/64] |= 1 << (i % 64) }
+
+func (m *marks) clear(i int) {
+	m.words[i/64] &^= 1 << (i % 64)
+	m.from = min(m.from, i/64)
+}
+
+// firstClear returns the first place without a mark; behind the last if all have one.
+func (m *marks) firstClear() int {
+	for ; m.from < len(m.words); m.from++ {
+		if w := m.words[m.from]; w != ^uint64(0) {
+			return 64*m.from + bits.TrailingZeros64(^w)
+		}
+	}
+	return 64 * len(m.words)
+}

@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// grpcLike answers with the request's protocol, and with trailers.
+func grpcLike(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Trailer", "Grpc-Status")
+	fmt.Fprintf(w, "%s %s", r.Proto, r.URL.Path)
+	w.(http.Flusher).Flush()
+	io.WriteString(w, "|more")
+	w.Header().Set("Grpc-Status", "0")
+}
+
+func TestAHostThatSpokeBothProtocolsSpeaksTheClientsOwn(t *testing.T) {
+	for _, order := range [][]string{{"http/1.1", "h2"}, {"h2", "http/1.1"}} {
+		t.Run("first "+order[0], func(t *testing.T) {
+			w := newWorld(t)
+			w.https("api.example.com:443", http.HandlerFunc(grpcLike), "h2", "http/1.1")
+			rec := w.recordWith(nil, transparent)
+			for _, alpn := range order {
+				ask(t, rec.client(alpn), "GET", "https://api.example.com/"+alpn, "")
+			}
+			pb, err := NewPlayback(rec.tape(), PlaybackOptions{Reuse: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { pb.Close() })
+			var cfg Config
+			pb.Configure(&cfg)
+			b := w.serveWith(cfg, transparent)
+			protos := map[string]string{"h2": "HTTP/2.0", "http/1.1": "HTTP/1.1"}
+			for _, c := range []struct {
+				offer []string
+				path  string // the protocol that it was recorded in
+				want  string
+			}{
+				{[]string{"h2", "http/1.1"}, "h2", "h2"},
+				{[]string{"http/1.1", "h2"}, "http/1.1", "h2"}, // translated
+				{[]string{"http/1.1"}, "http/1.1", "http/1.1"},
+				{[]string{"http/1.1"}, "h2", "http/1.1"}, // translated
+				{[]string{"h2"}, "h2", "h2"},
+			} {
+				a := ask(t, b.client(c.offer...), "GET", "https://api.example.com/"+c.path, "")
+				if a.status != 200 || a.proto != protos[c.want] || a.body != protos[c.path]+" /"+c.path+"|more" || a.trailer.Get("Grpc-Status") != "0" {
+					t.Errorf("a client that offers %v got for a call in %s: %v", c.offer, c.path, a)
+				}
+			}
+		})
+	}
+}
+
+// plainCall is a recorded GET with a text for an answer.
+func plainCall(n int, url, text string) *tape.Exchange {
+	return &tape.Exchange{
+		Kind: tape.Call, Number: n,
+		Request: tape.Request{Proto: "HTTP/1.1", Method: "GET", URL: url},
+		Response: &tape.Response{Head: httpstream.ResponseHead{
+			Proto: "HTTP/1.1", Status: 200, Line: "HTTP/1.1 200 " + text, Header: httpstream.Fields{{Name: "Content-Length", Value: "0"}},
+		}},
+	}
+}
+
+func TestAReverseReplayAnswersFromTheRightOrigin(t *testing.T) {
+	calls := []*tape.Exchange{
+		plainCall(1, "https://a.example/v1", "a first"),
+		plainCall(2, "https://b.example/v1", "b first"),
+		plainCall(3, "http://b.example:8080/only", "b only"),
+		plainCall(4, "https://a.example/v1", "a again"),
+		plainCall(5, "https://a.example/100%", "a percent"),
+		plainCall(6, "https://b.example/100%?q=%zz", "b percent"),
+	}
+	for _, c := range []struct {
+		name  string
+		heads []string // "TARGET HOST"
+		want  []string
+	}{
+		{"by the Host field", []string{"/v1 b.example", "/v1 A.example:443"}, []string{"200 b first", "200 a first"}},
+		{"else in recorded order", []string{"/v1 localhost", "/v1 localhost", "/v1 localhost"}, []string{"200 a first", "200 b first", "200 a again"}},
+		{"of what is left", []string{"/v1 a.example", "/v1 localhost", "/v1 localhost"}, []string{"200 a first", "200 b first", "200 a again"}},
+		{"where only one has it", []string{"/only localhost"}, []string{"200 b only"}},
+		{"though the target is no URL", []string{"/100% localhost", "/100%?q=%zz localhost", "/100% a.example"}, []string{"200 a percent", "200 b percent", "200 a percent"}},
+		{"a miss names all of them", []string{"/v2 localhost"}, []string{"https://a.example/v2 or https://b.example/v2 or http://b.example:8080/v2"}},
+		{"a miss names the one that was meant", []string{"/only a.example"}, []string{"answers GET https://a.example/only;"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			pb, err := NewPlayback(&tape.Tape{Dir: t.TempDir(), Calls: calls}, PlaybackOptions{Reuse: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { pb.Close() })
+			var cfg Config
+			pb.Configure(&cfg)
+			b := w.serveWith(cfg, explicit(""))
+			for i, h := range c.heads {
+				target, host, _ := strings.Cut(h, " ")
+				if got := rawGet(t, b.addr, target, host); !strings.Contains(got, c.want[i]) {
+					t.Errorf("%s was answered %q, want %q", h, got, c.want[i])
+				}
+			}
+		})
+	}
+}
+
+// rawGet sends a target as it is, and returns the whole answer.
+func rawGet(t *testing.T, addr, target, host string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", target, host)
+	all, err := io.ReadAll(bufio.NewReader(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(all)
+}
