@@ -59,7 +59,7 @@ func NewPlayback(t *tape.Tape, opt PlaybackOptions) (*Playback, error) {
 	return &Playback{
 		handler: &replay.Handler{
 			Index:   match.NewIndex(t.Calls, rules),
-			Player:  &replay.Player{Lines: replay.FromTape(t), Scheduler: scheduler, Speed: opt.Speed},
+			Player:  &replay.Player{Lines: replay.FromTape(t), Scheduler: scheduler, Speed: opt.Speed, Redact: rules.Redact},
 			OnEvent: opt.OnEvent,
 			Watch:   opt.Watch,
 		},

@@ -22,6 +22,9 @@ type Player struct {
 	// but for the client where a two-way stream did; chunks and what leaves
 	// together stay as recorded.
 	Speed float64
+	// Redact are the rules that the tape was recorded with; nil stands for the
+	// default ones.
+	Redact *tape.Redactor
 }
 
 // A Result says what Play did.
@@ -213,7 +216,7 @@ func (p *play) write(s step) error {
 		return p.w.Interim(s.head)
 	case finalHead:
 		p.result.Status = s.head.Status
-		err := p.w.Head(s.head)
+		err := p.w.Head(handshake(s.head, p.x, p.req.Head, p.player.Redact))
 		if err == nil && p.x.TwoWay {
 			p.follow()
 		}

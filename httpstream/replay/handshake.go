@@ -1,0 +1,61 @@
+package replay
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+const (
+	keyField         = "Sec-WebSocket-Key"
+	acceptField      = "Sec-WebSocket-Accept"
+	subprotocolField = "Sec-WebSocket-Protocol"
+)
+
+// handshake returns the recorded head of an answer as the client of req can
+// accept it: where it opens a WebSocket, it has fields that answer what each
+// client says anew. Over HTTP/2 (RFC 8441) there is no key and no accept value.
+func handshake(head *httpstream.ResponseHead, x *tape.Exchange, req *httpstream.RequestHead, redact *tape.Redactor) *httpstream.ResponseHead {
+	if !isWebSocket(x) {
+		return head
+	}
+	h := *head
+	h.Header = slices.Clone(head.Header)
+	for i := range h.Header {
+		f := &h.Header[i]
+		switch {
+		case strings.EqualFold(f.Name, acceptField):
+			f.Value = accept(f.Value, x.Request.Header.Get(keyField), req.Header.Get(keyField))
+		case strings.EqualFold(f.Name, subprotocolField):
+			f.Value = subprotocol(f.Value, req.Header, redact)
+		}
+	}
+	return &h
+}
+
+// accept answers the key of this call (RFC 6455 section 4.2.2). A value that was
+// wrong when it was recorded, so that clients rejected it, stays wrong.
+func accept(recorded, recordedKey, key string) string {
+	if key == "" || recordedKey != "" && httpstream.WebSocketAccept(recordedKey) != recorded {
+		return recorded
+	}
+	return httpstream.WebSocketAccept(key)
+}
+
+// subprotocol is the recorded choice in the client's own words: one that holds a
+// key is redacted on the tape, and a client accepts only what it offered
+// (RFC 6455 section 4.1).
+func subprotocol(recorded string, header httpstream.Fields, redact *tape.Redactor) string {
+	for _, value := range header.Values(subprotocolField) {
+		for offer := range strings.SplitSeq(value, ",") {
+			offer = strings.TrimSpace(offer)
+			f := redact.Fields(httpstream.Fields{{Name: subprotocolField, Value: offer}})
+			if offer != recorded && f[0].Value == recorded {
+				return offer
+			}
+		}
+	}
+	return recorded
+}
