@@ -27,6 +27,8 @@ type Options struct {
 	OnMiss   agent.OnMiss
 	Reuse    bool   // identical calls start over when all are answered
 	Noise    string // YAML: what does not count; see agent.Start
+	// MatchHeaders are further fields of requests that count; see agent.Start.
+	MatchHeaders []string
 
 	Root         *mitmtls.Root
 	UpstreamCA   []byte // PEM: further roots for upstream's certificates

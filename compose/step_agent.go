@@ -354,7 +354,7 @@ func (r *Session) startMessage(ctx context.Context) (*agent.Start, error) {
 	start := &agent.Start{
 		Session: r.state.Session, Mode: r.opt.Mode, Cgroup: r.state.cgroup(),
 		Hosts: r.opt.Hosts, UpstreamCA: string(r.opt.UpstreamCA), KeepEncoding: r.opt.KeepEncoding, Redact: r.opt.Redact,
-		Speed: r.opt.Speed, Reuse: r.opt.Reuse, OnMiss: r.opt.OnMiss, Noise: r.opt.Noise, Debug: r.opt.Debug,
+		Speed: r.opt.Speed, Reuse: r.opt.Reuse, OnMiss: r.opt.OnMiss, Noise: r.opt.Noise, MatchHeaders: r.opt.MatchHeaders, Debug: r.opt.Debug,
 	}
 	if r.opt.Mode == agent.Replay && r.opt.Tape != "" {
 		start.Tape = agentTape

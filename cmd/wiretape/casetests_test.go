@@ -39,6 +39,10 @@ func TestMistakesInTheConfigurationAreNamedWithFileAndLine(t *testing.T) {
 		{"a noise rule that is no JSONPath", "# x\nnoise:\n  response.body: [\"id\"]\n", ":3: ", "JSONPath"},
 		{"an unknown noise key", "noise:\n  response.foot: [a]\n", ":2: ", "response.foot"},
 		{"a shape that is no ratio", "shape:\n  first_event: { ratio: fast }\n", ":2: ", "ratio"},
+		{"a header that is no name", "match:\n  headers:\n    - X-Tenant\n    - 'X Tenant'\n", ":4: ", "match.headers"},
+		{"a header that is no pattern", "match:\n  headers: ['x-[']\n", ":2: ", "x-["},
+		{"a pattern that is none", "noise:\n  request.text: ['(']\n", ":2: ", "request.text"},
+		{"a pattern that hides everything", "noise:\n  request.path: ['\\d*']\n", ":2: ", "matches the empty text"},
 		{"a negative number", "test: { parallel: -1 }\n", ": ", "negative"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -183,6 +183,7 @@ func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Optio
 	opt.Redact = cfg.Redact.rules()
 	if mode == agent.Replay {
 		opt.KeepEncoding = cfg.KeepEncoding
+		opt.MatchHeaders = cfg.Match.Headers
 		if opt.Noise, err = cfg.noise(); err != nil {
 			return opt, cfg, err
 		}

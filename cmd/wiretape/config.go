@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -33,6 +34,7 @@ type config struct {
 	KeepEncoding bool         `yaml:"keep_encoding"`
 	UpstreamCA   string       `yaml:"upstream_ca"` // relative to the file
 	Redact       redactConfig `yaml:"redact"`
+	Match        matchConfig  `yaml:"match"`
 	// Noise is what changes by itself; see compare.ParseRules.
 	Noise yaml.Node `yaml:"noise"`
 	// Shape is how much timing may differ; see compare.ParseLimits.
@@ -88,6 +90,12 @@ func (r redactConfig) rules() tape.RedactRules {
 	return tape.RedactRules{Headers: r.Headers, Params: r.Params, KeepHeaders: r.KeepHeaders, KeepParams: r.KeepParams}
 }
 
+// matchConfig is how calls are found on the tape.
+type matchConfig struct {
+	// Headers are further request fields that count.
+	Headers []string `yaml:"headers"`
+}
+
 // A pattern, as all regular expressions, is compiled once.
 var (
 	variable  = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
@@ -115,6 +123,11 @@ func readConfig(dir string) (config, error) {
 	if _, err := compare.ParseRules(file, node(&c.Noise)); err != nil {
 		return c, usagef(hint, "%w", err)
 	}
+	for i, h := range c.Match.Headers {
+		if _, err := path.Match(h, ""); err != nil || h == "" || strings.ContainsAny(h, " \t:,;") {
+			return c, usagef(hint, "%s:%d: match.headers: %q is no header name; write the name alone, like X-Tenant or x-shard-*", file, itemLine(data, i, "match", "headers"), h)
+		}
+	}
 	if c.limits, err = compare.ParseLimits(file, node(&c.Shape)); err != nil {
 		return c, usagef(hint, "%w", err)
 	}
@@ -123,7 +136,7 @@ func readConfig(dir string) (config, error) {
 	}
 	for i, h := range c.Hosts {
 		if _, err := proxy.ParseHosts([]string{h}); err != nil {
-			return c, usagef(hint, "%s:%d: hosts: %w", file, itemLine(data, "hosts", i), err)
+			return c, usagef(hint, "%s:%d: hosts: %w", file, itemLine(data, i, "hosts"), err)
 		}
 	}
 	if c.UpstreamCA != "" && !filepath.IsAbs(c.UpstreamCA) {
@@ -140,13 +153,23 @@ func node(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// itemLine is the line of the i-th item of a list at the top of a YAML file.
-func itemLine(data []byte, key string, i int) int {
-	var top map[string]yaml.Node
-	if yaml.Unmarshal(data, &top) != nil || i >= len(top[key].Content) {
+// itemLine is the line of the i-th item of a list in a YAML file, which the keys lead to.
+func itemLine(data []byte, i int, keys ...string) int {
+	var n yaml.Node
+	if yaml.Unmarshal(data, &n) != nil {
 		return 1
 	}
-	return top[key].Content[i].Line
+	for _, key := range keys {
+		var values map[string]yaml.Node
+		if n.Decode(&values) != nil {
+			return 1
+		}
+		n = values[key]
+	}
+	if i >= len(n.Content) {
+		return 1
+	}
+	return n.Content[i].Line
 }
 
 // noise is the value of noise as YAML, for the agent.

@@ -115,7 +115,9 @@ type Start struct {
 	OnMiss OnMiss  `json:"on_miss,omitempty"`
 	// Noise is the value of noise in wiretape.yaml, as YAML; see compare.ParseRules.
 	Noise string `json:"noise,omitempty"`
-	Debug bool   `json:"debug,omitempty"`
+	// MatchHeaders are further fields of requests that count; they may have '*' and '?'.
+	MatchHeaders []string `json:"match_headers,omitempty"`
+	Debug        bool     `json:"debug,omitempty"`
 }
 
 // A Service is a target service.

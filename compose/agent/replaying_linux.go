@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -48,7 +49,7 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 		Reuse:   s.start.Reuse,
 		Redact:  tape.NewRedactor(s.start.Redact),
 		Case:    s.cases.current,
-		Rules:   requestRules(t, rules),
+		Rules:   requestRules(t, rules, s.start),
 		OnEvent: r.onEvent,
 		Watch:   r.ledger.Watch,
 	})
@@ -81,23 +82,40 @@ func (r *replaying) keepName() func(tape.Name) {
 }
 
 // requestRules is what of the noise is about the app's requests.
-func requestRules(t *tape.Tape, noise compare.Rules) match.Rules {
-	of := func(r compare.Rules) match.Rules {
-		return match.Rules{IgnoreQuery: r.IgnoreRequestQuery, IgnoreHeader: r.IgnoreRequestHeader, IgnoreBody: r.IgnoreRequestBody}
-	}
+func requestRules(t *tape.Tape, noise compare.Rules, start *Start) match.Rules {
 	names := make(map[int]string, len(t.Cases))
 	for _, x := range t.Cases {
 		names[x.Number] = strings.TrimSuffix(filepath.Base(x.File), filepath.Ext(x.File))
 	}
-	rules := of(noise)
+	rules := requestsOf(noise)
+	rules.Headers = start.MatchHeaders
+	if start.KeepEncoding { // else the server is asked for none, whatever the app asks for
+		rules.Headers = append(slices.Clone(rules.Headers), "Accept-Encoding")
+	}
+	shared := make(map[string]*match.Rules) // by the patterns that they are from
 	rules.OfCase = func(number int) *match.Rules {
-		if name := names[number]; name != "" && noise.OwnRequests(name) {
-			own := of(noise.For(name))
-			return &own
+		name := names[number]
+		if name == "" {
+			return nil
 		}
-		return nil
+		patterns := noise.OwnRequests(name)
+		if patterns == "" {
+			return nil
+		}
+		if shared[patterns] == nil {
+			own := requestsOf(noise.For(name))
+			shared[patterns] = &own
+		}
+		return shared[patterns]
 	}
 	return rules
+}
+
+func requestsOf(r compare.Rules) match.Rules {
+	return match.Rules{
+		IgnoreQuery: r.IgnoreRequestQuery, IgnoreHeader: r.IgnoreRequestHeader, IgnoreBody: r.IgnoreRequestBody,
+		IgnorePath: r.RequestPath(), IgnoreText: r.RequestText(),
+	}
 }
 
 // parseNoise reads Start.Noise.

@@ -20,13 +20,15 @@ const (
 	keyRequestBody    = "request.body"
 	keyRequestHeader  = "request.header"
 	keyRequestQuery   = "request.query"
+	keyRequestPath    = "request.path"
+	keyRequestText    = "request.text"
 )
 
 // ruleKeys is every key under noise beside cases, in the order of the documentation.
 func ruleKeys() []string {
 	return []string{
 		keyResponseBody, keyResponseHeader, keyResponseSSE, keyResponseText,
-		keyRequestBody, keyRequestHeader, keyRequestQuery,
+		keyRequestBody, keyRequestHeader, keyRequestQuery, keyRequestPath, keyRequestText,
 	}
 }
 
@@ -50,6 +52,8 @@ type ruleSet struct {
 	responseHeader []string // lower case, with * and ? as in path.Match
 	requestHeader  []string
 	requestQuery   []string // as written, with * and ?
+	requestPath    []*regexp.Regexp
+	requestText    []*regexp.Regexp
 	sse            []string
 	text           []*regexp.Regexp
 }
@@ -87,14 +91,20 @@ func (r Rules) For(name string) Rules {
 	return out
 }
 
-// OwnRequests tells whether a case has rules for requests beside those for all.
-func (r Rules) OwnRequests(name string) bool {
+// OwnRequests returns the patterns by which a case has rules for requests beside
+// those for all, empty if it has none. Cases with the same patterns have the same rules.
+func (r Rules) OwnRequests(name string) string {
+	var globs strings.Builder
 	for _, c := range r.cases {
-		if ok, _ := path.Match(c.glob, name); ok && len(c.set.requestBody)+len(c.set.requestHeader)+len(c.set.requestQuery) > 0 {
-			return true
+		if ok, _ := path.Match(c.glob, name); ok && c.set.aboutRequests() {
+			globs.WriteString(c.glob + "\n")
 		}
 	}
-	return false
+	return globs.String()
+}
+
+func (s *ruleSet) aboutRequests() bool {
+	return len(s.requestBody)+len(s.requestHeader)+len(s.requestQuery)+len(s.requestPath)+len(s.requestText) > 0
 }
 
 func (s ruleSet) with(o ruleSet) ruleSet {
@@ -104,6 +114,8 @@ func (s ruleSet) with(o ruleSet) ruleSet {
 		responseHeader: slices.Concat(s.responseHeader, o.responseHeader),
 		requestHeader:  slices.Concat(s.requestHeader, o.requestHeader),
 		requestQuery:   slices.Concat(s.requestQuery, o.requestQuery),
+		requestPath:    slices.Concat(s.requestPath, o.requestPath),
+		requestText:    slices.Concat(s.requestText, o.requestText),
 		sse:            slices.Concat(s.sse, o.sse),
 		text:           slices.Concat(s.text, o.text),
 	}
@@ -131,14 +143,11 @@ func (s *ruleSet) add(r Rule) error {
 		}
 		s.sse = append(s.sse, r.Value)
 	case keyResponseText:
-		re, err := regexp.Compile(r.Value)
-		if err != nil {
-			return fmt.Errorf("%s: %w; see https://pkg.go.dev/regexp/syntax", r.Key, err)
-		}
-		if re.MatchString("") {
-			return fmt.Errorf("%s: %q matches the empty text, so it would hide more than it says; write + for *", r.Key, r.Value)
-		}
-		s.text = append(s.text, re)
+		return addPattern(&s.text, r)
+	case keyRequestText:
+		return addPattern(&s.requestText, r)
+	case keyRequestPath:
+		return addPattern(&s.requestPath, r)
 	default:
 		return fmt.Errorf("unknown key %q; use one of %s", r.Key, strings.Join(ruleKeys(), ", "))
 	}
@@ -152,6 +161,18 @@ func addPath(to *[]*jsonpath.Path, r Rule) error {
 		return fmt.Errorf("%s: %q is no JSONPath (RFC 9535): %s; write it like $.choices[*].id", r.Key, r.Value, reason)
 	}
 	*to = append(*to, p)
+	return nil
+}
+
+func addPattern(to *[]*regexp.Regexp, r Rule) error {
+	re, err := regexp.Compile(r.Value)
+	if err != nil {
+		return fmt.Errorf("%s: %w; see https://pkg.go.dev/regexp/syntax", r.Key, err)
+	}
+	if re.MatchString("") {
+		return fmt.Errorf("%s: %q matches the empty text, so it would hide more than it says; write + for *", r.Key, r.Value)
+	}
+	*to = append(*to, re)
 	return nil
 }
 
@@ -194,6 +215,21 @@ func (r Rules) IgnoreRequestQuery(name string) bool {
 	return matchesAny(r.all.requestQuery, name)
 }
 
+// RequestPath returns what replaces, in a path, what the request.path rules match;
+// nil if there are none.
+func (r Rules) RequestPath() func(string) string { return replacer(r.all.requestPath) }
+
+// RequestText returns what replaces, in a line, what the request.text rules match;
+// nil if there are none.
+func (r Rules) RequestText() func(string) string { return replacer(r.all.requestText) }
+
+func replacer(patterns []*regexp.Regexp) func(string) string {
+	if len(patterns) == 0 {
+		return nil
+	}
+	return func(s string) string { return replaceAll(patterns, s) }
+}
+
 // IgnoreRequestBody returns a JSON value, as encoding/json decodes it into any,
 // without what the request.body rules select. Numbers may be json.Number. v is
 // not changed; where a rule selects an element of an array, or all of v, a fixed
@@ -217,12 +253,14 @@ func prunePaths(paths []*jsonpath.Path, v any) any {
 // ignoreSSE tells whether a part of an event is left out.
 func (r Rules) ignoreSSE(field string) bool { return slices.Contains(r.all.sse, field) }
 
-// ignoredText takes the place of what a response.text rule matches.
+// ignoredText takes the place of what a rule matches in a text.
 const ignoredText = "\x00…\x00"
 
 // ignoreText replaces what the response.text rules match.
-func (r Rules) ignoreText(s string) string {
-	for _, re := range r.all.text {
+func (r Rules) ignoreText(s string) string { return replaceAll(r.all.text, s) }
+
+func replaceAll(patterns []*regexp.Regexp, s string) string {
+	for _, re := range patterns {
 		s = re.ReplaceAllLiteralString(s, ignoredText)
 	}
 	return s

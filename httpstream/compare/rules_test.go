@@ -28,9 +28,13 @@ response.text: ['\d{2}:\d{2}:\d{2}']
 request.body: ["$.key"]
 request.header: [Idempotency-Key]
 request.query: [ts, "t*"]
+request.path: ['[0-9a-f]{8}']
+request.text: '\d{4}-\d\d-\d\d'
 cases:
   "0003-*":
     response.body: ["$.price"]
+  "0004-*":
+    request.text: [now]
   "*-chat":
     response.header: [ETag]
 `
@@ -63,6 +67,18 @@ func TestRulesAreReadFromYAML(t *testing.T) {
 	if got := show(other.IgnoreRequestBody(map[string]any{"key": "a", "b": json.Number("1")})); got != `{"b":1}` {
 		t.Error(got)
 	}
+	if got := other.RequestPath()("/v1/deadbeef/x"); got != "/v1/"+ignoredText+"/x" {
+		t.Error(got)
+	}
+	if got := other.RequestText()("2026-11-24, now"); got != ignoredText+", "+ignoredText {
+		t.Error(got)
+	}
+	if r.OwnRequests("0003-chat") != "" || r.OwnRequests("0004-a") != r.OwnRequests("0004-b") || r.OwnRequests("0004-a") == "" {
+		t.Error("which cases have rules for requests is wrong")
+	}
+	if none := (Rules{}); none.RequestPath() != nil || none.RequestText() != nil {
+		t.Error("rules from nowhere")
+	}
 	for _, empty := range []string{"", "null", "cases:\n", "response.body:\n"} {
 		if r, err := ParseRules("f", parseYAML(t, empty)); err != nil || !reflect.DeepEqual(r.For("x"), Rules{}.For("x")) {
 			t.Errorf("%q: %v", empty, err)
@@ -76,7 +92,7 @@ func TestRulesAreReadFromYAML(t *testing.T) {
 func TestMistakesInRulesAreNamedWithFileAndLine(t *testing.T) {
 	tests := []struct{ name, in, want string }{
 		{"an unknown key", "response.body: [\"$.a\"]\nresponse.boby: []",
-			`f.yaml:2: unknown key "response.boby" under noise; use one of response.body, response.header, response.sse, response.text, request.body, request.header, request.query, cases`},
+			`f.yaml:2: unknown key "response.boby" under noise; use one of response.body, response.header, response.sse, response.text, request.body, request.header, request.query, request.path, request.text, cases`},
 		{"a bad JSONPath", "response.body:\n  - \"$.a\"\n  - \"$.[\"", `f.yaml:3: response.body: "$.[" is no JSONPath (RFC 9535): `},
 		{"a bad regular expression", "response.text: ['(']", "f.yaml:1: response.text: error parsing regexp: missing closing ): `(`"},
 		{"a regular expression that matches nothing at all", "response.text: ['a*']", `f.yaml:1: response.text: "a*" matches the empty text`},

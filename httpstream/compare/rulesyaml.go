@@ -78,6 +78,8 @@ func (y *yamlReader) mapping(n *yaml.Node, what string, f func(key, value *yaml.
 //	  request.body: ["$.idempotency_key"]
 //	  request.header: [Idempotency-Key]
 //	  request.query: [ts]
+//	  request.path: ['[0-9a-f]{32}']          # regular expressions
+//	  request.text: ['\d{4}-\d\d-\d\d']      # the same, line by line, in text and in strings
 //	  cases:
 //	    "0003-*":
 //	      response.body: ["$.items[*].price"]

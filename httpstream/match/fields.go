@@ -78,6 +78,8 @@ func (r *Rules) decide(lower string) counting {
 		return notAtAll
 	case c != notAtAll:
 		return c
+	case matchesAny(r.Headers, lower) && lower == "accept-encoding":
+		return asWeights
 	case matchesAny(r.Headers, lower):
 		return asText
 	case !known && r.Redact.Credential(lower):

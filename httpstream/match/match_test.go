@@ -3,6 +3,7 @@ package match
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -79,6 +80,17 @@ func TestMatchTellsRequestsApart(t *testing.T) {
 		{"noise in JSON does not count", ask("POST", "https://h/", jsonType, `{"a":1,"id":"x"}`), ask("POST", "https://h/", jsonType, `{"a":1,"id":"y"}`), Rules{IgnoreBody: dropID}, true, ""},
 		{"an empty body is not an empty object", ask("POST", "https://h/", jsonType, ""), ask("POST", "https://h/", jsonType, "{}"), Rules{}, false, "body"},
 
+		{"noise in a prompt does not count", ask("POST", "https://h/", jsonType, `{"messages":[{"content":"Today is\n2026-11-24.\nHi"}]}`), ask("POST", "https://h/", jsonType, `{"messages":[{"content":"Today is\n2025-01-02.\nHi"}]}`), Rules{IgnoreText: dropDates}, true, ""},
+		{"the rest of a prompt counts", ask("POST", "https://h/", jsonType, `["2026-11-24 a"]`), ask("POST", "https://h/", jsonType, `["2026-11-24 b"]`), Rules{IgnoreText: dropDates}, false, "body $[0]"},
+		{"names in JSON are no text", ask("POST", "https://h/", jsonType, `{"2026-11-24":1}`), ask("POST", "https://h/", jsonType, `{"2026-11-25":1}`), Rules{IgnoreText: dropDates}, false, "body $['2026-11-24']"},
+		{"noise in text does not count", ask("POST", "https://h/", "text/plain", "a\n2026-11-24\n"), ask("POST", "https://h/", "text/plain", "a\n2025-01-02\n"), Rules{IgnoreText: dropDates}, true, ""},
+		{"the end of a text counts", ask("POST", "https://h/", "text/plain", "2026-11-24\n"), ask("POST", "https://h/", "text/plain", "2026-11-24"), Rules{IgnoreText: dropDates}, false, "body"},
+		{"noise in a form does not count", ask("POST", "https://h/", formType, "a=2026-11-24&a=x"), ask("POST", "https://h/", formType, "a=x&a=1999-01-01"), Rules{IgnoreText: dropDates}, true, ""},
+		{"noise in a part does not count", ask("POST", "https://h/", "multipart/form-data; boundary=xx", multipartBody("xx", part+`"2026-11-24"`)), ask("POST", "https://h/", "multipart/form-data; boundary=yy", multipartBody("yy", part+`"2025-01-02"`)), Rules{IgnoreText: dropDates}, true, ""},
+		{"bytes are no text", ask("POST", "https://h/", "image/png", "\x002026-11-24"), ask("POST", "https://h/", "image/png", "\x002025-01-02"), Rules{IgnoreText: dropDates}, false, "body"},
+		{"noise in a path does not count", ask("GET", "https://h/2026-11-24/x?a=1", "", ""), ask("GET", "https://h/2025-01-02/x?a=1", "", ""), Rules{IgnorePath: dropDates}, true, ""},
+		{"the rest of a path counts", ask("GET", "https://h/2026-11-24/x", "", ""), ask("GET", "https://h/2025-01-02/y", "", ""), Rules{IgnorePath: dropDates}, false, "path"},
+
 		{"form order does not count", ask("POST", "https://h/", formType, "a=1&b=x+y"), ask("POST", "https://h/", formType, "b=x%20y&a=1"), Rules{}, true, ""},
 		{"form values count", ask("POST", "https://h/", formType, "a=1"), ask("POST", "https://h/", formType, "a=2"), Rules{}, false, "body field a"},
 		{"the multipart boundary does not count", ask("POST", "https://h/", "multipart/form-data; boundary=xx", multipartBody("xx", part+`{"n": 1}`)), ask("POST", "https://h/", "multipart/form-data; boundary=\"y y\"", multipartBody("y y", part+`{"n":1.0}`)), Rules{}, true, ""},
@@ -107,6 +119,11 @@ func TestMatchTellsRequestsApart(t *testing.T) {
 		})
 	}
 }
+
+// A pattern, as all regular expressions, is compiled once.
+var date = regexp.MustCompile(`\d{4}-\d\d-\d\d`)
+
+func dropDates(s string) string { return date.ReplaceAllLiteralString(s, "\x00…\x00") }
 
 func dropID(x any) any {
 	if m, ok := x.(map[string]any); ok {
