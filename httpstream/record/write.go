@@ -15,6 +15,7 @@ type written struct {
 	sum    hash.Hash // of the client lines; nil before the first
 	size   int64
 	sha256 string // of an inline body, once it is known
+	lines  int64  // that were emitted
 	failed bool   // emit failed: a stream with a hole would be worse than a short one
 }
 
@@ -61,7 +62,8 @@ func (r *Recorder) writeItem(it *item) {
 		r.failed(x, r.emit(tape.Record{ID: x.id, Exchange: it.exchange}))
 	}
 	if it.line != nil && !x.w.failed {
-		r.failed(x, r.emit(tape.Record{ID: x.id, Line: it.line}))
+		x.w.lines++
+		r.failed(x, r.emit(tape.Record{ID: x.id, Nth: x.w.lines, Line: it.line}))
 	}
 	if it.event == nil {
 		return

@@ -11,6 +11,9 @@ const (
 	callsDir     = "calls"
 	casesDir     = "cases"
 	streamsDir   = "streams"
+	// openName is there while a recording runs: the IDs of its records, each with
+	// the exchange file that it began. A Writer can go on with it.
+	openName = ".open"
 
 	// maxSlug keeps file names short enough to read in a pull request, and far
 	// below every file system's limit.

@@ -11,6 +11,7 @@ type recordJSON struct {
 	ID       int64   `json:"id,omitempty"`
 	Exchange *string `json:"exchange,omitempty"`
 	Line     *Line   `json:"line,omitempty"`
+	Nth      int64   `json:"nth,omitempty"`
 	Done     bool    `json:"done,omitempty"`
 	Opaque   *Opaque `json:"opaque,omitempty"`
 	Name     *Name   `json:"name,omitempty"`
@@ -23,6 +24,10 @@ func (r *Record) AppendJSON(b []byte) ([]byte, error) {
 	if r.Line != nil {
 		b = append(b, `{"id":`...)
 		b = strconv.AppendInt(b, r.ID, 10)
+		if r.Nth > 0 {
+			b = append(b, `,"nth":`...)
+			b = strconv.AppendInt(b, r.Nth, 10)
+		}
 		b = append(b, `,"line":`...)
 		b = AppendLine(b, r.Line)
 		return append(b, '}'), nil
@@ -49,7 +54,7 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return err
 	}
-	*r = Record{ID: wire.ID, Line: wire.Line, Done: wire.Done, Opaque: wire.Opaque, Name: wire.Name, Problem: wire.Problem}
+	*r = Record{ID: wire.ID, Line: wire.Line, Nth: wire.Nth, Done: wire.Done, Opaque: wire.Opaque, Name: wire.Name, Problem: wire.Problem}
 	if wire.Exchange == nil {
 		return nil
 	}

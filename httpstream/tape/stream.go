@@ -45,7 +45,13 @@ func (t *Tape) Stream(x *Exchange) (*StreamReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &StreamReader{file: f, name: name, in: bufio.NewReaderSize(f, 64<<10)}, nil
+	s := newStreamReader(f, name)
+	s.file = f
+	return s, nil
+}
+
+func newStreamReader(r io.Reader, name string) *StreamReader {
+	return &StreamReader{name: name, in: bufio.NewReaderSize(r, 64<<10)}
 }
 
 // Next returns the next line; its data is valid until the call after it. Behind

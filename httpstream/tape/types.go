@@ -121,6 +121,9 @@ type Record struct {
 	ID       int64     `json:"id,omitempty"`       // of the exchange, unique in a recording
 	Exchange *Exchange `json:"exchange,omitempty"` // begins or replaces the exchange file
 	Line     *Line     `json:"line,omitempty"`     // appends to its stream
+	// Nth counts an exchange's lines from 1, so that a Writer that gets one again
+	// knows it; 0 if nobody counted.
+	Nth int64 `json:"nth,omitempty"`
 	// Done closes the exchange: its stream is synced and its file is final.
 	Done   bool    `json:"done,omitempty"`
 	Opaque *Opaque `json:"opaque,omitempty"`

@@ -31,6 +31,8 @@ type Writer struct {
 
 	mu       sync.Mutex
 	manifest Manifest
+	begun    *os.File         // openName
+	cutOff   map[int64]string // exchange files that an earlier writer began, by ID
 	open     map[int64]*openExchange
 	used     map[string]bool // exchange files
 	failures []error
@@ -43,6 +45,7 @@ type openExchange struct {
 	mu    sync.Mutex
 	x     Exchange
 	out   *os.File // nil before the first line
+	lines int64    // in the stream
 	last  time.Duration
 	ended bool
 	err   error // the first failure: nothing more is written, so no stream has a hole
@@ -80,8 +83,19 @@ func create(dir string, m Manifest, sync func([]string) error) (*Writer, error) 
 	if err := w.writeFile(manifestName, encodeManifest(&w.manifest), true); err != nil {
 		return nil, err
 	}
-	w.durable = newSyncer(sync, w.failed)
+	if err := w.start(sync); err != nil {
+		return nil, err
+	}
 	return w, nil
+}
+
+// start opens what a writer of a folder needs.
+func (w *Writer) start(sync func([]string) error) (err error) {
+	w.begun, err = os.OpenFile(filepath.Join(w.dir, openName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err == nil {
+		w.durable = newSyncer(sync, w.failed)
+	}
+	return err
 }
 
 // Apply writes one step of a recording. An error names the file that could not
@@ -107,7 +121,7 @@ func (w *Writer) Apply(r Record) error {
 		if r.Done {
 			return w.finish(o)
 		}
-		return w.append(o, r.Line)
+		return w.append(o, r.Line, r.Nth)
 	default:
 		return w.note(r)
 	}
@@ -122,10 +136,16 @@ func (w *Writer) begin(id int64, x *Exchange) (*openExchange, error) {
 	if o := w.open[id]; o != nil {
 		return o, nil
 	}
+	if o, err := w.resume(id); o != nil || err != nil {
+		return o, err
+	}
 	o := &openExchange{}
 	o.file, o.stream = fileNames(x)
 	if w.used[o.file] {
 		return nil, fmt.Errorf("%s: a second exchange has the same number", filepath.Join(w.dir, filepath.FromSlash(o.file)))
+	}
+	if _, err := fmt.Fprintf(w.begun, "%d %s\n", id, o.file); err != nil {
+		return nil, err
 	}
 	w.used[o.file] = true
 	w.open[id] = o
@@ -136,6 +156,12 @@ func (w *Writer) lookup(id int64, remove bool) (*openExchange, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.open[id]
+	if o == nil {
+		var err error
+		if o, err = w.resume(id); err != nil {
+			return nil, err
+		}
+	}
 	if o == nil {
 		return nil, fmt.Errorf("tape %s: a record for exchange %d, which is not open", w.dir, id)
 	}
@@ -187,12 +213,15 @@ func (w *Writer) writeExchange(o *openExchange) error {
 }
 
 // append writes a line in one write, so that only a crash of the machine or a
-// full disk can leave half of it.
-func (w *Writer) append(o *openExchange, l *Line) error {
+// full disk can leave half of it. A line that is there already is passed over.
+func (w *Writer) append(o *openExchange, l *Line, nth int64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
 		return o.err
+	}
+	if nth > 0 && nth <= o.lines {
+		return nil
 	}
 	if o.ended {
 		return fmt.Errorf("%s: a line behind the end line", o.stream)
@@ -209,6 +238,7 @@ func (w *Writer) append(o *openExchange, l *Line) error {
 		o.cutBack(n)
 		return w.fail(o, err)
 	}
+	o.lines++
 	o.last = max(o.last, l.At)
 	o.ended = l.End != nil
 	return nil
@@ -319,6 +349,7 @@ func (w *Writer) Close(edit func(*Manifest)) error {
 	if again {
 		return fmt.Errorf("tape %s: %w", w.dir, os.ErrClosed)
 	}
+	w.begun.Close()
 	for _, o := range w.open {
 		w.leaveOpen(o)
 		_ = w.finish(o) // kept by fail
@@ -334,7 +365,8 @@ func (w *Writer) Close(edit func(*Manifest)) error {
 	if edit != nil {
 		edit(&w.manifest)
 	}
-	return errors.Join(append(w.failures, w.writeFile(manifestName, encodeManifest(&w.manifest), true))...)
+	err := w.writeFile(manifestName, encodeManifest(&w.manifest), true)
+	return errors.Join(append(w.failures, err, os.Remove(w.begun.Name()))...)
 }
 
 // leaveOpen writes the end line of an exchange that had none.
@@ -349,7 +381,7 @@ func (w *Writer) leaveOpen(o *openExchange) {
 	if ended {
 		return
 	}
-	_ = w.append(o, &Line{At: at, End: &httpstream.EndInfo{How: httpstream.Open}}) // kept by fail
+	_ = w.append(o, &Line{At: at, End: &httpstream.EndInfo{How: httpstream.Open}}, 0) // kept by fail
 }
 
 // writeFile replaces a file of the tape in one step; durable waits for the disk.
