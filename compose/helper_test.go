@@ -13,7 +13,7 @@ import (
 
 // runHelper runs a session that does not end; it prints the session's ID.
 func runHelper(project, file, agentFile, ca, emptyTape string) int {
-	mode, tape := agent.Mode(os.Getenv(helperEnv)), ""
+	mode, tape := agent.Mode(os.Getenv(helperEnv)), os.Getenv(helperTapeEnv)
 	if mode == agent.Replay {
 		tape = emptyTape
 	}
@@ -27,6 +27,10 @@ func runHelper(project, file, agentFile, ca, emptyTape string) int {
 				Root: root, Agent: binary, Version: "test", ReadyTimeout: 20 * time.Second,
 			}, func(_ context.Context, s *Session) error {
 				fmt.Print(s.ID())
+				for _, port := range s.Published() {
+					fmt.Print(" ", port.Published)
+				}
+				fmt.Println()
 				select {}
 			})
 		}

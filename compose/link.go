@@ -45,6 +45,7 @@ type link struct {
 	heard   time.Time // when the last line came
 	nextID  int64
 	replies map[int64]chan agent.Reply
+	saved   savedRecords
 }
 
 // newLink talks over conn, and over stream, which carries the agent's standard
@@ -62,6 +63,8 @@ func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), aut
 		_, err := stdcopy.StdCopy(pw, (*stderrKeeper)(l), stream)
 		pw.CloseWithError(err)
 	}()
+	l.saved.more = make(chan struct{}, 1)
+	go l.saved.tell(l)
 	go l.read(pr)
 	return l
 }
@@ -135,6 +138,9 @@ func (l *link) handle(line []byte) error {
 		return errFatal
 	default:
 		l.message(m)
+		if m.Record != nil {
+			l.saved.count()
+		}
 	}
 	return nil
 }

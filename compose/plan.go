@@ -50,6 +50,7 @@ func newPlan(p *Project, state State, engine EngineInfo, opt *Options, l *layout
 		{composeCreate{state.Before, scale}, makeAgent{
 			Name: state.agent(), Network: state.network(), Volume: state.volume(),
 			Ingress: l.ingress, Engine: engine, Privileged: opt.Privileged, Tape: replayed(opt),
+			Records: opt.Mode == agent.Record,
 		}},
 		{},
 		{startAgent{state.agent()}},

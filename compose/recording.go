@@ -43,7 +43,11 @@ func startRecording(dir string, m tape.Manifest) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{dir: dir, tmp: dir + ".new", fail: make(chan struct{})}
+	tmp, err := unfinished(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &recording{dir: dir, tmp: tmp, fail: make(chan struct{})}
 	if err := r.clear(); err != nil {
 		return nil, err
 	}
@@ -54,6 +58,12 @@ func startRecording(dir string, m tape.Manifest) (*recording, error) {
 		return nil, usage("choose another folder with --tape", "make the tape: %w", err)
 	}
 	return r, nil
+}
+
+// unfinished is where a tape is recorded before it takes its place.
+func unfinished(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	return dir + ".new", err
 }
 
 // clear removes a recording that an earlier session left beside the tape, and

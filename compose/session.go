@@ -153,6 +153,11 @@ func (s *Session) makePlan(ctx context.Context) error {
 	if s.state, err = newState(newID(), s.project, s.opt.Mode, s.info, before, s.tmp); err != nil {
 		return err
 	}
+	if s.opt.Mode == agent.Record && s.opt.Tape != "" {
+		if s.state.Recording, err = unfinished(s.opt.Tape); err != nil {
+			return err
+		}
+	}
 	nets, err := s.containerNetworks(ctx)
 	if err != nil {
 		return err

@@ -142,6 +142,8 @@ type State struct {
 	Systemd bool       `json:"systemd,omitempty"`
 	Before  Snapshot   `json:"before"`
 	Temp    string     `json:"temp"` // the session's folder on that host
+	// Recording is the folder on that host in which a tape is being recorded.
+	Recording string `json:"recording,omitempty"`
 	// Dir and Config are the project's folder and its docker compose config,
 	// compressed. They are kept where containers must be made again.
 	Dir    string `json:"dir,omitempty"`

@@ -41,6 +41,7 @@ type makeAgent struct {
 	Engine                EngineInfo
 	Privileged            bool
 	Tape                  string
+	Records               bool // it needs a place for what the CLI does not take any more
 }
 
 func (s makeAgent) Call() string {
@@ -70,6 +71,9 @@ func (s makeAgent) do(ctx context.Context, r *Session) error {
 	host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: s.Volume, Target: agentTrust}}
 	if s.Tape != "" {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agentTape})
+	}
+	if s.Records {
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agent.UnsavedDir})
 	}
 	for _, i := range s.Ingress {
 		port := nat.Port(strconv.Itoa(i.Listen) + "/tcp")

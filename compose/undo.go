@@ -106,6 +106,11 @@ func undoFound(e Engine, info EngineInfo, state State, opt *Options) error {
 		opt: opt, engine: e, info: info, state: state, plan: plan, tmp: tmp,
 		agentStarted: true, stopWatching: func() {}, begun: slices.Concat(plan.Stages...),
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
+	defer cancel()
+	if err := s.rescue(ctx); err != nil {
+		opt.progress(Warn, err.Error(), "")
+	}
 	return errors.Join(s.undo(), state.removeTemp())
 }
 

@@ -47,6 +47,7 @@ type guard struct {
 	start *Start
 
 	redirect *bpf.Redirect
+	unsaved  unsaved
 
 	mu     sync.Mutex
 	worker *worker
@@ -95,7 +96,7 @@ func Guard(ctx context.Context, self string, stdin io.Reader, stdout, stderr io.
 		case <-ctx.Done():
 			return nil
 		case <-readErr:
-			return errCLIGone
+			return errors.Join(errCLIGone, g.keepUnsaved())
 		case line := <-lines:
 			done, err := g.handle(line)
 			if err != nil {
@@ -186,9 +187,11 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 				continue
 			}
 		}
-		if g.out.raw(line) != nil {
-			break
+		// Without a CLI the lines are kept all the same, if they are records.
+		if err := g.unsaved.add(line); err != nil {
+			g.out.send(FromAgent{Event: &Event{Type: "error", Detail: err.Error()}})
 		}
+		g.out.raw(line)
 	}
 	err := w.cmd.Wait()
 	g.mu.Lock()
@@ -238,6 +241,9 @@ func (g *guard) handle(line []byte) (done bool, err error) {
 		}
 		g.out.send(FromAgent{ID: m.ID, Reply: reply})
 		return true, nil
+	case m.Saved > 0:
+		g.unsaved.drop(m.Saved)
+		return false, nil
 	case m.Stop:
 		if g.redirect != nil && g.start.Mode == Record {
 			// What the app does while it is shut down goes directly.
@@ -379,8 +385,17 @@ func (g *guard) cleanup() error {
 	return errors.Join(errs...)
 }
 
+// keepUnsaved has all records kept that are not on the tape.
+func (g *guard) keepUnsaved() error {
+	if g.start == nil || g.start.Mode != Record {
+		return nil
+	}
+	return g.unsaved.spill(UnsavedDir)
+}
+
 func (g *guard) close() {
 	g.endWorker()
+	g.unsaved.close()
 	g.cleanup()
 }
 

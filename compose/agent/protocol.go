@@ -9,13 +9,15 @@
 //	agent → CLI   ready     hooks are attached, ports are open: the app may start
 //	agent → CLI   record, event, problem …   as things happen
 //	CLI → agent   listening, exclude, case …  requests; each is answered by a reply with its ID
+//	CLI → agent   saved     how many records are on the tape by now
 //	CLI → agent   run       send cases; each is told by a result, and then the request is replied to
 //	CLI → agent   stop      end the recording: the agent sends what it holds, then
 //	agent → CLI   stopped
 //	CLI → agent   cleanup   remove the session's cgroups; answered by a reply
 //
 // When the CLI's side closes at any point, the agent takes its hooks away,
-// removes what cgroups it can and ends.
+// removes what cgroups it can and ends. The records that the CLI did not say it
+// has saved are then in a file, for whoever undoes the session.
 package agent
 
 import (
@@ -56,6 +58,7 @@ type ToAgent struct {
 	Exclude   []string   `json:"exclude,omitempty"` // CIDRs that became internal to the project
 	Case      *int       `json:"case,omitempty"`    // the number of the case that runs from now on; 0 for none
 	Run       *Run       `json:"run,omitempty"`     // in replay mode
+	Saved     int64      `json:"saved,omitempty"`   // how many of the records are on the tape; not replied to
 	Stop      bool       `json:"stop,omitempty"`
 	Cleanup   bool       `json:"cleanup,omitempty"`
 }

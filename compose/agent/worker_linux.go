@@ -34,6 +34,7 @@ type serving struct {
 	proxy    *proxy.Proxy
 	engine   engine
 	cases    caseClock
+	ended    bool // the recording or the playing
 	ports    []servicePort
 
 	ctx    context.Context // ends with the session
@@ -74,6 +75,9 @@ func Worker(ctx context.Context, version string, stdin io.Reader, stdout io.Writ
 		line, err := r.next()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
+				if s != nil && s.start.Mode == Record {
+					s.stop() // the CLI is gone: what is held is kept by the guard
+				}
 				return nil
 			}
 			return err
@@ -286,6 +290,10 @@ const stopTimeout = 20 * time.Second
 
 // stop ends the recording; connections go on, unrecorded.
 func (s *serving) stop() {
+	if s.ended {
+		return
+	}
+	s.ended = true
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := s.engine.close(ctx); err != nil {

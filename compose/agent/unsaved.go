@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+const (
+	// UnsavedDir is a volume of the agent's own in its container.
+	UnsavedDir = "/unsaved"
+	// UnsavedFile has the records that the CLI did not say it has written, one a
+	// line as the agent sent them, if it went away while it recorded.
+	UnsavedFile = "records.ndjson"
+	// UnsavedPart is that file while it is written.
+	UnsavedPart = UnsavedFile + ".part"
+)
+
+// recordPrefix begins the lines that carry a record.
+var recordPrefix = []byte(`{"record":`)
+
+// unsaved keeps the record lines that were sent to the CLI until it says that
+// they are on the tape. When the CLI is gone they go to a file, and with them
+// all that come after: what the app has heard is not lost with the CLI.
+type unsaved struct {
+	mu    sync.Mutex
+	lines []byte // one after the other
+	ends  []int  // of each line, in lines
+	saved int64  // how many are on the tape
+	file  *os.File
+}
+
+// add keeps a line that is about to be sent, if it carries a record.
+func (u *unsaved) add(line []byte) error {
+	if !bytes.HasPrefix(line, recordPrefix) {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.file != nil {
+		_, err := u.file.Write(line)
+		return err
+	}
+	u.lines = append(u.lines, line...)
+	u.ends = append(u.ends, len(u.lines))
+	return nil
+}
+
+// drop forgets the lines up to the nth that was ever added.
+func (u *unsaved) drop(nth int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := int(min(nth-u.saved, int64(len(u.ends))))
+	if n <= 0 {
+		return
+	}
+	u.saved += int64(n)
+	cut := u.ends[n-1]
+	u.lines = u.lines[:copy(u.lines, u.lines[cut:])]
+	u.ends = u.ends[:copy(u.ends, u.ends[n:])]
+	for i := range u.ends {
+		u.ends[i] -= cut
+	}
+}
+
+// spill writes what is kept to a file in dir, and all that comes after it.
+func (u *unsaved) spill(dir string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f, err := os.OpenFile(filepath.Join(dir, UnsavedPart), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	u.file = f
+	_, err = f.Write(u.lines)
+	u.lines, u.ends = nil, nil
+	return err
+}
+
+// close gives the file its name once it is durable.
+func (u *unsaved) close() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.file == nil {
+		return nil
+	}
+	err := u.file.Sync()
+	if closeErr := u.file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(u.file.Name(), filepath.Join(filepath.Dir(u.file.Name()), UnsavedFile))
+}
