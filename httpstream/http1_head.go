@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,29 +19,19 @@ const (
 	h1UntilClose
 )
 
+// errH1Unframed is wrapped by the error for a request whose body's length can't be
+// determined: its server refuses it and closes the connection (RFC 9112 section
+// 6.3, rule 4).
+var errH1Unframed = malformed("a request whose Transfer-Encoding does not end in chunked")
+
 // h1Framing reads the framing fields. What two readers could take differently is an error.
 func h1Framing(proto string, h Fields, response bool) (h1BodyFraming, int64, error) {
-	codings := h1List(h, "Transfer-Encoding")
 	if h.Has("Transfer-Encoding") {
-		if h.Has("Content-Length") {
-			return 0, 0, malformed("both Transfer-Encoding and Content-Length")
+		framing, err := h1Codings(proto, h, response)
+		if err == nil && h.Has("Content-Length") {
+			err = h1BothFramings(h, response)
 		}
-		if proto == "HTTP/1.0" {
-			return 0, 0, malformed("Transfer-Encoding in HTTP/1.0")
-		}
-		for i, c := range codings {
-			chunked, last := strings.EqualFold(c, "chunked"), i == len(codings)-1
-			if chunked && !last || !chunked && last && !response {
-				return 0, 0, malformed("Transfer-Encoding %q", strings.Join(codings, ", "))
-			}
-		}
-		switch {
-		case len(codings) == 0:
-			return 0, 0, malformed("empty Transfer-Encoding")
-		case strings.EqualFold(codings[len(codings)-1], "chunked"):
-			return h1Chunked, 0, nil
-		}
-		return h1UntilClose, 0, nil
+		return framing, 0, err
 	}
 	if h.Has("Content-Length") {
 		n, err := h1ContentLength(h, response)
@@ -52,27 +43,62 @@ func h1Framing(proto string, h Fields, response bool) (h1BodyFraming, int64, err
 	return h1NoBody, 0, nil
 }
 
-// h1ContentLength reads the length. A response may repeat the same one
-// (RFC 9112 section 6.3, rule 5); a request may not.
+// h1Codings reads Transfer-Encoding (RFC 9112 section 6.1).
+func h1Codings(proto string, h Fields, response bool) (h1BodyFraming, error) {
+	codings := h1List(h, "Transfer-Encoding")
+	if proto == "HTTP/1.0" {
+		return 0, malformed("Transfer-Encoding in HTTP/1.0")
+	}
+	if len(codings) == 0 {
+		return 0, malformed("empty Transfer-Encoding")
+	}
+	last := len(codings) - 1
+	for _, c := range codings[:last] {
+		if strings.EqualFold(c, "chunked") {
+			return 0, malformed("Transfer-Encoding with chunked before the last")
+		}
+	}
+	switch {
+	case strings.EqualFold(codings[last], "chunked"):
+		return h1Chunked, nil
+	case response:
+		return h1UntilClose, nil
+	}
+	return 0, errH1Unframed
+}
+
+// h1BothFramings says whether Transfer-Encoding may override Content-Length (RFC
+// 9112 section 6.3, rule 3): where each is as every reader expects it.
+func h1BothFramings(h Fields, response bool) error {
+	if _, err := h1ContentLength(h, response); err != nil {
+		return err
+	}
+	for i, n := 0, 0; i < len(h); i++ {
+		if f := &h[i]; strings.EqualFold(f.Name, "Transfer-Encoding") {
+			if n++; n > 1 || !strings.EqualFold(f.Value, "chunked") || f.Sep != "" && f.Sep != ":" || f.After != "" {
+				return malformed("Content-Length beside an unusual Transfer-Encoding")
+			}
+		}
+	}
+	return nil
+}
+
+// h1ContentLength reads the length, which may be repeated (RFC 9112 section 6.3,
+// rule 5); in a request only as it was written the first time.
 func h1ContentLength(h Fields, response bool) (int64, error) {
-	var values []string
-	for _, v := range h.Values("Content-Length") {
-		values = append(values, strings.Split(v, ",")...)
-	}
-	if len(values) > 1 && !response {
-		return 0, malformed("more than one Content-Length")
-	}
-	length := int64(-1)
-	for _, v := range values {
-		v = strings.Trim(v, " \t")
-		n, err := strconv.ParseUint(v, 10, 63) // takes digits only
-		if err != nil {
-			return 0, malformed("Content-Length %q", v)
+	first, length := "", int64(-1)
+	for _, list := range h.Values("Content-Length") {
+		for v := range strings.SplitSeq(list, ",") {
+			v = strings.Trim(v, " \t")
+			n, err := strconv.ParseUint(v, 10, 63) // takes digits only
+			switch {
+			case err != nil:
+				return 0, malformed("a Content-Length that is not a number")
+			case length >= 0 && (length != int64(n) || !response && v != first):
+				return 0, malformed("different Content-Length")
+			}
+			first, length = v, int64(n)
 		}
-		if length >= 0 && length != int64(n) {
-			return 0, malformed("Content-Length %d and %d", length, n)
-		}
-		length = int64(n)
 	}
 	return length, nil
 }
@@ -105,11 +131,11 @@ func h1ParseRequestLine(line string) (*RequestHead, error) {
 	target, proto, ok2 := strings.Cut(rest, " ")
 	switch {
 	case !ok1 || !ok2 || target == "" || strings.ContainsAny(target, "\t") || strings.ContainsAny(proto, " \t"):
-		return nil, malformed("request line %.80q", line)
+		return nil, malformed("a request line that is not method, target and version")
 	case !h1IsToken(method):
-		return nil, malformed("method %.40q", method)
+		return nil, malformed("a method that is not a token")
 	case !h1IsVersion(proto):
-		return nil, malformed("version %.40q", proto)
+		return nil, malformed("a version other than HTTP/1")
 	}
 	return &RequestHead{Method: method, Target: target, Proto: proto}, nil
 }
@@ -121,23 +147,24 @@ func h1ParseStatusLine(line string) (*ResponseHead, error) {
 	code, _, _ := strings.Cut(rest, " ")
 	status, err := strconv.ParseUint(code, 10, 16)
 	if !h1IsVersion(proto) || len(code) != 3 || err != nil || status < 100 {
-		return nil, malformed("status line %.80q", line)
+		return nil, malformed("a status line that is not version and status")
 	}
 	return &ResponseHead{Proto: proto, Status: int(status), Line: line}, nil
 }
 
 // h1ParseField reads a field line (RFC 9112 section 5). White space before the
-// colon and folded lines are refused: readers differ on them.
+// colon is refused: readers differ on it. Control characters in a value stay (RFC
+// 9110 section 5.5), but where the message's end or its way depends on it.
 func h1ParseField(line string) (Field, error) {
-	if line[0] == ' ' || line[0] == '\t' {
-		return Field{}, malformed("folded header line")
-	}
 	name, rest, ok := strings.Cut(line, ":")
 	if !ok {
-		return Field{}, malformed("header line without a colon: %.40q", line)
+		return Field{}, malformed("a header line without a colon")
 	}
 	if !h1IsToken(name) {
-		return Field{}, malformed("header name %.40q", name)
+		return Field{}, malformed("a header name that is not a token")
+	}
+	if h1Steers(name) && h1CheckText([]byte(line)) != nil {
+		return Field{}, malformed("a control character in %s", name)
 	}
 	value := strings.TrimLeft(rest, " \t")
 	sep := line[len(name) : len(line)-len(value)]
@@ -146,6 +173,50 @@ func h1ParseField(line string) (Field, error) {
 	}
 	trimmed := strings.TrimRight(value, " \t")
 	return Field{Name: name, Value: trimmed, Sep: sep, After: value[len(trimmed):]}, nil
+}
+
+// h1Steers tells the fields that say where a message ends, where it goes, or what
+// becomes of the connection.
+func h1Steers(name string) bool {
+	switch strings.ToLower(name) {
+	case "content-length", "transfer-encoding", "host", "connection", "upgrade", "expect", "trailer", "te":
+		return true
+	}
+	return false
+}
+
+// h1Fold appends a folded line to the field that it goes on (RFC 9112 section
+// 5.2), as it came. It refuses what a reader that knows no folding would steer by.
+func h1Fold(f *Field, line string) error {
+	text := strings.Trim(line, " \t")
+	name, _, _ := strings.Cut(text, ":")
+	if text == "" || h1Steers(f.Name) || h1Steers(strings.TrimRight(name, " \t")) {
+		return malformed("a folded header line that readers take differently")
+	}
+	value := f.Value + f.After + "\r\n" + line
+	f.Value = strings.TrimRight(value, " \t")
+	f.After = value[len(f.Value):]
+	return nil
+}
+
+// h1Unfold returns the fields with a space in the place of each fold, as a
+// recipient reads them (RFC 9112 section 5.2).
+func h1Unfold(fs Fields) Fields {
+	fs = slices.Clone(fs)
+	for i := range fs {
+		if !strings.Contains(fs[i].Value, "\n") {
+			continue
+		}
+		parts := strings.Split(fs[i].Value, "\r\n")
+		for j := range parts {
+			parts[j] = strings.Trim(parts[j], " \t")
+		}
+		fs[i].Value = strings.TrimLeft(strings.Join(parts, " "), " ")
+		if fs[i].Sep == ":" && parts[0] == "" {
+			fs[i].Sep = ""
+		}
+	}
+	return fs
 }
 
 // h1ParseChunkSize reads a chunk-size line (RFC 9112 section 7.1). White space
@@ -177,20 +248,12 @@ func h1ParseChunkSize(line []byte) (size int64, canonical bool, err error) {
 	}
 	rest := strings.TrimLeft(string(line[i:]), " \t")
 	if i == 0 || rest != "" && rest[0] != ';' {
-		return 0, false, malformed("chunk size %.40q", line)
+		return 0, false, malformed("a chunk size that is not hexadecimal")
 	}
 	if i > 1 && line[0] == '0' || i < len(line) {
 		canonical = false
 	}
 	return size, canonical, nil
-}
-
-// h1CheckRequest refuses what readers route differently (RFC 9112 section 3.2).
-func h1CheckRequest(req *RequestHead) error {
-	if len(req.Header.Values("Host")) > 1 {
-		return malformed("more than one Host")
-	}
-	return nil
 }
 
 func h1Authority(req *RequestHead) string {
@@ -206,6 +269,16 @@ func h1Authority(req *RequestHead) string {
 		}
 	}
 	return ""
+}
+
+// h1CheckValue refuses what no field value may hold (RFC 9110 section 5.5).
+func h1CheckValue(line []byte) error {
+	for _, c := range line {
+		if c == 0 || c == '\r' || c == '\n' {
+			return malformed("control character %#02x", c)
+		}
+	}
+	return nil
 }
 
 // h1CheckText refuses control characters, a bare CR among them.
@@ -287,7 +360,7 @@ func AppendFields(b []byte, fs Fields) []byte {
 func h1CheckFields(fs Fields) error {
 	for i := range fs {
 		line := strings.TrimSuffix(string(AppendFields(nil, fs[i:i+1])), "\r\n")
-		if err := h1CheckText([]byte(line)); err != nil {
+		if err := h1CheckValue([]byte(line)); err != nil {
 			return fmt.Errorf("field %q: %w", fs[i].Name, err)
 		}
 		if line == "" {

@@ -24,7 +24,9 @@ const (
 	h1InTrailer                 // in the trailer section
 	h1InClose                   // in a body that ends with the connection
 	h1AtEnd                     // the message is complete but not reported
+	h1Unframed                  // behind a request whose body's end can't be known
 	h1Undecided                 // behind a request that asked to change the protocol
+	h1Doubtful                  // behind a request with both Content-Length and Transfer-Encoding
 	h1InTunnel                  // in bytes of another protocol
 	h1InFrames                  // in WebSocket frames
 )
@@ -55,7 +57,12 @@ type h1Event struct {
 // where two parsers could disagree on where a message ends.
 type h1Parser struct {
 	response bool
-	method   string // in a response parser: of the request that is answered next
+	// passing is set where another reads the same bytes and judges them itself: a
+	// head then has its folds as they came, and a request whose body's length can't
+	// be known is reported as one without a body.
+	passing bool
+	oneHost bool   // a request may not have several Host fields
+	method  string // in a response parser: of the request that is answered next
 
 	state  h1State
 	line   []byte // the line so far, if it came in parts
@@ -64,12 +71,15 @@ type h1Parser struct {
 	req    *RequestHead
 	resp   *ResponseHead
 	fields Fields
+	folded bool // fields has folded lines
 
 	left     int64  // of the body or chunk
 	of       int64  // the whole chunk's length
 	sizeLine string // of a chunk, where not canonical
 	begun    bool   // a piece of the chunk was reported
 	upgrade  bool   // the request asks for another protocol
+	unframed bool   // the request's body has no known end
+	doubtful bool   // the request says twice where its body ends
 	frames   wsSplitter
 }
 
@@ -86,7 +96,7 @@ func (p *h1Parser) next(b []byte) (n int, ev h1Event, err error) {
 		if err != nil || ev.kind != h1None {
 			return n, ev, err
 		}
-		if p.state == before && n == len(b) || p.state == h1Undecided {
+		if p.state == before && n == len(b) || p.state == h1Undecided || p.state == h1Doubtful {
 			return n, ev, nil
 		}
 	}
@@ -115,6 +125,8 @@ func (p *h1Parser) step(b []byte) (int, h1Event, error) {
 		return p.webSocket(b)
 	case h1AtEnd:
 		return 0, p.end(nil), nil
+	case h1Unframed:
+		return 0, h1Event{}, errH1Unframed
 	}
 	return 0, h1Event{}, nil
 }
@@ -130,14 +142,14 @@ func (p *h1Parser) switchTo(webSocket bool) {
 	}
 }
 
-// resume continues behind an h1Undecided request in HTTP.
+// resume continues behind an h1Undecided or h1Doubtful request in HTTP.
 func (p *h1Parser) resume() { p.state = h1AtStart }
 
 // eof is called when the connection ended. It returns a last chunk that was
 // held, if any, and whether a message may end here.
 func (p *h1Parser) eof() (held []byte, ok bool) {
 	switch p.state {
-	case h1AtStart, h1InClose, h1InTunnel, h1Undecided:
+	case h1AtStart, h1InClose, h1InTunnel, h1Undecided, h1Doubtful, h1Unframed:
 		return nil, true
 	case h1InFrames:
 		return p.frames.held, true
@@ -145,26 +157,41 @@ func (p *h1Parser) eof() (held []byte, ok bool) {
 	return nil, false
 }
 
-// start skips empty lines before a request line (RFC 9112 section 2.2).
+// start skips empty lines before a message (RFC 9112 section 2.2). Servers write
+// them behind a body as clients do.
 func (p *h1Parser) start(b []byte) (int, h1Event, error) {
 	n := 0
-	if !p.response {
-		for n < len(b) && (b[n] == '\r' || b[n] == '\n') {
-			n++
-		}
-		if p.size += n; p.size > h1MaxChunkLine {
-			return 0, h1Event{}, malformed("too many empty lines before a request")
-		}
+	for n < len(b) && (b[n] == '\r' || b[n] == '\n') {
+		n++
+	}
+	if p.size += n; p.size > h1MaxChunkLine {
+		return 0, h1Event{}, malformed("too many empty lines between messages")
 	}
 	if n < len(b) {
-		p.state, p.first, p.size, p.fields = h1InHead, true, 0, nil
+		p.state, p.first, p.size, p.fields, p.folded = h1InHead, true, 0, nil, false
 	}
 	return n, h1Event{}, nil
 }
 
-// takeLine gathers one line, which ends in CRLF or, where lenient, in LF alone
-// (RFC 9112 section 2.2). The line is nil until it is complete, and has no line end.
-func (p *h1Parser) takeLine(b []byte, limit int, lenient bool) (n int, line []byte, err error) {
+// An h1LineKind says what a line may hold and how it may end.
+type h1LineKind uint8
+
+const (
+	h1LineOfStart h1LineKind = iota
+	h1LineOfField            // may hold control characters
+	h1LineOfSize             // may not end in LF alone
+)
+
+func (k h1LineKind) check(line []byte) error {
+	if k == h1LineOfField {
+		return h1CheckValue(line)
+	}
+	return h1CheckText(line)
+}
+
+// takeLine gathers one line, which ends in CRLF or LF alone (RFC 9112 section
+// 2.2). The line is nil until it is complete, and has no line end.
+func (p *h1Parser) takeLine(b []byte, limit int, kind h1LineKind) (n int, line []byte, err error) {
 	end := bytes.IndexByte(b, '\n')
 	n = end + 1
 	if end < 0 {
@@ -182,7 +209,7 @@ func (p *h1Parser) takeLine(b []byte, limit int, lenient bool) (n int, line []by
 	}
 	if end < 0 {
 		// The last byte may be the CR of a CRLF.
-		return n, nil, h1CheckText(bytes.TrimSuffix(line, []byte{'\r'}))
+		return n, nil, kind.check(bytes.TrimSuffix(line, []byte{'\r'}))
 	}
 	if len(p.line) > 0 {
 		line, p.line = p.line, nil
@@ -190,16 +217,20 @@ func (p *h1Parser) takeLine(b []byte, limit int, lenient bool) (n int, line []by
 	line = line[:len(line)-1]
 	if k := len(line); k > 0 && line[k-1] == '\r' {
 		line = line[:k-1]
-	} else if !lenient {
+	} else if kind == h1LineOfSize {
 		return 0, nil, malformed("a line that ends without CR")
 	}
-	return n, line, h1CheckText(line)
+	return n, line, kind.check(line)
 }
 
 func (p *h1Parser) head(b []byte) (int, h1Event, error) {
 	n := 0
 	for n < len(b) {
-		m, line, err := p.takeLine(b[n:], h1MaxHead, true)
+		kind := h1LineOfField
+		if p.first {
+			kind = h1LineOfStart
+		}
+		m, line, err := p.takeLine(b[n:], h1MaxHead, kind)
 		if err != nil {
 			return n, h1Event{}, err
 		}
@@ -233,6 +264,13 @@ func (p *h1Parser) firstLine(line string) (err error) {
 }
 
 func (p *h1Parser) field(line string) error {
+	if line[0] == ' ' || line[0] == '\t' {
+		if len(p.fields) == 0 {
+			return malformed("a folded line without a header line before it")
+		}
+		p.folded = true
+		return h1Fold(&p.fields[len(p.fields)-1], line)
+	}
 	f, err := h1ParseField(line)
 	if err != nil {
 		return err
@@ -249,15 +287,27 @@ func (p *h1Parser) headDone() (h1Event, error) {
 	}
 	req := p.req
 	req.Header = p.fields
+	if p.folded && !p.passing {
+		req.Header = h1Unfold(req.Header)
+	}
 	req.Authority = h1Authority(req)
-	if err := h1CheckRequest(req); err != nil {
-		return h1Event{}, err
+	if p.oneHost && len(req.Header.Values("Host")) > 1 {
+		return h1Event{}, malformed("more than one Host")
 	}
 	framing, length, err := h1Framing(req.Proto, req.Header, false)
+	if p.passing && err == errH1Unframed {
+		p.upgrade, p.unframed = false, true
+		p.state = h1AtEnd
+		return h1Event{kind: h1Head, request: req}, nil
+	}
 	if err != nil {
 		return h1Event{}, err
 	}
 	p.upgrade = req.Method == "CONNECT" || req.Header.Has("Upgrade")
+	p.doubtful = framing == h1Chunked && req.Header.Has("Content-Length")
+	if p.upgrade && p.doubtful {
+		return h1Event{}, malformed("Upgrade beside Content-Length and Transfer-Encoding")
+	}
 	if req.Method == "CONNECT" {
 		framing = h1NoBody
 	}
@@ -268,6 +318,9 @@ func (p *h1Parser) headDone() (h1Event, error) {
 func (p *h1Parser) responseDone() (h1Event, error) {
 	resp := p.resp
 	resp.Header = p.fields
+	if p.folded {
+		resp.Header = h1Unfold(resp.Header)
+	}
 	status := resp.Status
 	switch {
 	case status == 101:
@@ -331,7 +384,7 @@ func (p *h1Parser) body(b []byte) (int, h1Event, error) {
 }
 
 func (p *h1Parser) chunkSize(b []byte) (int, h1Event, error) {
-	n, line, err := p.takeLine(b, h1MaxChunkLine, false)
+	n, line, err := p.takeLine(b, h1MaxChunkLine, h1LineOfSize)
 	if err != nil || line == nil {
 		return n, h1Event{}, err
 	}
@@ -348,7 +401,7 @@ func (p *h1Parser) chunkSize(b []byte) (int, h1Event, error) {
 		p.state, p.left, p.of, p.begun = h1InChunk, size, size, false
 		return n, h1Event{}, nil
 	}
-	p.state, p.fields = h1InTrailer, nil
+	p.state, p.fields, p.folded = h1InTrailer, nil, false
 	if p.sizeLine != "" {
 		return n, h1Event{kind: h1Chunk, chunk: Chunk{SizeLine: p.sizeLine}}, nil
 	}
@@ -372,7 +425,7 @@ func (p *h1Parser) afterChunk(b []byte) (int, h1Event, error) {
 func (p *h1Parser) trailer(b []byte) (int, h1Event, error) {
 	n := 0
 	for n < len(b) {
-		m, line, err := p.takeLine(b[n:], h1MaxHead, false)
+		m, line, err := p.takeLine(b[n:], h1MaxHead, h1LineOfField)
 		if err != nil {
 			return n, h1Event{}, err
 		}
@@ -381,7 +434,11 @@ func (p *h1Parser) trailer(b []byte) (int, h1Event, error) {
 			break
 		}
 		if len(line) == 0 {
-			return n, p.end(p.fields), nil
+			trailer := p.fields
+			if p.folded {
+				trailer = h1Unfold(trailer)
+			}
+			return n, p.end(trailer), nil
 		}
 		if err := p.field(string(line)); err != nil {
 			return n, h1Event{}, err
@@ -392,7 +449,13 @@ func (p *h1Parser) trailer(b []byte) (int, h1Event, error) {
 
 func (p *h1Parser) end(trailer Fields) h1Event {
 	p.state, p.size, p.fields = h1AtStart, 0, nil
-	if !p.response && p.upgrade {
+	switch {
+	case p.response:
+	case p.unframed:
+		p.state = h1Unframed
+	case p.doubtful:
+		p.state = h1Doubtful
+	case p.upgrade:
 		p.state = h1Undecided
 	}
 	return h1Event{kind: h1End, trailer: trailer}

@@ -23,10 +23,11 @@ const (
 // or ctx ends, and closes the connections. Bytes from upstream are written to
 // the client before they are looked at. A request's head is held until it is
 // complete, rewritten and passed on; its body passes as it comes. What is not
-// HTTP passes as it is from there on, and the error then wraps ErrMalformed;
-// where opt.Upstream is set, a malformed request head is answered with a 400
-// instead. upstream may be nil if opt.Upstream is set. The error is ctx's if that
-// ended, and nil however else the connections ended.
+// HTTP passes as it is from there on, and the error then has an UnreadError;
+// where opt.Upstream is set, a malformed request is not passed on, nor is any
+// behind an answer that is: its bytes would go to an upstream that was not chosen
+// for them. upstream may be nil if opt.Upstream is set. The error has ctx's if
+// that ended, and is nil however else the connections ended.
 func RelayHTTP1(ctx context.Context, client, upstream net.Conn, opt RelayOptions, sink Sink) error {
 	r := &h1Relay{ctx: ctx, opt: opt, sink: sink, client: client}
 	r.changed.L = &r.mu
@@ -36,13 +37,10 @@ func RelayHTTP1(ctx context.Context, client, upstream net.Conn, opt RelayOptions
 	if upstream != nil {
 		r.use(upstream)
 	}
-	q := h1RequestRelay{h1Relay: r}
+	q := h1RequestRelay{h1Relay: r, p: h1Parser{passing: opt.Upstream == nil, oneHost: opt.Upstream != nil}}
 	q.run()
 	r.responses.Wait()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return r.malformed
+	return errors.Join(ctx.Err(), r.unread.result())
 }
 
 // An h1Relay is the state that the two directions of a relayed connection share.
@@ -66,10 +64,10 @@ type h1Relay struct {
 	clientDone, clientGone bool
 	clientDoneAt           time.Time // when it was the first of both
 	// over is set when nothing more comes from upstream; overEnd then ends every exchange.
-	over      bool
-	overEnd   EndInfo
-	raw       bool  // requests pass without being understood
-	malformed error // why, or why responses do
+	over    bool
+	overEnd EndInfo
+	raw     bool // requests pass without being understood
+	unread  unread
 }
 
 // An h1Relayed is one exchange of a relay.
@@ -122,19 +120,19 @@ func (r *h1Relay) closeUpstream() {
 }
 
 // use makes conn the upstream, once all earlier requests are answered. If
-// nothing can be answered any more, it closes conn.
-func (r *h1Relay) use(conn net.Conn) {
+// nothing can be answered any more, it closes conn and returns false.
+func (r *h1Relay) use(conn net.Conn) bool {
 	r.mu.Lock()
 	old := r.upstream
 	if old == conn {
 		r.mu.Unlock()
-		return
+		return true
 	}
 	r.awaitAnswers()
-	if r.over || r.stopped {
+	if r.over || r.stopped || r.raw {
 		r.mu.Unlock()
 		conn.Close()
-		return
+		return false
 	}
 	r.upstream = conn
 	r.mu.Unlock()
@@ -146,6 +144,7 @@ func (r *h1Relay) use(conn net.Conn) {
 		s := h1ResponseRelay{h1Relay: r, conn: conn, p: h1Parser{response: true}}
 		s.run()
 	})
+	return true
 }
 
 // awaitAnswers waits until no exchange is pending. The caller holds mu.
@@ -278,9 +277,7 @@ func (r *h1Relay) passRaw(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.raw = true
-	if r.malformed == nil {
-		r.malformed = why
-	}
+	r.unread.begin(why)
 }
 
 func (r *h1Relay) isRaw() bool {

@@ -49,8 +49,13 @@ func (q *h1RequestRelay) run() {
 func (q *h1RequestRelay) take(at time.Time, b []byte) bool {
 	for {
 		switch {
-		case q.isRaw():
+		case q.isRaw() && q.opt.Upstream == nil:
 			return q.flush(at) && q.passHeld(b)
+		case q.isRaw() && q.p.inHead() && len(b) > 0:
+			// What ends the answer to the request before is not known.
+			q.flush(at)
+			q.hangUp()
+			return false
 		case q.p.state == h1InTunnel || q.p.state == h1InFrames:
 			return q.flush(at) && q.pass(at, b)
 		case q.p.state == h1Undecided && len(b) > 0:
@@ -58,6 +63,17 @@ func (q *h1RequestRelay) take(at time.Time, b []byte) bool {
 				return false
 			}
 			q.awaitDecision()
+			continue
+		case q.p.state == h1Doubtful && len(b) > 0:
+			// An answer says that upstream took the request to end here as well. It
+			// should close the connection then (RFC 9112 section 6.1).
+			if !q.flush(at) {
+				return false
+			}
+			if q.awaitsAnswer() {
+				return q.misunderstood(at, b, true, malformed("bytes behind a request with both Content-Length and Transfer-Encoding"))
+			}
+			q.p.resume()
 			continue
 		}
 		inHead := q.p.inHead()
@@ -90,7 +106,13 @@ func (q *h1RequestRelay) take(at time.Time, b []byte) bool {
 
 // begin starts an exchange: it chooses the upstream and rewrites the head.
 func (q *h1RequestRelay) begin(at time.Time, head *RequestHead) bool {
-	x := q.newRelayed(at, head)
+	told := head
+	if q.p.folded {
+		unfolded := *head
+		unfolded.Header = h1Unfold(head.Header)
+		told = &unfolded
+	}
+	x := q.newRelayed(at, told)
 	if q.opt.Upstream != nil {
 		if !q.flush(at) {
 			return false
@@ -101,19 +123,27 @@ func (q *h1RequestRelay) begin(at time.Time, head *RequestHead) bool {
 			q.refuse("502 Bad Gateway", err, x)
 			return false
 		}
-		q.use(conn)
+		if !q.use(conn) {
+			q.hangUp()
+			return false
+		}
 		q.order.begin(h1FromClient) // responses wait for what is reported now, not for the dial
 	}
-	sent := head
+	sent, same := head, true
 	if q.opt.RewriteRequest != nil {
 		clone := *head
 		clone.Header = slices.Clone(head.Header)
 		sent = &clone
 		q.opt.RewriteRequest(sent)
+		same = sent.Method == head.Method && sent.Target == head.Target && slices.Equal(sent.Header, head.Header)
 	}
 	x.method = sent.Method
-	x.upgrade = sent.Method == "CONNECT" || sent.Header.Has("Upgrade")
-	q.out = AppendRequestHead(q.out, sent)
+	x.upgrade = q.p.upgrade
+	if same {
+		q.out = append(q.out, q.held...)
+	} else {
+		q.out = AppendRequestHead(q.out, sent)
+	}
 	q.held = q.held[:0]
 	q.cur = x
 	q.told = append(q.told, h1Told{kind: h1Head, x: x})
@@ -202,6 +232,7 @@ func (q *h1RequestRelay) passHeld(b []byte) bool {
 		b = append(q.held, b...)
 		q.held = nil
 	}
+	q.unread.add(len(b))
 	return len(b) == 0 || q.write(b)
 }
 
@@ -218,23 +249,44 @@ func (q *h1RequestRelay) awaitDecision() {
 	}
 }
 
-// misunderstood makes requests raw, beginning with b.
+// misunderstood makes requests raw, beginning with b. Where another upstream might
+// be next, the connection ends instead.
 func (q *h1RequestRelay) misunderstood(at time.Time, b []byte, inHead bool, err error) bool {
 	if !q.flush(at) {
 		return false
 	}
+	q.passRaw(err)
 	if inHead && q.opt.Upstream != nil {
-		q.passRaw(err)
 		q.refuse("400 Bad Request", err, nil)
 		return false
 	}
-	q.passRaw(err)
 	if !inHead {
 		q.mu.Lock()
 		q.cur.malformed = "in the request's body: " + err.Error()
 		q.mu.Unlock()
 	}
+	if q.opt.Upstream != nil {
+		q.hangUp()
+		return false
+	}
 	return q.passHeld(b)
+}
+
+// awaitsAnswer reports whether the last request has no complete answer.
+func (q *h1RequestRelay) awaitsAnswer() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Contains(q.pending, q.cur)
+}
+
+// hangUp ends the connection to upstream, and with it the client's.
+func (q *h1RequestRelay) hangUp() {
+	q.mu.Lock()
+	up := q.upstream
+	q.mu.Unlock()
+	if up != nil {
+		resetConn(up, true)
+	}
 }
 
 // refuse answers the client in place of an upstream, once earlier requests are

@@ -1,6 +1,7 @@
 package httpstream
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -14,6 +15,10 @@ type h1ResponseRelay struct {
 	p    h1Parser
 	cur  *h1Relayed // the exchange that is being answered
 	raw  bool       // responses pass without being understood
+	// unasked is set in a 408 (Request Timeout) on a connection without a request:
+	// the server is about to close it (RFC 9110 section 15.5.9, RFC 9112 section 9.5).
+	unasked bool
+	partial int // bytes that were parsed and are in no event yet
 }
 
 func (s *h1ResponseRelay) run() {
@@ -22,6 +27,15 @@ func (s *h1ResponseRelay) run() {
 		n, err := s.conn.Read(buf)
 		at := s.order.begin(h1FromServer)
 		done := false
+		if n > 0 && s.opt.Upstream != nil && s.cur == nil && s.oldest() == nil {
+			// The client would take it for the answer to its next request, which may go
+			// to another upstream.
+			if len(bytes.Trim(buf[:n], "\r\n")) > 0 {
+				s.client.Close()
+				err = net.ErrClosed
+			}
+			n = 0
+		}
 		if n > 0 {
 			if _, werr := s.client.Write(buf[:n]); werr != nil {
 				s.clientLost(at)
@@ -49,27 +63,46 @@ func (s *h1ResponseRelay) run() {
 // take reports what b holds; it returns true if the connection has nothing more to do.
 func (s *h1ResponseRelay) take(at time.Time, b []byte) (done bool) {
 	for !s.raw {
-		if s.cur == nil && len(b) > 0 {
-			if s.cur = s.oldest(); s.cur == nil {
-				s.raw = true
-				s.passRaw(malformed("response without a request"))
+		if s.p.state == h1AtStart && s.cur == nil && len(b) > 0 {
+			// Empty lines belong to no answer, whether one is due or not.
+			n, _, err := s.p.start(b)
+			if err != nil {
+				s.misunderstood(at, err, len(b))
 				return false
 			}
-			s.p.method = s.cur.method
+			b = b[n:]
+		}
+		if s.cur == nil && len(b) > 0 && !s.unasked {
+			if s.cur = s.oldest(); s.cur == nil {
+				s.unasked, s.p.method = true, ""
+			} else {
+				s.p.method = s.cur.method
+			}
 		}
 		n, ev, err := s.p.next(b)
 		if err != nil {
-			s.misunderstood(at, err)
+			s.misunderstood(at, err, s.partial+len(b))
 			return false
 		}
+		s.partial += n
 		b = b[n:]
-		switch ev.kind {
-		case h1None:
+		if ev.kind == h1None {
 			return done
+		}
+		size := s.partial
+		s.partial = 0
+		if s.unasked {
+			if !s.timeout(ev) {
+				s.misunderstood(at, errH1Unasked, size+len(b))
+				return false
+			}
+			continue
+		}
+		switch ev.kind {
 		case h1Interim:
 			s.cur.report().Interim(at, ev.response)
 		case h1Head:
-			if !s.head(at, ev.response) {
+			if !s.head(at, ev.response, size+len(b)) {
 				return false
 			}
 		case h1Chunk:
@@ -80,13 +113,31 @@ func (s *h1ResponseRelay) take(at time.Time, b []byte) (done bool) {
 			done = s.answered()
 		}
 	}
+	s.unread.add(len(b))
 	return false
 }
 
-func (s *h1ResponseRelay) head(at time.Time, head *ResponseHead) bool {
+var errH1Unasked = malformed("an answer that was not asked for")
+
+// timeout takes an event of an answer that was not asked for, and reports whether
+// that is a 408.
+func (s *h1ResponseRelay) timeout(ev h1Event) bool {
+	switch ev.kind {
+	case h1Interim:
+		return false
+	case h1Head:
+		return ev.response.Status == 408
+	case h1End:
+		s.unasked = false
+	}
+	return true
+}
+
+// head begins an answer; size is how many bytes of it and behind it are at hand.
+func (s *h1ResponseRelay) head(at time.Time, head *ResponseHead, size int) bool {
 	switched := s.p.state == h1InTunnel || s.p.state == h1InFrames
 	if switched && !s.cur.upgrade {
-		s.misunderstood(at, malformed("status 101 that was not asked for"))
+		s.misunderstood(at, malformed("status 101 that was not asked for"), size)
 		return false
 	}
 	s.decide(s.cur, switched, s.p.state == h1InFrames)
@@ -94,10 +145,12 @@ func (s *h1ResponseRelay) head(at time.Time, head *ResponseHead) bool {
 	return true
 }
 
-// misunderstood ends all exchanges and makes both directions raw.
-func (s *h1ResponseRelay) misunderstood(at time.Time, err error) {
+// misunderstood ends all exchanges and makes both directions raw, beginning with
+// the last size bytes.
+func (s *h1ResponseRelay) misunderstood(at time.Time, err error, size int) {
 	s.raw = true
 	s.passRaw(err)
+	s.unread.add(size)
 	end := EndInfo{How: Malformed, Detail: err.Error()}
 	s.finish(s.conn, at, end, end)
 }

@@ -138,7 +138,8 @@ func (w *h1Response) translate(head *ResponseHead) *ResponseHead {
 		t.Proto, t.Line = "HTTP/1.1", ""
 	}
 	t.Header = slices.DeleteFunc(slices.Clone(head.Header), func(f Field) bool {
-		return strings.EqualFold(f.Name, "Transfer-Encoding")
+		// A Content-Length beside it was not the body's (RFC 9112 section 6.3).
+		return strings.EqualFold(f.Name, "Transfer-Encoding") || chunked && strings.EqualFold(f.Name, "Content-Length")
 	})
 	switch {
 	case w.bodiless(head.Status) || t.Header.Has("Content-Length"):
@@ -154,7 +155,9 @@ func (w *h1Response) translate(head *ResponseHead) *ResponseHead {
 
 // persists reports whether both sides keep the connection (RFC 9112 section 9.3).
 func (w *h1Response) persists(head *ResponseHead) bool {
-	return h1Persists(w.req.Proto, w.req.Header) &&
+	// Behind a request that says twice where it ends, none is read (RFC 9112 section 6.1).
+	both := w.req.Header.Has("Transfer-Encoding") && w.req.Header.Has("Content-Length")
+	return !both && h1Persists(w.req.Proto, w.req.Header) &&
 		!h1HasToken(head.Header, "Connection", "close") &&
 		(head.Proto != "HTTP/1.0" && w.req.Proto != "HTTP/1.0" || h1HasToken(head.Header, "Connection", "keep-alive"))
 }

@@ -251,7 +251,7 @@ func TestServerChangesTheProtocol(t *testing.T) {
 
 func TestServerRefusesAMalformedRequest(t *testing.T) {
 	client, done := h1Serve(t, func(context.Context, *Request, ResponseWriter) { t.Error("served") })
-	h1Send(t, client, "GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+	h1Send(t, client, "GET / HTTP/1.1\r\nContent-Length : 1\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(client), nil)
 	if err != nil || resp.StatusCode != 400 {
 		t.Fatalf("%v, %v", resp, err)

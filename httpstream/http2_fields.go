@@ -63,7 +63,7 @@ func h2Split(fields []hpack.HeaderField) (pseudo map[string]string, rest Fields,
 			continue
 		}
 		if _, twice := pseudo[f.Name]; twice || rest != nil {
-			return nil, nil, fmt.Errorf("pseudo-header field %s out of place", f.Name)
+			return nil, nil, errors.New("a pseudo-header field out of place")
 		}
 		pseudo[f.Name] = f.Value
 	}
@@ -110,7 +110,7 @@ func h2ResponseHead(fields []hpack.HeaderField) (*ResponseHead, error) {
 	}
 	status, err := strconv.Atoi(pseudo[":status"])
 	if err != nil || status < 100 || status > 999 {
-		return nil, fmt.Errorf(":status %q", pseudo[":status"])
+		return nil, errors.New(":status is not a number of three digits")
 	}
 	return &ResponseHead{Proto: "HTTP/2.0", Status: status, Header: header}, nil
 }
@@ -252,6 +252,9 @@ func h2FieldSection(dst []hpack.HeaderField, fields Fields, proto string) []hpac
 		name, value := strings.ToLower(f.Name), f.Value
 		if h2ConnectionField(name) {
 			continue
+		}
+		if name == "content-length" && fields.Has("Transfer-Encoding") {
+			continue // it was not the body's (RFC 9112 section 6.3)
 		}
 		if translate {
 			if slices.Contains(named, name) || !httpguts.ValidHeaderFieldName(name) {

@@ -20,7 +20,7 @@ const h2Linger = 5 * time.Second
 // pass as they are, so flow control, priorities and extensions stay between the
 // peers; only the field blocks of requests are encoded anew where
 // opt.RewriteRequest is set. It returns nil when both peers closed in order,
-// ctx's error, a network error, or one that wraps ErrMalformed where a part of
+// ctx's error, a network error, or one that has an UnreadError where a part of
 // the connection was relayed without being understood.
 func RelayHTTP2(ctx context.Context, client, upstream net.Conn, opt RelayOptions, sink Sink) error {
 	streams := newH2Streams(sink)
@@ -47,13 +47,9 @@ func RelayHTTP2(ctx context.Context, client, upstream net.Conn, opt RelayOptions
 		<-stopped
 	}
 	r.lost(EndInfo{How: Reset, Detail: "the connection ended"}, nil)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	for _, err := range []error{r.requests.err, r.responses.err} {
-		if err != nil {
-			return fmt.Errorf("HTTP/2: %w: %w", ErrMalformed, err)
-		}
+	unread := r.streams.unread.result()
+	if err := ctx.Err(); err != nil || unread != nil {
+		return errors.Join(err, unread)
 	}
 	return r.err
 }
@@ -66,6 +62,7 @@ type h2Relay struct {
 	responses        *h2Responses // of down
 
 	blind atomic.Bool // the responses are not understood
+	dark  atomic.Bool // one of both is not, so nothing is told any more
 
 	mu         sync.Mutex
 	clientGone bool // the client sends no more, and is taken to be gone when upstream closes
@@ -109,7 +106,13 @@ func (r *h2Relay) up() {
 			at := time.Now()
 			r.requests.scan.filled(n)
 			var werr error
+			if r.dark.Load() && r.requests.err == nil {
+				r.streams.unread.add(n)
+			}
 			b := r.requests.process(at)
+			if r.requests.err != nil {
+				r.dark.Store(true)
+			}
 			r.requests.announce()
 			if len(b) > 0 {
 				_, werr = r.upstream.Write(b)
@@ -175,7 +178,13 @@ func (r *h2Relay) down() {
 				return
 			}
 			r.responses.scan.filled(n)
+			if r.dark.Load() && r.responses.err == nil {
+				r.streams.unread.add(n)
+			}
 			r.responses.process(at)
+			if r.responses.err != nil {
+				r.dark.Store(true)
+			}
 			r.streams.passed()
 			r.blind.Store(r.responses.err != nil)
 			r.hurry()

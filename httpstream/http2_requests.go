@@ -3,6 +3,7 @@ package httpstream
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -48,11 +49,13 @@ func (r *h2Requests) process(at time.Time) []byte {
 	r.at, r.out = at, r.out[:0]
 	if r.err == nil {
 		if r.err = r.parse(); r.err != nil {
+			r.streams.unread.begin(fmt.Errorf("request: %w", r.err))
 			r.streams.close(at, EndInfo{How: Malformed, Detail: "request: " + r.err.Error()})
 		}
 	}
 	b, typ, known := r.scan.rest()
 	if r.err != nil {
+		r.streams.unread.add(len(b))
 		r.out = append(r.out, b[r.early:]...)
 		r.scan.off, r.early = len(r.scan.buf), 0
 	} else if known && !r.held(typ) {

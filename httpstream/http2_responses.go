@@ -37,8 +37,10 @@ func (r *h2Responses) process(at time.Time) {
 		}
 		if r.err = err; err != nil {
 			r.streams.close(at, EndInfo{How: Malformed, Detail: "response: " + err.Error()})
+			r.streams.unread.begin(fmt.Errorf("response: %w", err))
 		}
 	}
+	r.streams.unread.add(len(r.scan.buf) - r.scan.off)
 	r.scan.off = len(r.scan.buf)
 }
 
