@@ -267,6 +267,16 @@ func h2FieldSection(dst []hpack.HeaderField, fields Fields, proto string) []hpac
 	return dst
 }
 
+// HTTP2Fields are header or trailer fields as a client of HTTP/2 gets them from a
+// message of proto.
+func HTTP2Fields(fields Fields, proto string) Fields {
+	var out Fields
+	for _, f := range h2FieldSection(nil, fields, proto) {
+		out = append(out, Field{Name: f.Name, Value: f.Value})
+	}
+	return out
+}
+
 // h2Value makes an HTTP/1 field value valid in HTTP/2 (RFC 9113 section 8.2.1):
 // folded lines are joined (RFC 9112 section 5.2) and outer white space goes.
 func h2Value(v string) string {

@@ -49,6 +49,22 @@ func (h *RequestHead) tunnels() bool {
 	return strings.EqualFold(h.Method, "CONNECT") && h.Protocol == ""
 }
 
+// OffersUpgrade reports whether a request offers another protocol than HTTP (RFC 9110
+// section 7.8). An offer of HTTP/2 is none: a server may pass over it, and answers
+// the same in either version.
+func (h *RequestHead) OffersUpgrade() bool {
+	for _, v := range h.Header.Values("Upgrade") {
+		for name := range strings.SplitSeq(v, ",") {
+			switch strings.ToLower(strings.Trim(name, " \t")) {
+			case "", "h2c", "h2":
+			default:
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // OriginURL is the URL of a scheme and a host:port, in lower case and without the
 // scheme's own port.
 func OriginURL(scheme, authority string) string {

@@ -32,3 +32,17 @@ func TestTheURLOfARequest(t *testing.T) {
 		})
 	}
 }
+
+func TestAnOfferOfHTTP2IsNoUpgrade(t *testing.T) {
+	for value, want := range map[string]bool{
+		"websocket": true, "h2c": false, "H2C, h2": false, "h2c, websocket": true, "TLS/1.0": true, "": false, " , ": false,
+	} {
+		h := RequestHead{Header: Fields{{Name: "upgrade", Value: value}}}
+		if got := h.OffersUpgrade(); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+	if (&RequestHead{}).OffersUpgrade() {
+		t.Error("no field offers something")
+	}
+}

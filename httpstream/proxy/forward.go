@@ -106,12 +106,13 @@ type forwarded struct {
 }
 
 // Request implements httpstream.Sink.
-func (f *forwarded) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
+func (f *forwarded) Request(at time.Time, _ *httpstream.RequestHead) httpstream.Exchange {
+	// The tape has what the client asked and saw, and so it gets the same protocol again.
+	x := f.recorder.Request(at, f.asked)
 	if f.asked.Proto == "HTTP/2.0" {
-		// The tape has what the client saw, which gets the same protocol again then.
-		return &forwardedExchange{asHTTP2{f.recorder.Request(at, f.asked)}, f}
+		x = asHTTP2{x}
 	}
-	return &forwardedExchange{f.recorder.Request(at, head), f}
+	return &forwardedExchange{x, f}
 }
 
 func (f *forwarded) err() error {
@@ -209,19 +210,15 @@ func (x asHTTP2) ResponseChunk(at time.Time, c httpstream.Chunk) {
 	}
 }
 
-// http2Head is an answer's head in HTTP/2: without the fields of a connection, and
-// with names in lower case (RFC 9113 section 8.2).
+// End implements httpstream.Exchange.
+func (x asHTTP2) End(at time.Time, end httpstream.EndInfo) {
+	end.Trailer = httpstream.HTTP2Fields(end.Trailer, "HTTP/1.1")
+	x.Exchange.End(at, end)
+}
+
+// http2Head is an answer's head as it is written in HTTP/2.
 func http2Head(head *httpstream.ResponseHead) *httpstream.ResponseHead {
-	h := &httpstream.ResponseHead{Proto: "HTTP/2.0", Status: head.Status}
-	for _, f := range head.Header {
-		name := strings.ToLower(f.Name)
-		switch name {
-		case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
-			continue
-		}
-		h.Header = append(h.Header, httpstream.Field{Name: name, Value: f.Value})
-	}
-	return h
+	return &httpstream.ResponseHead{Proto: "HTTP/2.0", Status: head.Status, Header: httpstream.HTTP2Fields(head.Header, head.Proto)}
 }
 
 // writeRequest writes a request as HTTP/1, its body as it comes.
@@ -262,10 +259,13 @@ func writeRequest(w io.Writer, req *httpstream.Request) error {
 
 // http1Request is a request's head in HTTP/1, with the framing of its body.
 func http1Request(req *httpstream.Request) (*httpstream.RequestHead, io.Reader, error) {
-	if req.Head.Proto != "HTTP/2.0" {
-		return req.Head, req.Body, nil
-	}
 	head := *req.Head
+	if req.Head.Proto != "HTTP/2.0" {
+		if head.Header.Has("Upgrade") || head.Header.Has("HTTP2-Settings") {
+			head.Header = withoutUpgrade(head.Header)
+		}
+		return &head, req.Body, nil
+	}
 	head.Proto = "HTTP/1.1"
 	head.Header = http1Fields(req.Head)
 	if head.Header.Has("Content-Length") {
@@ -296,6 +296,34 @@ func http1Fields(head *httpstream.RequestHead) httpstream.Fields {
 				continue
 			}
 			f.Value, cookies = cookies, ""
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// withoutUpgrade takes back an offer of HTTP/2, and what came with it on this
+// connection (RFC 7540 section 3.2.1): the answer would come in frames.
+func withoutUpgrade(header httpstream.Fields) httpstream.Fields {
+	offer := func(name string) bool {
+		return strings.EqualFold(name, "Upgrade") || strings.EqualFold(name, "HTTP2-Settings")
+	}
+	var fields httpstream.Fields
+	for _, f := range header {
+		if offer(f.Name) {
+			continue
+		}
+		if strings.EqualFold(f.Name, "Connection") {
+			var left []string
+			for name := range strings.SplitSeq(f.Value, ",") {
+				if name = strings.Trim(name, " \t"); name != "" && !offer(name) {
+					left = append(left, name)
+				}
+			}
+			if len(left) == 0 {
+				continue
+			}
+			f.Value = strings.Join(left, ", ")
 		}
 		fields = append(fields, f)
 	}

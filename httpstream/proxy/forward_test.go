@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -276,5 +279,73 @@ func TestAClientThatLeavesAMissLeavesTheOrigin(t *testing.T) {
 	}
 	if lines := linesOf(t, tp, tp.Calls[0]); lines[len(lines)-1].End.How != httpstream.Cancelled {
 		t.Errorf("lines %+v", lines)
+	}
+}
+
+func TestANewlyRecordedCallIsWhatItsClientSaw(t *testing.T) {
+	const upstream = "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nHTTP2-Settings: AAMAAABk\r\n" +
+		"Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\nX-Own:  mine \r\n\r\n3\r\none\r\n0\r\nX-Sum: 3\r\n\r\n"
+	w := newWorld(t)
+	asked := make(chan string, 2)
+	origin := func(c net.Conn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		asked <- fmt.Sprintf("%s %v %q", r.Method, r.Header, body)
+		io.WriteString(c, upstream)
+	}
+	w.raw("a.example:443", func(c net.Conn) { origin(tls.Server(c, w.serverTLS("http/1.1"))) })
+	w.raw("a.example:80", origin)
+	rec, end := newTape(t)
+	b, _ := w.missWith(rec)
+
+	saw := ask(t, b.client("h2"), "POST", "https://a.example/x", "hello")
+	// As Java's client asks: an offer of HTTP/2 with a body of unknown length.
+	const javas = "POST /y HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n" +
+		"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+	if line := exchange(t, b.dialTo(named("a.example:80")), javas); line != "HTTP/1.1 200 OK\r\n" {
+		t.Errorf("the client that offers HTTP/2 got %q", line)
+	}
+	for range 2 {
+		if got := <-asked; strings.Contains(got, "Upgrade") || strings.Contains(got, "Settings") || !strings.HasSuffix(got, `"hello"`) {
+			t.Errorf("the origin was asked %s", got)
+		}
+	}
+	b.close()
+	tp := end()
+	if len(tp.Calls) != 2 {
+		t.Fatalf("%q", urls(tp.Calls))
+	}
+	head := tp.Calls[0].Response.Head
+	got := http.Header{}
+	for _, f := range head.Header {
+		if f.Name != strings.ToLower(f.Name) {
+			t.Errorf("the tape has %q in HTTP/2", f.Name)
+		}
+		got.Add(f.Name, f.Value)
+	}
+	got.Del("Trailer") // the client takes it away
+	if head.Proto != "HTTP/2.0" || fmt.Sprint(got) != fmt.Sprint(saw.header) || saw.header.Get("X-Hop") != "" {
+		t.Errorf("the client saw %v, the tape has %v", saw.header, got)
+	}
+	lines := linesOf(t, tp, tp.Calls[0])
+	if trailer := lines[len(lines)-1].End.Trailer; len(trailer) != 1 || trailer[0].Name != "x-sum" || saw.trailer.Get("X-Sum") != "3" {
+		t.Errorf("the client saw the trailer %v, the tape has %v", saw.trailer, trailer)
+	}
+	if x := tp.Calls[1]; x.Request.Header.Get("Upgrade") != "h2c" || string(x.Request.Body.Data) != "hello" {
+		t.Errorf("of the client's request the tape has %+v", x.Request)
+	}
+
+	again, heard := w.replayWith(tp, transparent)
+	if line := exchange(t, again.dialTo(named("a.example:80")), strings.Replace(javas, "hello", "other", 1)); line != "HTTP/1.1 502 Bad Gateway\r\n" {
+		t.Errorf("another body was answered %q", line)
+	}
+	if line := exchange(t, again.dialTo(named("a.example:80")), javas); line != "HTTP/1.1 200 OK\r\n" {
+		t.Errorf("the same body was answered %q", line)
+	}
+	if a := ask(t, again.client("h2"), "POST", "https://a.example/x", "hello"); a.String() != saw.String() || heard.misses() != 1 {
+		t.Errorf("the client saw %v, and in replay %v", saw, a)
 	}
 }

@@ -187,7 +187,12 @@ func (a *answer) serve() bool {
 // its body has no length given and a recorded call was.
 func (a *answer) headOnly(q *match.Query) bool {
 	head := a.req.Head
-	if head.Method == "CONNECT" || head.Protocol != "" || head.Header.Has("Upgrade") && !head.Header.Has("Content-Length") {
+	if head.Method == "CONNECT" || head.Protocol != "" {
+		return true
+	}
+	// The body of a request that offers another protocol comes before that (RFC 9110
+	// section 7.8); without one, what follows is the other protocol's.
+	if head.OffersUpgrade() && !head.Header.Has("Content-Length") && !head.Header.Has("Transfer-Encoding") {
 		return true
 	}
 	return !head.Header.Has("Content-Length") && a.h.Index.TwoWay(q)
@@ -324,7 +329,7 @@ func (a *answer) miss(m *match.Miss) {
 // forwarding is what answers the request if the tape does not; nil if nothing may.
 func (a *answer) forwarding() Forward {
 	head := a.req.Head
-	if head.Method == "CONNECT" || head.Protocol != "" || head.Header.Has("Upgrade") {
+	if head.Method == "CONNECT" || head.Protocol != "" || head.OffersUpgrade() {
 		return nil
 	}
 	if a.h.conn.Forward != nil {

@@ -20,7 +20,7 @@ func TestAWebSocketIsOpenedForTheKeyOfThisClient(t *testing.T) {
 	for _, tc := range []struct {
 		name                     string
 		recordedKey, recordedAcc string
-		protocol                 string
+		offered, protocol        string
 		asked                    string
 		wantAccept, wantProtocol string
 	}{
@@ -39,11 +39,11 @@ func TestAWebSocketIsOpenedForTheKeyOfThisClient(t *testing.T) {
 			asked: "Sec-WebSocket-Key: " + exampleKey, wantAccept: "wrong",
 		},
 		{
-			name: "a subprotocol that holds a key is the client's own", protocol: "openai-insecure-api-key.REDACTED",
+			name: "a subprotocol that holds a key is the client's own", offered: "realtime, openai-insecure-api-key.REDACTED", protocol: "openai-insecure-api-key.REDACTED",
 			asked: "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-1", wantProtocol: "openai-insecure-api-key.sk-1",
 		},
 		{
-			name: "a subprotocol stays as it was chosen", protocol: "realtime",
+			name: "a subprotocol stays as it was chosen", offered: "other, realtime", protocol: "realtime",
 			asked: "Sec-WebSocket-Protocol: other, realtime", wantProtocol: "realtime",
 		},
 	} {
@@ -55,6 +55,7 @@ func TestAWebSocketIsOpenedForTheKeyOfThisClient(t *testing.T) {
 				}
 			}
 			add(&s.x.Request.Header, "Sec-WebSocket-Key", tc.recordedKey)
+			add(&s.x.Request.Header, "Sec-WebSocket-Protocol", tc.offered)
 			add(&s.x.Response.Head.Header, "sec-websocket-accept", tc.recordedAcc)
 			add(&s.x.Response.Head.Header, "Sec-WebSocket-Protocol", tc.protocol)
 			bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
