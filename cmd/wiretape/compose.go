@@ -265,7 +265,7 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 	}
 	var misses *rerecording
 	if opt.OnMiss == agent.RecordMiss {
-		if misses, err = newRerecording(); err != nil {
+		if misses, err = newRerecording(false); err != nil {
 			return err
 		}
 		opt.Message = func(m agent.FromAgent) {

@@ -47,6 +47,8 @@ func TestScripts(t *testing.T) {
 	if _, err := mitmtls.LoadOrCreateRoot(caroot); err != nil {
 		t.Fatal(err)
 	}
+	world := new(world)
+	t.Cleanup(world.remove)
 	found := map[string]func() bool{
 		"docker": sync.OnceValue(func() bool { return exec.Command("docker", "compose", "version").Run() == nil }),
 		"engine": sync.OnceValue(func() bool { return exec.Command("docker", "info").Run() == nil }),
@@ -71,6 +73,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serveCmd, "interrupt": interruptCmd, "hold": holdCmd, "code": codeCmd,
+			"project": world.projectCmd,
 		},
 		Condition: func(cond string) (bool, error) {
 			if found[cond] == nil {

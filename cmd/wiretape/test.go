@@ -84,6 +84,10 @@ func newTestRun(c *cli.Context, io streams) (*testRun, error) {
 			return nil, err
 		}
 	}
+	if c.Bool("update") && t.opt.OnMiss == agent.Passthrough {
+		return nil, usagef("--update --on-miss record puts the new calls on the tape as well",
+			"--update can't keep answers whose calls are not on the tape, as --on-miss passthrough leaves them")
+	}
 	dirs := c.StringSlice("tape")
 	if len(dirs) == 0 {
 		dirs = []string{filepath.Join(t.cfg.dir, filepath.FromSlash(defaultTape))}
@@ -191,7 +195,7 @@ func (t *testRun) session(tp testTape) error {
 	}
 	if t.c.Bool("update") || opt.OnMiss == agent.RecordMiss {
 		var err error
-		if t.again, err = newRerecording(); err != nil {
+		if t.again, err = newRerecording(t.c.Bool("update")); err != nil {
 			return err
 		}
 	}
@@ -240,6 +244,9 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 	parallel := t.c.Int("parallel")
 	if !t.c.IsSet("parallel") && t.cfg.Test.Parallel > 0 {
 		parallel = t.cfg.Test.Parallel
+	}
+	if t.opt.OnMiss == agent.RecordMiss {
+		parallel = 1 // what is recorded must be known to be this case's
 	}
 	t.setSending(true)
 	defer t.setSending(false)
@@ -292,6 +299,7 @@ func (t *testRun) message(m agent.FromAgent) {
 		t.again.apply(*m.Update)
 		return
 	case m.Result != nil:
+		t.again.caseSent(m.Result.Number, m.Sent)
 		t.result(*m.Result)
 		return
 	case m.Event != nil && m.Event.Type == "miss" && m.Event.Case == 0:

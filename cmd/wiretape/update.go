@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -20,9 +21,16 @@ type rerecording struct {
 	dir string
 	w   *tape.Writer
 	err error // the first
+	// update is set where cases are recorded anew: then calls are kept of those only,
+	// and of none.
+	update bool
+
+	tries map[int64]int         // the number in w of each time that a case was sent, by the updates' ID
+	last  map[int]int           // that of the last time, by case
+	sent  map[int]time.Duration // when each case was sent last, on the clock of the updates
 }
 
-func newRerecording() (*rerecording, error) {
+func newRerecording(update bool) (*rerecording, error) {
 	tmp, err := os.MkdirTemp("", "wiretape-update-")
 	if err != nil {
 		return nil, err
@@ -32,15 +40,34 @@ func newRerecording() (*rerecording, error) {
 		os.RemoveAll(tmp)
 		return nil, err
 	}
-	return &rerecording{dir: tmp, w: w}, nil
+	return &rerecording{
+		dir: tmp, w: w, update: update,
+		tries: make(map[int64]int), last: make(map[int]int), sent: make(map[int]time.Duration),
+	}, nil
 }
 
 func (u *rerecording) apply(r tape.Record) {
 	if u == nil {
 		return
 	}
+	if x := r.Exchange; x != nil && x.Kind == tape.Case {
+		again := *x
+		if u.tries[r.ID] == 0 {
+			u.tries[r.ID] = len(u.tries) + 1
+			u.last[x.Number] = u.tries[r.ID]
+		}
+		again.Number = u.tries[r.ID]
+		r.Exchange = &again
+	}
 	if err := u.w.Apply(r); err != nil && u.err == nil {
 		u.err = err
+	}
+}
+
+// caseSent notes when a case was sent that has a result now.
+func (u *rerecording) caseSent(number int, at time.Duration) {
+	if u != nil {
+		u.sent[number] = at
 	}
 }
 
@@ -64,32 +91,53 @@ func (u *rerecording) finish(dir string, cases []*report.CaseResult) error {
 		return err
 	}
 	var remove, add []*tape.Exchange
+	anew := make(map[int]bool)
 	for _, c := range cases {
-		old, again := numbered(t.Cases, c.Number), numbered(from.Cases, c.Number)
+		old, again := numbered(t.Cases, c.Number), numbered(from.Cases, u.last[c.Number])
 		if old == nil || again == nil {
 			return fmt.Errorf("case %d was not recorded", c.Number)
 		}
-		remove, add = append(remove, old), append(add, again)
+		anew[c.Number] = true
+		next := *again
+		next.Number, next.Started = old.Number, old.Started
+		remove, add = append(remove, old), append(add, &next)
 		for _, ref := range c.NotMade {
 			if call := numbered(t.Calls, ref.Number); call != nil {
 				remove = append(remove, call)
 			}
 		}
 	}
-	return tape.Patch(t.Dir, remove, from, append(add, following(t.Calls, from.Calls)...))
+	add = append(add, u.following(t, from.Calls, anew)...)
+	if len(add) == 0 {
+		return nil
+	}
+	return tape.Patch(t.Dir, remove, from, add)
 }
 
-// following are calls that were recorded later, as they follow the calls of a
-// tape: in number, and on its clock.
-func following(calls, later []*tape.Exchange) []*tape.Exchange {
-	last, began := 0, time.Duration(0)
-	for _, x := range calls {
-		last, began = max(last, x.Number), max(began, x.Started)
+// following are calls that were recorded later, as they follow those of the tape:
+// in number, and on its clock, where each is as far from its case as it was now.
+// A call before that belongs to a time that the case was sent which does not count.
+func (u *rerecording) following(t *tape.Tape, later []*tape.Exchange, anew map[int]bool) []*tape.Exchange {
+	last, end := 0, time.Duration(0)
+	for _, x := range t.Calls {
+		last, end = max(last, x.Number), max(end, x.Started)
 	}
 	var list []*tape.Exchange
-	for i, x := range later {
+	for _, x := range later {
 		next := *x
-		next.Number, next.Started = last+1+i, began+x.Started
+		next.Number = last + 1 + len(list)
+		own := numbered(t.Cases, x.Case)
+		sent, known := u.sent[x.Case]
+		switch {
+		case x.Case != 0 && u.update && !anew[x.Case]:
+			continue
+		case own == nil || !known:
+			next.Started = end + x.Started
+		case x.Started < sent:
+			continue
+		default:
+			next.Started = own.Started + x.Started - sent
+		}
 		list = append(list, &next)
 	}
 	return list
@@ -119,10 +167,14 @@ func (t *testRun) update(tp testTape, sent bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.again = nil
-	var cases []*report.CaseResult
+	var cases, rest []*report.CaseResult
 	for i := range t.run.Cases {
-		if c := &t.run.Cases[i]; c.Rerecorded && c.Tape == relative(tp.Dir) {
+		switch c := &t.run.Cases[i]; {
+		case c.Tape != relative(tp.Dir):
+		case c.Rerecorded:
 			cases = append(cases, c)
+		default:
+			rest = append(rest, c)
 		}
 	}
 	var err error
@@ -131,16 +183,34 @@ func (t *testRun) update(tp testTape, sent bool) {
 	} else { // the session ended early: nothing is taken from it
 		again.abandon()
 	}
-	if err == nil && sent {
-		return
-	}
-	for _, c := range cases {
-		c.Rerecorded, c.Status, c.NextSteps = false, "", nil
-		c.Settle(&t.run)
+	changed := sent && err == nil
+	if !changed {
+		for _, c := range cases {
+			c.Rerecorded, c.Status, c.NextSteps = false, "", nil
+		}
+		notKept(t.run.Outside)
 	}
 	if err != nil {
 		t.run.Errors = append(t.run.Errors, report.Note{
 			Message: errTapeUnchanged.Error() + ": " + err.Error(), Next: "check the space and the permissions there",
 		})
+	}
+	if !changed {
+		rest = append(rest, cases...)
+	}
+	for _, c := range rest {
+		if !changed || again.update {
+			notKept(c.Misses)
+		}
+		c.Settle(&t.run)
+	}
+}
+
+// notKept says of calls that went on to the outside that they are not on the tape.
+func notKept(misses []report.Miss) {
+	for i := range misses {
+		if misses[i].Answered == string(agent.RecordMiss) {
+			misses[i].Answered = string(agent.Passthrough)
+		}
 	}
 }

@@ -73,8 +73,11 @@ type FromAgent struct {
 	Reply  *Reply       `json:"reply,omitempty"`
 	// Result is that of a case that ended. Its files are those in the agent's container.
 	Result *report.CaseResult `json:"result,omitempty"`
-	// Update is a step of a case that is recorded anew, whose ID is the case's
-	// number, or of a call that is recorded because the tape did not answer it.
+	// Sent is when the case of Result was sent, on the clock of the updates.
+	Sent time.Duration `json:"sent_ns,omitempty"`
+	// Update is a step of a case that is recorded anew, or of a call that is
+	// recorded because the tape did not answer it. A case that was sent more than
+	// once has an ID for each time; the last counts.
 	Update  *tape.Record `json:"update,omitempty"`
 	Stopped bool         `json:"stopped,omitempty"`
 	// Fatal ends the session: the agent can't go on. Unsupported is set where the

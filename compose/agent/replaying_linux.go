@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -30,6 +33,11 @@ type replaying struct {
 	rules    compare.Rules
 	ledger   *runner.Ledger
 	misses   *record.Recorder // of the calls that go on to the outside; nil unless they are recorded
+
+	begun  time.Time    // the zero of the updates' clock
+	tries  atomic.Int64 // cases that were recorded anew; the ID of the last
+	sentMu sync.Mutex
+	sent   map[int]time.Duration // when each case was sent last, since begun
 }
 
 // newReplaying also returns what DNS answered when the tape was recorded.
@@ -42,7 +50,7 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &replaying{s: s, tape: t, rules: rules, ledger: runner.NewLedger()}
+	r := &replaying{s: s, tape: t, rules: rules, ledger: runner.NewLedger(), begun: time.Now(), sent: make(map[int]time.Duration)}
 	r.ledger.Answered = string(s.start.OnMiss)
 	r.playback, err = proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed:   s.start.Speed,
@@ -54,22 +62,22 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 		Watch:   r.ledger.Watch,
 	})
 	if err == nil && s.start.OnMiss == RecordMiss {
-		r.misses = s.recordMisses()
+		r.misses = r.recordMisses()
 	}
 	return r, t.Manifest.Names, err
 }
 
 // firstMissID keeps the IDs of recorded misses apart from those of cases that are
-// recorded anew, which are the cases' numbers.
+// recorded anew.
 const firstMissID = 1 << 32
 
 // recordMisses sends what goes on to the outside as updates.
-func (s *serving) recordMisses() *record.Recorder {
-	return record.New(record.Options{MaxPending: maxPending, Redact: tape.NewRedactor(s.start.Redact)}, func(rec tape.Record) error {
+func (r *replaying) recordMisses() *record.Recorder {
+	return record.New(record.Options{Start: r.begun, MaxPending: maxPending, Redact: tape.NewRedactor(r.s.start.Redact)}, func(rec tape.Record) error {
 		if rec.ID != 0 {
 			rec.ID += firstMissID
 		}
-		return s.out.send(FromAgent{Update: &rec})
+		return r.s.out.send(FromAgent{Update: &rec})
 	})
 }
 

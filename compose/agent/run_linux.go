@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/compose/report"
@@ -35,10 +36,13 @@ func (s *serving) runCases(m *Run) *Reply {
 			}
 			s.cases.set(number)
 		},
-		Result: func(c report.CaseResult) error { return s.out.send(FromAgent{Result: &c}) },
+		Sent: r.caseSent,
+		Result: func(c report.CaseResult) error {
+			return s.out.send(FromAgent{Result: &c, Sent: r.sentAt(c.Number)})
+		},
 	}
 	if m.Update {
-		opt.Record = s.recordAgain
+		opt.Record = r.recordAgain
 	}
 	err := runner.Run(s.ctx, opt, m.Cases)
 	// What runs behind the cases finds the tape as it was.
@@ -51,20 +55,34 @@ func (s *serving) runCases(m *Run) *Reply {
 }
 
 // recordAgain sends what becomes of a case as updates.
-func (s *serving) recordAgain(x *tape.Exchange) *runner.Recording {
-	rec := record.New(record.Options{MaxPending: maxPending, Redact: tape.NewRedactor(s.start.Redact)}, func(r tape.Record) error {
-		r.ID = int64(x.Number)
-		if r.Exchange != nil {
-			again := *r.Exchange
-			again.Number, again.Started = x.Number, x.Started
-			r.Exchange = &again
+func (r *replaying) recordAgain(x *tape.Exchange) *runner.Recording {
+	id := r.tries.Add(1)
+	rec := record.New(record.Options{Start: r.begun, MaxPending: maxPending, Redact: tape.NewRedactor(r.s.start.Redact)}, func(u tape.Record) error {
+		u.ID = id
+		if u.Exchange != nil {
+			again := *u.Exchange
+			again.Number = x.Number
+			u.Exchange = &again
 		}
-		return s.out.send(FromAgent{Update: &r})
+		return r.s.out.send(FromAgent{Update: &u})
 	})
 	return &runner.Recording{
 		Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Scheme: "http", Authority: authorityOf(x.Request.URL)}),
-		Close: func() error { return rec.Close(s.ctx) },
+		Close: func() error { return rec.Close(r.s.ctx) },
 	}
+}
+
+// caseSent keeps when a case was sent last.
+func (r *replaying) caseSent(number int, at time.Time) {
+	r.sentMu.Lock()
+	defer r.sentMu.Unlock()
+	r.sent[number] = at.Sub(r.begun)
+}
+
+func (r *replaying) sentAt(number int) time.Duration {
+	r.sentMu.Lock()
+	defer r.sentMu.Unlock()
+	return r.sent[number]
 }
 
 // dialCase connects to the port that a case was sent to: the service's one

@@ -45,7 +45,7 @@ func nextSteps(r *Run, c *CaseResult) []Step {
 		}
 	}
 	for i := range c.Misses {
-		steps = append(steps, missSteps(&c.Misses[i], c.command(r, "--on-miss", "record"))...)
+		steps = append(steps, missSteps(&c.Misses[i], c.command(r, "--update", "--on-miss", "record"))...)
 	}
 	if failing(c.Misses) > 0 {
 		// Whatever else is wrong may follow from the 502 that the app got: neither

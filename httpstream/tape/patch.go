@@ -13,9 +13,9 @@ import (
 )
 
 // Patch takes exchanges off the tape at dir and puts others in, which come from
-// another tape, with their Number, which may be another than in their files, and
-// with what DNS answered for names that the tape lacks. It is done on a copy
-// beside dir that then takes its place, so that the tape is as it was where
+// another tape, with what they say now, which may be another Number than in their
+// files, and with what DNS answered for names that the tape lacks. It is done on a
+// copy beside dir that then takes its place, so that the tape is as it was where
 // anything fails. Every file that is not of these exchanges stays byte for byte,
 // and so does the manifest if there is no new name.
 func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err error) {
@@ -25,7 +25,8 @@ func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err err
 	if !isTape(dir) {
 		return noTape(dir)
 	}
-	copied := dir + ".new"
+	// DIR.new is a recording's own: see compose record.
+	copied := dir + ".update"
 	if isTape(copied) { // of a run that was killed
 		if err := os.RemoveAll(copied); err != nil {
 			return err
@@ -69,25 +70,17 @@ func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err err
 	return Replace(copied, dir)
 }
 
-// addExchange puts an exchange of another tape in, under its number.
+// addExchange puts an exchange of another tape in, as x says it is.
 func addExchange(dir string, from *Tape, x *Exchange) error {
 	file, stream := fileNames(x)
-	if filepath.Base(file) == filepath.Base(x.File) {
-		for _, name := range filesOf(x) {
-			if err := copyFile(filepath.Join(from.Dir, name), filepath.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	renamed := *x
+	added := *x
 	if x.Stream != "" {
-		renamed.Stream = stream
+		added.Stream = stream
 		if err := copyFile(filepath.Join(from.Dir, filepath.FromSlash(x.Stream)), filepath.Join(dir, filepath.FromSlash(stream))); err != nil {
 			return err
 		}
 	}
-	data, err := encodeExchange(&renamed)
+	data, err := encodeExchange(&added)
 	if err != nil {
 		return err
 	}

@@ -189,6 +189,9 @@ func (e *exchange) Request(at time.Time, head *httpstream.RequestHead) httpstrea
 	if e.recording != nil {
 		e.again = e.recording.Sink.Request(at, head)
 	}
+	if e.opt.Sent != nil {
+		e.opt.Sent(e.x.Number, at)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = at

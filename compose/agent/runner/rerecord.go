@@ -16,8 +16,9 @@ type Recording struct {
 }
 
 // rerecord decides whether the new answer is to take the place of the recorded
-// one: where there is a whole answer, it differs, and the app got all the calls
-// that it asked for, since what it makes of a miss is not worth keeping.
+// one: where there is a whole answer, it or the calls differ, and the tape will
+// have all the calls that the app made for it, since what it makes of a 502, or
+// of an answer that is not kept, is not worth keeping.
 func (e *exchange) rerecord() {
 	if e.recording == nil {
 		return
@@ -27,7 +28,8 @@ func (e *exchange) rerecord() {
 		return
 	}
 	notMade := slices.ContainsFunc(e.c.Calls, func(c report.Call) bool { return c.Now == nil })
-	e.c.Rerecorded = e.answered && e.cut == "" && len(e.c.Misses) == 0 && (!e.c.Verdict.Pass || notMade)
+	kept := !slices.ContainsFunc(e.c.Misses, func(m report.Miss) bool { return m.Answered != "record" })
+	e.c.Rerecorded = e.answered && e.cut == "" && kept && (!e.c.Verdict.Pass || notMade || len(e.c.Misses) > 0)
 }
 
 // recorded is what the recording hears of the exchange; without one nobody does.

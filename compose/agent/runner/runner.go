@@ -54,6 +54,8 @@ type Options struct {
 	// Begin is called before each case, with alone set where no other runs at the
 	// same time; all calls are its own then.
 	Begin func(number int, alone bool)
+	// Sent is told when the head of a case's request left; it may be nil.
+	Sent func(number int, at time.Time)
 	// Result takes each case's result as it ends; it is called from one goroutine
 	// at a time. It returns an error where no further case is to run.
 	Result func(report.CaseResult) error

@@ -1,0 +1,55 @@
+// App is what runs in the containers of this package's scripts.
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM)
+	handler := app
+	port := ":8080"
+	if os.Args[1] == "origin" {
+		handler, port = origin, ":80"
+	}
+	go http.ListenAndServe(port, http.HandlerFunc(handler))
+	<-ended
+}
+
+// app answers with what api.example.com says to each of ASK in turn.
+func app(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for name := range strings.SplitSeq(os.Getenv("ASK"), ",") {
+		resp, err := http.Get("http://api.example.com/" + name + r.URL.RequestURI())
+		if err != nil {
+			fmt.Fprintf(w, "data: %s: %v\n\n", name, err)
+			continue
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		fmt.Fprintf(w, "data: %s: %d %s\n\n", name, resp.StatusCode, body)
+		w.(http.Flusher).Flush()
+	}
+	if d, err := time.ParseDuration(r.FormValue("wait")); err == nil {
+		time.Sleep(d)
+	}
+}
+
+// origin is the outside world. It says what it was asked on standard output.
+func origin(w http.ResponseWriter, r *http.Request) {
+	fmt.Println("asked for", r.URL)
+	w.Header().Set("Set-Cookie", "sid=live-cookie-value; Path=/")
+	for i := range 3 {
+		fmt.Fprintf(w, "%d of %s;", i, r.URL.Path)
+		w.(http.Flusher).Flush()
+		time.Sleep(20 * time.Millisecond)
+	}
+}
