@@ -38,7 +38,7 @@ func findings(v *compare.Verdict, most int) (list []finding, more int) {
 	for i := range v.Differences {
 		d := &v.Differences[i]
 		switch d.Kind {
-		case compare.Buffered, compare.SlowFirst, compare.SlowGap, compare.Ended, compare.Recording:
+		case compare.Buffered, compare.SlowFirst, compare.SlowGap, compare.Pace, compare.Ended, compare.Recording:
 			shape = append(shape, findingOf(d))
 		default:
 			rest = append(rest, findingOf(d))
@@ -58,7 +58,7 @@ func findings(v *compare.Verdict, most int) (list []finding, more int) {
 
 func findingOf(d *compare.Difference) finding {
 	f := finding{Title: d.Message, Recorded: d.Recorded, Now: d.Now, Words: d.Words}
-	if d.Recorded == "" && d.Now == "" || d.Kind == compare.SlowFirst || d.Kind == compare.SlowGap {
+	if d.Recorded == "" && d.Now == "" || d.Kind.Timing() && d.Kind != compare.Buffered {
 		f.Words = nil
 		return f // the message has it all
 	}

@@ -173,6 +173,28 @@ func TestWhatACaseComesTo(t *testing.T) {
 	}
 }
 
+func TestOnlyTimingFailsACaseThatAnsweredWell(t *testing.T) {
+	late := compare.Verdict{Differences: []compare.Difference{{Kind: compare.Pace}}}
+	line := &Timeline{}
+	for _, tc := range []struct {
+		name string
+		c    CaseResult
+		want bool
+	}{
+		{"late", CaseResult{Verdict: &late}, true},
+		{"late, and a call was missed", CaseResult{Verdict: &late, Misses: []Miss{{}}}, false},
+		{"late, and a miss was passed through", CaseResult{Verdict: &late, Misses: []Miss{{Answered: "passthrough"}}}, true},
+		{"late, and a call was not made", CaseResult{Verdict: &late, Calls: []Call{{Sides: Sides{Recorded: line}}}}, false},
+		{"late, and all calls were made", CaseResult{Verdict: &late, Calls: []Call{{Sides: Sides{line, line}}}}, true},
+		{"passed", CaseResult{Verdict: &compare.Verdict{Pass: true}}, false},
+		{"not compared", CaseResult{Error: "gone"}, false},
+	} {
+		if tc.c.OnlyTiming() != tc.want {
+			t.Errorf("%s: %v", tc.name, tc.c.OnlyTiming())
+		}
+	}
+}
+
 func TestARunFailsForWhatIsOutsideTheCases(t *testing.T) {
 	for _, r := range []*Run{{Outside: []Miss{{}}}, {Errors: []Note{{}}}} {
 		if r.OK() {
@@ -222,7 +244,7 @@ func TestSuggestedRulesAreUnderstood(t *testing.T) {
 
 func TestASuggestedLimitWouldPass(t *testing.T) {
 	c := closedEarly()
-	steps := slowSteps(&c, "longest_gap", c.Verdict.Recorded.Gap(), c.Verdict.Now.Gap())
+	steps := slowSteps(&c, "longest_gap", 3, c.Verdict.Recorded.Gap(), c.Verdict.Now.Gap())
 	var node yaml.Node
 	if err := yaml.Unmarshal([]byte(steps[1].Code), &node); err != nil {
 		t.Fatal(err)

@@ -141,9 +141,15 @@ func shapeSteps(r *Run, c *CaseResult) []Step {
 				Step{Do: "look for what holds the answer back: a missing flush, a reverse proxy or a compressor that buffers (X-Accel-Buffering: no), a loop that collects before it sends"},
 				Step{"if it need not stream, add under shape in " + configFile, "buffered: false"})
 		case compare.SlowFirst:
-			steps = append(steps, slowSteps(c, "first_event", c.Verdict.Recorded.First, c.Verdict.Now.First)...)
+			recorded, now := c.Verdict.Recorded.First, c.Verdict.Now.First
+			if d.Where == "head" {
+				recorded, now = c.Verdict.Recorded.Head, c.Verdict.Now.Head
+			}
+			steps = append(steps, slowSteps(c, "first_event", 3, recorded, now)...)
 		case compare.SlowGap:
-			steps = append(steps, slowSteps(c, "longest_gap", c.Verdict.Recorded.Gap(), c.Verdict.Now.Gap())...)
+			steps = append(steps, slowSteps(c, "longest_gap", 3, c.Verdict.Recorded.Gap(), c.Verdict.Now.Gap())...)
+		case compare.Pace:
+			steps = append(steps, slowSteps(c, "pace", 1.5, c.Verdict.Recorded.End-c.Verdict.Recorded.First, c.Verdict.Now.End)...)
 		case compare.Ended:
 			steps = append(steps, Step{"see whether the app says why", c.logs(r)})
 		}
@@ -151,7 +157,7 @@ func shapeSteps(r *Run, c *CaseResult) []Step {
 	return steps
 }
 
-func slowSteps(c *CaseResult, key string, recorded, now time.Duration) []Step {
+func slowSteps(c *CaseResult, key string, ratio float64, recorded, now time.Duration) []Step {
 	look := "look at what the app does in that time"
 	switch c.Verdict.Delay.Where() {
 	case "outside":
@@ -159,11 +165,10 @@ func slowSteps(c *CaseResult, key string, recorded, now time.Duration) []Step {
 	case "app":
 		look = "the time went in the app: look at what it does in that time"
 	}
-	const ratio = 3
-	floor := max(500*time.Millisecond, (now-ratio*recorded).Truncate(time.Second)+time.Second)
+	floor := max(500*time.Millisecond, (now-time.Duration(ratio*float64(recorded))).Truncate(time.Second)+time.Second)
 	return []Step{{Do: look}, {
 		"if it may take as long, add under shape in " + configFile,
-		fmt.Sprintf("%s: { ratio: %d, floor: %s }", key, ratio, floor),
+		fmt.Sprintf("%s: { ratio: %g, floor: %s }", key, ratio, floor),
 	}}
 }
 

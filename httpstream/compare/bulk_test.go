@@ -23,7 +23,8 @@ func TestALargeBodyThatCameAsFastAsItWentMayComeFaster(t *testing.T) {
 		{"small events", body(100, 100, 20*time.Millisecond), true},
 		{"large pieces with pauses", body(10, 64<<10, 400*time.Millisecond), true},
 	} {
-		if why := heldBack(tc.recorded, body(10, 1<<20, time.Microsecond), nil, nil); (why != "") != tc.held {
+		s := shapes{rec: tc.recorded, now: body(10, 1<<20, time.Microsecond)}
+		if why := s.heldBack(); (why != "") != tc.held {
 			t.Errorf("%s: %q", tc.name, why)
 		}
 	}

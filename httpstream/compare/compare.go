@@ -37,6 +37,8 @@ type Comparer struct {
 	log       log
 	recTiming Timing
 	nowTiming Timing
+	held      stretches
+	offsets   *offsetPairer // nil where units are counted
 	unitName  string
 	source    *recording
 
@@ -124,6 +126,10 @@ func (c *Comparer) openBody() {
 		c.unitName = unitPart
 	}
 	c.source.chunks = c.unitName == "chunk"
+	if c.source.chunks {
+		c.offsets = &offsetPairer{to: &c.held}
+		c.source.decoded = c.offsets.recorded
+	}
 	switch f {
 	case formatBytes:
 		c.body = newBytesBody(c, c.source, nil, note)
@@ -163,11 +169,25 @@ func (c *Comparer) Chunk(at time.Duration, p []byte) {
 		return
 	}
 	if c.codec == nil {
-		c.body.chunk(at, p)
+		c.decoded(at, p)
 		return
 	}
-	if err := c.codec.write(p, func(b []byte) { c.body.chunk(at, b) }); err != nil {
+	if err := c.codec.write(p, func(b []byte) { c.decoded(at, b) }); err != nil {
 		c.undecodable(err)
+	}
+}
+
+func (c *Comparer) decoded(at time.Duration, p []byte) {
+	c.body.chunk(at, p)
+	if c.offsets != nil {
+		c.offsets.arrived(at, len(p))
+	}
+}
+
+// pair takes the times of two units that go together.
+func (c *Comparer) pair(r, n *unit) {
+	if r.label == c.unitName {
+		c.held.pair(r.index, r.at, n.at)
 	}
 }
 
@@ -312,7 +332,8 @@ func (c *Comparer) verdict() *Verdict {
 		if c.recTiming.Count > 0 && c.nowTiming.Count > 0 {
 			v.Delay = attributeFirst(&c.recTiming, &c.nowTiming, recCalls, nowCalls)
 		}
-		checkShape(&c.recTiming, &c.nowTiming, c.unitName, recCalls, nowCalls, c.opt.Limits, c.log.must)
+		s := shapes{&c.recTiming, &c.nowTiming, c.unitName, c.held.longest, recCalls, nowCalls, c.opt.Limits, c.log.must}
+		s.check(!c.source.interrupted() && c.source.err == nil)
 	}
 	v.Recorded, v.Now = c.recTiming, c.nowTiming
 	v.Differences, v.More = c.log.list, c.log.more

@@ -26,8 +26,19 @@ const (
 	Buffered  Kind = "buffered"  // streamed when recorded, held back now
 	SlowFirst Kind = "slow-first"
 	SlowGap   Kind = "slow-gap"
+	Pace      Kind = "pace"      // the answer as a whole took longer
 	Recording Kind = "recording" // the recording can't be compared with
 )
+
+// Timing tells whether a difference is about when an answer came, not about what
+// came: a busy machine can be the cause, so a second try should confirm it.
+func (k Kind) Timing() bool {
+	switch k {
+	case Buffered, SlowFirst, SlowGap, Pace:
+		return true
+	}
+	return false
+}
 
 // A Difference is one thing that is not as it was recorded. It is plain data.
 type Difference struct {
@@ -81,6 +92,16 @@ type Verdict struct {
 	// Answer is what a language model said, put together; nil where the stream
 	// is none, or nothing in it differs.
 	Answer *AnswerDifference `json:"answer,omitempty"`
+}
+
+// OnlyTiming tells whether an answer failed, and only for when it came.
+func (v *Verdict) OnlyTiming() bool {
+	for i := range v.Differences {
+		if !v.Differences[i].Kind.Timing() {
+			return false
+		}
+	}
+	return !v.Pass && v.More == 0
 }
 
 // A log gathers differences up to a number and counts the rest.

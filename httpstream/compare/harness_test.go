@@ -107,6 +107,15 @@ func (r reply) play(c *Comparer) *Verdict {
 	return c.End(r.duration(), r.end)
 }
 
+// playAt feeds the reply with other times, in milliseconds for its pieces.
+func (r reply) playAt(c *Comparer, head, end time.Duration, at ...int) *Verdict {
+	c.Head(head, &httpstream.ResponseHead{Proto: "HTTP/1.1", Status: r.status, Header: r.header})
+	for i, p := range r.pieces {
+		c.Chunk(time.Duration(at[i])*time.Millisecond, []byte(p.data))
+	}
+	return c.End(end, r.end)
+}
+
 func verdict(rec, now reply, opt Options) *Verdict { return now.play(New(rec.recorded(), opt)) }
 
 func rules(t testing.TB, keysAndValues ...string) Rules {

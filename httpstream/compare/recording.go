@@ -43,6 +43,8 @@ type recording struct {
 	timing *Timing
 	scale  func(time.Duration) time.Duration
 	chunks bool // the timing counts chunks
+	// decoded hears of bytes that the sink gets. May be nil.
+	decoded func(at time.Duration, n int)
 
 	done bool
 	end  *httpstream.EndInfo
@@ -91,20 +93,27 @@ func (r *recording) pull() bool {
 
 func (r *recording) decode(at time.Duration, p []byte) bool {
 	if r.codec == nil {
-		r.sink(at, p)
+		r.pass(at, p)
 		return true
 	}
-	if err := r.codec.write(p, func(b []byte) { r.sink(at, b) }); err != nil {
+	if err := r.codec.write(p, func(b []byte) { r.pass(at, b) }); err != nil {
 		r.fail(fmt.Errorf("the recorded body: %w", err))
 		return false
 	}
 	return true
 }
 
+func (r *recording) pass(at time.Duration, p []byte) {
+	if r.decoded != nil {
+		r.decoded(at, len(p))
+	}
+	r.sink(at, p)
+}
+
 func (r *recording) finish(at time.Duration) {
 	r.timing.End = at
 	if r.codec != nil {
-		err := r.codec.close(func(b []byte) { r.sink(at, b) })
+		err := r.codec.close(func(b []byte) { r.pass(at, b) })
 		r.codec = nil
 		if err != nil && r.end.How == httpstream.EOF {
 			r.fail(fmt.Errorf("the recorded body: %w", err))

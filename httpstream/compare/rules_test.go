@@ -123,8 +123,8 @@ func TestMistakesInRulesAreNamedWithFileAndLine(t *testing.T) {
 }
 
 func TestLimitsAreReadFromYAML(t *testing.T) {
-	l, err := ParseLimits("f", parseYAML(t, "buffered: false\nfirst_event: {ratio: 2, floor: 1s}\nlongest_gap: false"))
-	want := Limits{First: Bound{Ratio: 2, Floor: 1e9}, Gap: DefaultLimits().Gap, Speed: 1}
+	l, err := ParseLimits("f", parseYAML(t, "buffered: false\nfirst_event: {ratio: 2, floor: 1s}\nlongest_gap: false\npace: {ratio: 2, floor: 3s}"))
+	want := Limits{First: Bound{Ratio: 2, Floor: 1e9}, Gap: DefaultLimits().Gap, Pace: Bound{Ratio: 2, Floor: 3e9}, Speed: 1}
 	want.Gap.Off = true
 	if err != nil || l != want {
 		t.Errorf("%+v, %v", l, err)

@@ -159,6 +159,7 @@ func (y *yamlReader) rule(key, value *yaml.Node, set *ruleSet, others ...string)
 //	  buffered: true                                # fail where a stream is held back
 //	  first_event: { ratio: 3, floor: 500ms }       # fail if later than 3 × recorded + 500 ms
 //	  longest_gap: { ratio: 3, floor: 500ms }
+//	  pace: { ratio: 1.5, floor: 500ms }            # of the whole answer
 //
 // false in place of a mapping switches a check off.
 func ParseLimits(file string, node *yaml.Node) (Limits, error) {
@@ -180,8 +181,10 @@ func ParseLimits(file string, node *yaml.Node) (Limits, error) {
 			y.bound(key, value, &l.First)
 		case "longest_gap":
 			y.bound(key, value, &l.Gap)
+		case "pace":
+			y.bound(key, value, &l.Pace)
 		default:
-			y.fail(key, "unknown key %q under shape; use buffered, first_event or longest_gap", key.Value)
+			y.fail(key, "unknown key %q under shape; use buffered, first_event, longest_gap or pace", key.Value)
 		}
 	})
 	if err := y.err(); err != nil {

@@ -66,27 +66,29 @@ type Limits struct {
 	Buffered bool // fail where a stream is held back
 	First    Bound
 	Gap      Bound
+	Pace     Bound // of the whole answer
 	// Speed is the speed that calls are replayed at: 1 as recorded, 2 twice as
 	// fast. With 0, as fast as it goes, timing says nothing and is not checked.
 	Speed float64
 }
 
-// DefaultLimits don't fail a busy machine: three times as long, and half a
-// second on top.
+// DefaultLimits don't fail a busy machine: single moments may take three times
+// as long, the whole half as long again, and half a second on top.
 func DefaultLimits() Limits {
 	b := Bound{Ratio: 3, Floor: 500 * time.Millisecond}
-	return Limits{Buffered: true, First: b, Gap: b, Speed: 1}
+	return Limits{Buffered: true, First: b, Gap: b, Pace: Bound{Ratio: 1.5, Floor: 500 * time.Millisecond}, Speed: 1}
 }
 
 // Below these, a stream is too short for its shape to be told from jitter.
 const (
 	minMoments      = 3
 	minSpread       = 100 * time.Millisecond
-	coarseMoments   = 6
+	coarseMoments   = 4
 	coarseSpread    = 250 * time.Millisecond
-	coarseFactor    = 3
-	burstPart       = 5 // a burst takes at most a fifth of the recorded spread
+	coarseStep      = 60 * time.Millisecond // closer moments are merged by a busy machine as well
+	burstPart       = 5                     // a burst takes at most a fifth of the recorded spread
 	waitsForTheCall = 100 * time.Millisecond
+	headAhead       = 300 * time.Millisecond // how far a head is ahead that can be held back
 
 	// A body that came in pieces as large as this without a pause worth the name
 	// was sent as fast as it went: how long that takes says nothing of the app.
@@ -102,57 +104,188 @@ func (l Limits) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / l.Speed)
 }
 
-// checkShape compares two timings, both already at the replay's speed.
-func checkShape(rec, now *Timing, unit string, recCalls, nowCalls []CallTiming, l Limits, tell func(Difference)) {
-	if l.Speed == 0 || rec.Count == 0 || now.Count == 0 {
+// shapes are the two timings of an answer, recorded times already at the
+// replay's speed.
+type shapes struct {
+	rec, now           *Timing
+	unit               string
+	held               *stretch // that came at once; nil for none
+	recCalls, nowCalls []CallTiming
+	limits             Limits
+	tell               func(Difference)
+}
+
+// check compares the two; whole is false where the recording does not have the
+// answer's end.
+func (s *shapes) check(whole bool) {
+	if s.limits.Speed == 0 {
 		return
 	}
-	if l.Buffered {
-		if why := heldBack(rec, now, recCalls, nowCalls); why != "" {
-			tell(Difference{
-				Kind:     Buffered,
-				Recorded: describe(rec, unit),
-				Now:      describe(now, unit),
-				Message: fmt.Sprintf("buffered: %s; recorded %s, now %s%s", why, describe(rec, unit), describe(now, unit),
-					attributeFirst(rec, now, recCalls, nowCalls).sentence()),
-			})
-			return // the other two would only say the same again
-		}
+	if s.rec.Count == 0 || s.now.Count == 0 {
+		s.head()
+		s.pace(whole)
+		return
 	}
-	if limit := l.First.of(rec.First); !l.First.Off && now.First > limit {
-		tell(Difference{
-			Kind: SlowFirst, Recorded: ms(rec.First), Now: ms(now.First),
-			Message: fmt.Sprintf("the first %s came after %s, recorded %s, allowed %s%s", unit,
-				ms(now.First), ms(rec.First), ms(limit), attributeFirst(rec, now, recCalls, nowCalls).sentence()),
+	if s.limits.Buffered && s.buffered() {
+		return // the others would only say the same again
+	}
+	if limit := s.limit(s.limits.First, 0, s.rec.First); !s.limits.First.Off && s.now.First > limit {
+		s.tell(Difference{
+			Kind: SlowFirst, Recorded: ms(s.rec.First), Now: ms(s.now.First),
+			Message: fmt.Sprintf("the first %s came after %s, recorded %s, allowed %s%s", s.unit,
+				ms(s.now.First), ms(s.rec.First), ms(limit), s.attributeFirst()),
+		})
+	} else {
+		s.head()
+	}
+	gap := false
+	if limit := s.limit(s.limits.Gap, s.rec.GapFrom, s.rec.GapTo); !s.limits.Gap.Off && s.now.Gap() > limit {
+		gap = true
+		s.tell(Difference{
+			Kind: SlowGap, Recorded: ms(s.rec.Gap()), Now: ms(s.now.Gap()),
+			Message: fmt.Sprintf("silent for %s from %s on, the longest recorded gap is %s, allowed %s%s", ms(s.now.Gap()),
+				ms(s.now.GapFrom), ms(s.rec.Gap()), ms(limit), attributeGap(s.now, s.nowCalls).sentence()),
 		})
 	}
-	if limit := l.Gap.of(rec.Gap()); !l.Gap.Off && now.Gap() > limit {
-		tell(Difference{
-			Kind: SlowGap, Recorded: ms(rec.Gap()), Now: ms(now.Gap()),
-			Message: fmt.Sprintf("silent for %s from %s on, the longest recorded gap is %s, allowed %s%s", ms(now.Gap()),
-				ms(now.GapFrom), ms(rec.Gap()), ms(limit), attributeGap(now, nowCalls).sentence()),
-		})
+	if !gap {
+		s.pace(whole)
 	}
 }
 
+// limit is what a bound allows for a recorded time. What the app itself took,
+// while no call was going on, is not played faster with the calls.
+func (s *shapes) limit(b Bound, from, to time.Duration) time.Duration {
+	limit := b.of(to - from)
+	if s.limits.Speed > 1 {
+		own := to - from - covered(wholeCalls(s.recCalls), interval{from, to})
+		limit += time.Duration(float64(own) * (s.limits.Speed - 1))
+	}
+	return limit
+}
+
+func wholeCalls(calls []CallTiming) []interval {
+	list := make([]interval, len(calls))
+	for i, c := range calls {
+		list[i] = interval{c.Start, c.End}
+	}
+	return list
+}
+
+func (s *shapes) attributeFirst() string {
+	return attributeFirst(s.rec, s.now, s.recCalls, s.nowCalls).sentence()
+}
+
+// head judges the head by the limit of the first unit: it is not later.
+func (s *shapes) head() {
+	limit := s.limit(s.limits.First, 0, s.rec.Head)
+	if s.limits.First.Off || s.now.Head <= limit {
+		return
+	}
+	s.tell(Difference{
+		Kind: SlowFirst, Where: "head", Recorded: ms(s.rec.Head), Now: ms(s.now.Head),
+		Message: fmt.Sprintf("the head came after %s, recorded %s, allowed %s", ms(s.now.Head), ms(s.rec.Head), ms(limit)),
+	})
+}
+
+// pace judges the answer as a whole: all of it if it was streamed, and what
+// follows the first unit, or the head, in any case.
+func (s *shapes) pace(whole bool) {
+	if s.limits.Pace.Off || s.rec.Count > 0 && s.rec.bulk() {
+		return
+	}
+	recFrom, recTo, nowFrom, nowTo := s.rec.First, s.rec.End, s.now.First, s.now.End
+	if !whole {
+		recTo, nowTo = s.rec.Last, s.now.Last
+	}
+	if s.rec.Count == 0 || s.now.Count == 0 {
+		recFrom, nowFrom = s.rec.Head, s.now.Head
+	}
+	what := "the whole answer"
+	rec, now, limit := recTo, nowTo, s.limit(s.limits.Pace, 0, recTo)
+	if s.rec.Moments < 2 || now <= limit {
+		what = "what follows the first " + s.unit
+		if s.rec.Count == 0 || s.now.Count == 0 {
+			what = "what follows the head"
+		}
+		rec, now, limit = recTo-recFrom, nowTo-nowFrom, s.limit(s.limits.Pace, recFrom, recTo)
+	}
+	if now <= limit {
+		return
+	}
+	cause := "slower throughout"
+	if late := s.now.End - s.now.Last - (s.rec.End - s.rec.Last); whole && s.now.Count > 0 && 2*late > now-rec {
+		cause = fmt.Sprintf("the end came %s after the last %s, recorded %s", ms(s.now.End-s.now.Last), s.unit, ms(s.rec.End-s.rec.Last))
+	}
+	s.tell(Difference{
+		Kind: Pace, Recorded: ms(rec), Now: ms(now),
+		Message: fmt.Sprintf("%s: %s took %s, recorded %s, allowed %s", cause, what, ms(now), ms(rec), ms(limit)),
+	})
+}
+
+// buffered tells of a stream that is held back; false if it is not.
+func (s *shapes) buffered() bool {
+	if why := s.heldBack(); why != "" {
+		s.tell(Difference{
+			Kind: Buffered, Recorded: describe(s.rec, s.unit), Now: describe(s.now, s.unit),
+			Message: fmt.Sprintf("buffered: %s; recorded %s, now %s%s", why, describe(s.rec, s.unit), describe(s.now, s.unit), s.attributeFirst()),
+		})
+		return true
+	}
+	if h := s.held; h != nil && !s.rec.bulk() && !s.heldOutside(h) {
+		rec := fmt.Sprintf("from %s to %s, in %d moments", ms(h.recFrom), ms(h.recTo), h.moments)
+		now := fmt.Sprintf("from %s to %s", ms(h.nowFrom), ms(h.nowTo))
+		s.tell(Difference{
+			Kind: Buffered, Unit: s.unit, Index: h.first, Recorded: rec, Now: now,
+			Message: fmt.Sprintf("buffered: %ss %d to %d came at once; recorded %s, now %s", s.unit, h.first, h.last, rec, now),
+		})
+		return true
+	}
+	if s.rec.First-s.rec.Head >= headAhead && s.now.First-s.now.Head <= momentWidth && s.now.Head-s.rec.Head >= headAhead {
+		s.tell(Difference{
+			Kind: Buffered, Where: "head", Recorded: ms(s.rec.Head), Now: ms(s.now.Head),
+			Message: fmt.Sprintf("buffered: the head waited for the first %s; recorded after %s, now after %s", s.unit, ms(s.rec.Head), ms(s.now.Head)),
+		})
+		return true
+	}
+	return false
+}
+
+// heldOutside tells whether a stretch that came at once did so in the calls as
+// well: they were silent for most of the time that it waited, and were not when
+// recorded.
+func (s *shapes) heldOutside(h *stretch) bool {
+	silent := func(calls []CallTiming, in interval) time.Duration {
+		var list []interval
+		for _, c := range calls {
+			list = append(list, interval{c.Start, c.First}, interval{c.GapFrom, c.GapTo})
+		}
+		return covered(list, in)
+	}
+	waited := interval{h.recFrom, h.nowFrom}
+	half := (waited.to - waited.from) / 2
+	return silent(s.nowCalls, waited) > half && silent(s.recCalls, waited) <= half
+}
+
 // heldBack tells why an answer that was streamed counts as buffered now; empty if it doesn't.
-func heldBack(rec, now *Timing, recCalls, nowCalls []CallTiming) string {
+func (s *shapes) heldBack() string {
+	rec, now := s.rec, s.now
 	if rec.Moments < minMoments || rec.Spread() < minSpread || rec.bulk() {
 		return ""
 	}
 	// Where the calls themselves came in one burst the app had nothing to stream.
-	if r, n := callSpread(recCalls), callSpread(nowCalls); r >= minSpread && n <= r/burstPart {
+	if r, n := callSpread(s.recCalls), callSpread(s.nowCalls); r >= minSpread && n <= r/burstPart {
 		return ""
 	}
 	if now.Spread() <= max(rec.Spread()/burstPart, momentWidth) {
 		return "it came in one burst"
 	}
-	recEnd, nowEnd := lastCallEnd(recCalls), lastCallEnd(nowCalls)
+	recEnd, nowEnd := lastCallEnd(s.recCalls), lastCallEnd(s.nowCalls)
 	if recEnd-rec.First >= waitsForTheCall && nowEnd > 0 && now.First >= nowEnd {
 		return "the first waited for the end of the last call"
 	}
-	if rec.Moments >= coarseMoments && rec.Spread() >= coarseSpread && now.Moments*coarseFactor <= rec.Moments {
-		return "it came in far fewer steps"
+	if rec.Moments >= coarseMoments && rec.Spread() >= coarseSpread &&
+		2*now.Moments <= rec.Moments && now.Spread() >= time.Duration(now.Moments-1)*coarseStep {
+		return "it came in fewer steps"
 	}
 	return ""
 }

@@ -45,7 +45,7 @@ func TestShape(t *testing.T) {
 		{"one burst at once", streamed, timedEvents(every(1, 10, 1)...), [2][]CallTiming{}, 1,
 			[]string{"[buffered] buffered: it came in one burst; recorded 10 events in 10 moments, from 50 ms to 500 ms, now 10 events in one burst, from 1.0 ms to 10 ms"}},
 		{"the first at once, the others held back", streamed, timedEvents(append([]int{50}, every(0, 9, 500)...)...), [2][]CallTiming{}, 1,
-			[]string{"[buffered] buffered: it came in far fewer steps; recorded 10 events in 10 moments, from 50 ms to 500 ms, now 10 events in 2 moments, from 50 ms to 500 ms"}},
+			[]string{"[buffered] buffered: it came in fewer steps; recorded 10 events in 10 moments, from 50 ms to 500 ms, now 10 events in 2 moments, from 50 ms to 500 ms"}},
 		{"the first waits for the end of the call, the rest dribbles", streamed, timedEvents(every(50, 10, 520)...),
 			[2][]CallTiming{call(40, 490), call(40, 490)}, 1,
 			[]string{"[buffered] buffered: the first waited for the end of the last call; recorded 10 events in 10 moments, from 50 ms to 500 ms, now 10 events in 10 moments, from 520 ms to 970 ms; 470 ms of the delay is in the app"}},

@@ -146,6 +146,7 @@ func (b *unitBody) inStep() {
 			return
 		}
 		b.answers.both(r, n, &b.c.opt.Rules)
+		b.c.pair(r, n)
 		b.recQ.drop(1)
 		b.nowQ.drop(1)
 	}
@@ -261,6 +262,7 @@ func (b *unitBody) settle(i, j int) {
 			b.c.reordered(rec[s.rec].label, rec[s.rec].index, now[s.now].index)
 		case Changed:
 			if r, n := rec[s.rec], now[s.now]; r.label == n.label {
+				b.c.pair(r, n)
 				b.c.diffUnits(r, n)
 			} else {
 				b.missing(r)
