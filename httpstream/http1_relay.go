@@ -31,6 +31,7 @@ const (
 func RelayHTTP1(ctx context.Context, client, upstream net.Conn, opt RelayOptions, sink Sink) error {
 	r := &h1Relay{ctx: ctx, opt: opt, sink: sink, client: client}
 	r.changed.L = &r.mu
+	r.unread.tell = opt.Unread
 	defer client.Close()
 	defer r.closeUpstream()
 	defer context.AfterFunc(ctx, r.stop)()
@@ -67,7 +68,7 @@ type h1Relay struct {
 	over    bool
 	overEnd EndInfo
 	raw     bool // requests pass without being understood
-	unread  unread
+	unread  Unread
 }
 
 // An h1Relayed is one exchange of a relay.

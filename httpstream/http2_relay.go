@@ -24,6 +24,7 @@ const h2Linger = 5 * time.Second
 // the connection was relayed without being understood.
 func RelayHTTP2(ctx context.Context, client, upstream net.Conn, opt RelayOptions, sink Sink) error {
 	streams := newH2Streams(sink)
+	streams.unread.tell = opt.Unread
 	r := &h2Relay{
 		client: client, upstream: upstream, streams: streams,
 		requests:  newH2Requests(streams, opt.RewriteRequest),

@@ -10,7 +10,7 @@ import (
 // h2Streams are the exchanges of one relayed connection that are not over.
 type h2Streams struct {
 	sink   Sink
-	unread unread // what passes without being told of
+	unread Unread // what passes without being told of
 
 	mu      sync.Mutex
 	streams map[uint32]*h2Stream

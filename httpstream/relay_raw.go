@@ -26,6 +26,10 @@ type RelayOptions struct {
 	// error, the client is answered with a 502 that says why. Nil keeps the one
 	// connection that the relay was given. HTTP/2 does not use it.
 	Upstream func(ctx context.Context, head *RequestHead) (net.Conn, error)
+	// Unread is told once, when a part of the connection is not understood; what
+	// has passed so far can be asked for at any time. The error of the relay has
+	// it in the end. It does not block. May be nil.
+	Unread func(*Unread)
 }
 
 // RelayRaw copies bytes both ways, until both directions are done or ctx ends,

@@ -23,24 +23,30 @@ func (e *UnreadError) Error() string {
 // Unwrap returns ErrMalformed.
 func (e *UnreadError) Unwrap() error { return ErrMalformed }
 
-// An unread counts what passes on one connection without being understood.
-type unread struct {
+// An Unread counts what passes on one connection without being understood.
+type Unread struct {
+	tell func(*Unread) // once there is a reason; may be nil
+
 	mu    sync.Mutex
 	why   error // the first reason
 	bytes int64
 }
 
 // begin notes why bytes pass unread from now on.
-func (u *unread) begin(why error) {
+func (u *Unread) begin(why error) {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.why == nil {
+	first := u.why == nil
+	if first {
 		u.why = why
+	}
+	u.mu.Unlock()
+	if first && u.tell != nil {
+		u.tell(u)
 	}
 }
 
 // add counts bytes, if there was a reason.
-func (u *unread) add(n int) {
+func (u *Unread) add(n int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.why != nil {
@@ -49,13 +55,21 @@ func (u *unread) add(n int) {
 }
 
 // skip counts bytes that passed unread for a reason of their own.
-func (u *unread) skip(why error, n int) {
+func (u *Unread) skip(why error, n int) {
 	u.begin(why)
 	u.add(n)
 }
 
 // result is an UnreadError, or nil if all was understood.
-func (u *unread) result() error {
+func (u *Unread) result() error {
+	if e := u.Sofar(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// Sofar tells what passed up to now; nil if all was understood.
+func (u *Unread) Sofar() *UnreadError {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.why == nil {

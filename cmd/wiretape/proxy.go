@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -243,14 +244,21 @@ func (rec *recordingTo) notice(r *reporter, n proxy.Notice) {
 		return
 	}
 	if n.Kind == proxy.Opaque {
-		rec.recorder.Add(tape.Record{Opaque: &tape.Opaque{Address: n.Authority, Reason: n.Detail, Count: 1}})
+		rec.recorder.Add(tape.Record{Opaque: n.Opaque()})
+	}
+	if why := n.Problem(); why != "" {
+		rec.mu.Lock()
+		if !slices.Contains(rec.problems, why) {
+			rec.problems = append(rec.problems, why)
+		}
+		rec.mu.Unlock()
 	}
 	r.event(noticed(n))
 }
 
 // noticed tells of a notice, with what to do.
 func noticed(n proxy.Notice) *agent.Event {
-	e := &agent.Event{Type: string(n.Kind), URL: n.Authority, Detail: n.Detail}
+	e := &agent.Event{Type: string(n.Kind), URL: n.Authority, Detail: n.Detail, Bytes: n.Bytes, HTTP: n.HTTP}
 	switch {
 	case n.Kind == proxy.Untrusted:
 		e.Hint = "have the client trust the certificate of: wiretape ca export"

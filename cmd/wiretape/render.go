@@ -189,6 +189,9 @@ func (r *reporter) line(e *agent.Event) string {
 	if e.Detail != "" {
 		s += ": " + e.Detail
 	}
+	if e.Bytes > 0 {
+		s += ", " + report.Size(e.Bytes) + " passed"
+	}
 	s += "\n"
 	if e.Hint != "" {
 		s += "  next: " + e.Hint + "\n"

@@ -195,6 +195,14 @@ func origin() {
 	flag.Parse()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		if r.URL.Path == "/broken" {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				io.WriteString(conn, "HTTP/1.1 200 OK\r\nsk-secret\r\n\r\n")
+				conn.Close()
+			}
+			return
+		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		fmt.Fprintf(w, "data: %s %s\n\n", r.Method, r.URL)
 		w.(http.Flusher).Flush()

@@ -94,7 +94,15 @@ func tapeLs(c *cli.Context, w io.Writer) error {
 		return err
 	}
 	for _, o := range m.Opaque {
-		fmt.Fprintf(w, "not recorded: %s from %s, %s (%s)\n", o.Address, o.Service, report.Times(o.Count), o.Reason)
+		fmt.Fprintf(w, "not recorded: %s", o.Address)
+		if o.Service != "" {
+			fmt.Fprintf(w, " from %s", o.Service)
+		}
+		fmt.Fprintf(w, ", %s (%s)", report.Times(o.Count), o.Reason)
+		if o.Bytes > 0 {
+			fmt.Fprintf(w, ", %s", report.Size(o.Bytes))
+		}
+		fmt.Fprintln(w)
 	}
 	return nil
 }

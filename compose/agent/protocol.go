@@ -197,8 +197,11 @@ type Event struct {
 	// Answered is set for a miss that was answered from the outside: "passthrough"
 	// or "record".
 	Answered OnMiss `json:"answered,omitempty"`
-	Detail   string `json:"detail,omitempty"`
-	Hint     string `json:"hint,omitempty"` // what to do
+	// HTTP is set for an "opaque" connection on which HTTP was being recorded: Bytes
+	// of it passed unrecorded.
+	HTTP   bool   `json:"http,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"` // what to do
 }
 
 // Lateness is how long after their deadlines the chunks of one answer left.

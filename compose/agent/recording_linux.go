@@ -57,7 +57,10 @@ func (r *recording) caseSink(st proxy.Stream) httpstream.Sink {
 }
 
 func (r *recording) opaque(n proxy.Notice) {
-	r.recorder.Add(tape.Record{Opaque: &tape.Opaque{Service: n.Service, Address: n.Authority, Reason: n.Detail, Count: 1}})
+	r.recorder.Add(tape.Record{Opaque: n.Opaque()})
+	if why := n.Problem(); why != "" {
+		r.recorder.Add(tape.Record{Problem: why})
+	}
 }
 
 func (r *recording) onExchange(e record.Event) {

@@ -112,7 +112,7 @@ func (s *serving) notify(n proxy.Notice) {
 		s.opaque(n)
 	}
 	s.out.send(FromAgent{Event: &Event{
-		Type: string(n.Kind), Service: n.Service, URL: n.Authority, Detail: n.Detail, Hint: hint,
+		Type: string(n.Kind), Service: n.Service, URL: n.Authority, Detail: n.Detail, Bytes: n.Bytes, HTTP: n.HTTP, Hint: hint,
 	}})
 }
 

@@ -296,6 +296,7 @@ func (s *serving) stop() {
 	s.ended = true
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	s.proxy.TellUnread()
 	if err := s.engine.close(ctx); err != nil {
 		s.out.send(FromAgent{Event: &Event{Type: "error", Detail: err.Error()}})
 	}

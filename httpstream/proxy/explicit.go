@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -181,6 +182,7 @@ func (unrecorded) End(time.Time, httpstream.EndInfo)            {}
 func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url.URL) {
 	var current net.Conn
 	var currentOrigin string
+	var host atomic.Pointer[url.URL] // of the origin that is asked
 	opt := httpstream.RelayOptions{
 		Upstream: func(ctx context.Context, head *httpstream.RequestHead) (net.Conn, error) {
 			origin, err := requestOrigin(head, upstream)
@@ -199,6 +201,7 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 			}
 			// The relay closes the connection before this one once its answers are in.
 			current, currentOrigin = conn, key
+			host.Store(origin)
 			return conn, nil
 		},
 		RewriteRequest: func(head *httpstream.RequestHead) {
@@ -209,6 +212,13 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 	if upstream != nil {
 		sink = explicitSink{reverse: p.reverseSink(upstream), forward: sink}
 	}
+	unread := p.watchUnread(&opt, func() (string, string, bool) {
+		if origin := host.Load(); origin != nil {
+			return "", origin.Host, p.wanted(origin)
+		}
+		return "", client.RemoteAddr().String(), true
+	})
+	defer unread.tell()
 	httpstream.RelayHTTP1(ctx, client, nil, opt, sink)
 }
 
@@ -331,6 +341,8 @@ func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url
 		head.Scheme = upstream.Scheme
 		setHost(head, upstream.Host)
 	}}
+	unread := p.watchUnread(&opt, func() (string, string, bool) { return "", upstream.Host, p.wanted(upstream) })
+	defer unread.tell()
 	httpstream.RelayHTTP2(ctx, client, conn, opt, p.reverseSink(upstream))
 }
 

@@ -63,6 +63,8 @@ func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName str
 		opt.RewriteRequest = AskForIdentity
 	}
 	// The end of ctx reaches the relay as a client that is gone, which it tells upstream.
+	unread := p.watchUnread(&opt, func() (string, string, bool) { return s.Service, s.Authority, p.cfg.Record != nil })
+	defer unread.tell()
 	httpstream.RelayHTTP1(context.WithoutCancel(ctx), goneConn{theirs, ctx}, upstream, opt, answer)
 	return answer.err()
 }

@@ -60,6 +60,8 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 		opt.RewriteRequest = AskForIdentity
 	}
 	sink := in.Record(Stream{Service: in.Service, Scheme: "http", Authority: in.Published})
+	unread := p.watchUnread(&opt, func() (string, string, bool) { return in.Service, in.Published, true })
+	defer unread.tell()
 	if proto == http2 {
 		httpstream.RelayHTTP2(ctx, client, service, opt, sink)
 		return

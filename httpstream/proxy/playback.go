@@ -144,7 +144,7 @@ func (pb *Playback) wasOpaque(service, authority string) (why string, ok bool) {
 		return "", false
 	}
 	for _, o := range pb.opaque {
-		if strings.EqualFold(o.Address, authority) && (o.Service == service || o.Service == "" || service == "") {
+		if !o.HTTP && strings.EqualFold(o.Address, authority) && (o.Service == service || o.Service == "" || service == "") {
 			return o.Reason, true
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/replay"
+	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // A Dest is where a connection wanted to go.
@@ -59,6 +60,29 @@ type Notice struct {
 	Service   string
 	Authority string
 	Detail    string
+	// Bytes is how much passed unrecorded on a connection that has ended, where
+	// that is known. HTTP is set where HTTP was expected on it, so that what passed
+	// is missing in the recording.
+	Bytes int64
+	HTTP  bool
+}
+
+// Opaque is what a tape keeps of an Opaque notice.
+func (n Notice) Opaque() *tape.Opaque {
+	return &tape.Opaque{Service: n.Service, Address: n.Authority, Reason: n.Detail, Count: 1, Bytes: n.Bytes, HTTP: n.HTTP}
+}
+
+// Problem says what the recording lacks because of an Opaque notice; empty if it
+// lacks nothing that it should have. Equal causes have equal texts.
+func (n Notice) Problem() string {
+	if !n.HTTP {
+		return ""
+	}
+	with := "with " + n.Authority
+	if n.Service != "" {
+		with = "between " + n.Service + " and " + n.Authority
+	}
+	return "HTTP " + with + " passed unrecorded: " + n.Detail
 }
 
 // A NoticeKind is the kind of a Notice.
@@ -116,6 +140,9 @@ type Config struct {
 // A Proxy serves connections.
 type Proxy struct {
 	cfg Config
+
+	mu     sync.Mutex
+	unread map[*unreadConn]struct{} // connections that are not understood and not told of
 }
 
 // New returns a Proxy.
@@ -126,7 +153,7 @@ func New(cfg Config) *Proxy {
 	if cfg.Notify == nil {
 		cfg.Notify = func(Notice) {}
 	}
-	return &Proxy{cfg: cfg}
+	return &Proxy{cfg: cfg, unread: make(map[*unreadConn]struct{})}
 }
 
 // Serve handles the connections of l until ctx ends or l is closed. It then ends

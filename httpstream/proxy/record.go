@@ -282,6 +282,8 @@ func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, proto prot
 		opt.RewriteRequest = AskForIdentity
 	}
 	sink := p.cfg.Record(s)
+	unread := p.watchUnread(&opt, func() (string, string, bool) { return s.Service, s.Authority, true })
+	defer unread.tell()
 	if proto == http2 {
 		httpstream.RelayHTTP2(ctx, client, upstream, opt, sink)
 		return

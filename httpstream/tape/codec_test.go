@@ -342,7 +342,7 @@ func FuzzExchangeFile(f *testing.F) {
 
 func FuzzManifest(f *testing.F) {
 	f.Add(encodeManifest(&Manifest{Version: 1, By: "1.0", Services: []string{"a"}, Problems: []string{"p"},
-		Opaque: []Opaque{{"s", "a:1", "r", 1}}, Names: []Name{{"n", "A", "NOERROR", []string{"A 1.2.3.4"}}}}))
+		Opaque: []Opaque{{"s", "a:1", "r", 1, 2, true}}, Names: []Name{{"n", "A", "NOERROR", []string{"A 1.2.3.4"}}}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := decodeManifest(data, "t", "f")
 		if err != nil {

@@ -28,6 +28,12 @@ func encodeManifest(m *Manifest) []byte {
 					w.text("address", o.Address)
 					w.text("reason", o.Reason)
 					w.integer("count", int64(o.Count))
+					if o.Bytes > 0 {
+						w.integer("bytes", o.Bytes)
+					}
+					if o.HTTP {
+						w.raw("http", "true")
+					}
 				})
 			}
 		})
@@ -78,11 +84,12 @@ func decodeManifest(data []byte, dir, file string) (Manifest, error) {
 	}
 	m.Created = created.UTC()
 	for _, n := range f.list("opaque") {
-		o := r.mapping(n, "an entry of opaque", "service", "address", "reason", "count")
+		o := r.mapping(n, "an entry of opaque", opaqueKeys(m.Version)...)
 		o.require("address", "reason")
 		m.Opaque = append(m.Opaque, Opaque{
 			Service: o.text("service"), Address: o.text("address"), Reason: o.text("reason"),
 			Count: int(o.integer("count", 0, math.MaxInt32)),
+			Bytes: o.integer("bytes", 0, math.MaxInt64), HTTP: o.flag("http"),
 		})
 	}
 	for _, n := range f.list("names") {
@@ -96,6 +103,15 @@ func decodeManifest(data []byte, dir, file string) (Manifest, error) {
 		return Manifest{}, r.err
 	}
 	return m, nil
+}
+
+// opaqueKeys are those that an entry of opaque may have in a version of the format.
+func opaqueKeys(version int) []string {
+	keys := []string{"service", "address", "reason", "count"}
+	if version >= min(2, Version) {
+		keys = append(keys, "bytes", "http")
+	}
+	return keys
 }
 
 // manifestVersion finds the version before anything else is looked at, because a

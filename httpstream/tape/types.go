@@ -38,6 +38,10 @@ type Opaque struct {
 	Address string // host:port
 	Reason  string // "the server spoke first", "TLS without HTTP in its ALPN list", …
 	Count   int
+	Bytes   int64 // that passed both ways, where that is known
+	// HTTP is set where HTTP was being recorded on the connections, so that the
+	// tape lacks what passed. The destination is then heard in a replay.
+	HTTP bool
 }
 
 // A Name is what DNS answered for one name and type.

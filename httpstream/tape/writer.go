@@ -314,6 +314,8 @@ func (m *Manifest) addOpaque(o Opaque) bool {
 	})
 	if found {
 		m.Opaque[i].Count += o.Count
+		m.Opaque[i].Bytes += o.Bytes
+		m.Opaque[i].HTTP = m.Opaque[i].HTTP || o.HTTP
 		return false
 	}
 	m.Opaque = slices.Insert(m.Opaque, i, o)

@@ -1,0 +1,64 @@
+package proxy
+
+import (
+	"sync"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// An unreadConn is a relayed connection of HTTP: once a part of it is not
+// understood, that is told at its end, or at the end of the recording.
+type unreadConn struct {
+	p     *Proxy
+	about func() (service, authority string, wanted bool)
+	once  sync.Once
+	read  *httpstream.Unread // guarded by p.mu
+}
+
+// watchUnread has a relay's options note what is not understood. about tells which
+// connection it is, and whether it should be on the tape.
+func (p *Proxy) watchUnread(opt *httpstream.RelayOptions, about func() (service, authority string, wanted bool)) *unreadConn {
+	c := &unreadConn{p: p, about: about}
+	opt.Unread = func(u *httpstream.Unread) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		c.read = u
+		p.unread[c] = struct{}{}
+	}
+	return c
+}
+
+// tell notifies of the connection, once, if a part of it was not understood.
+func (c *unreadConn) tell() {
+	c.p.mu.Lock()
+	read := c.read
+	delete(c.p.unread, c)
+	c.p.mu.Unlock()
+	if read == nil {
+		return
+	}
+	c.once.Do(func() {
+		u := read.Sofar()
+		service, authority, wanted := c.about()
+		switch {
+		case u.Bytes == 0:
+			c.p.cfg.Notify(Notice{Kind: Misused, Service: service, Authority: authority, Detail: "what came is not HTTP, and was not passed on: " + u.Reason})
+		case wanted:
+			c.p.cfg.Notify(Notice{Kind: Opaque, Service: service, Authority: authority, Detail: u.Reason, Bytes: u.Bytes, HTTP: true})
+		}
+	})
+}
+
+// TellUnread notifies of the connections that are not understood and still open,
+// for a recording that ends before they do.
+func (p *Proxy) TellUnread() {
+	p.mu.Lock()
+	open := make([]*unreadConn, 0, len(p.unread))
+	for c := range p.unread {
+		open = append(open, c)
+	}
+	p.mu.Unlock()
+	for _, c := range open {
+		c.tell()
+	}
+}
