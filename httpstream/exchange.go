@@ -130,7 +130,8 @@ type Sink interface {
 // An Exchange is told what happens in one exchange, each event with the time of
 // the read that completed it, so things that arrived together have equal times.
 // Request and response methods may be called from two goroutines at once;
-// the methods of one direction are called in order. End is called once, last
+// the methods of one direction are called in order, and what a peer sent after it
+// got something from the other is told after that. End is called once, last
 // of the response methods; RequestEnd may come later or, where the client goes
 // away or the server answers early, never.
 type Exchange interface {

@@ -49,13 +49,10 @@ func (x *h1LogExchange) add(at time.Time, format string, args ...any) {
 	x.log.changed.Broadcast()
 }
 
-// String lists the events by time: a machine under load may report those of the
-// two directions in another order.
+// String lists the events in the order in which they were told.
 func (x *h1LogExchange) String() string {
-	events := slices.Clone(x.events)
-	slices.SortStableFunc(events, func(a, b h1LogEvent) int { return a.at.Compare(b.at) })
 	var texts []string
-	for _, e := range events {
+	for _, e := range x.events {
 		texts = append(texts, e.text)
 	}
 	return strings.Join(texts, " | ")

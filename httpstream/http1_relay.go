@@ -52,7 +52,7 @@ type h1Relay struct {
 	opt       RelayOptions
 	sink      Sink
 	client    net.Conn
-	order     h1Order
+	order     order
 	responses sync.WaitGroup
 
 	mu       sync.Mutex

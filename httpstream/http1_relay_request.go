@@ -33,12 +33,11 @@ func (q *h1RequestRelay) run() {
 	buf := make([]byte, h1ReadSize)
 	for {
 		n, err := q.client.Read(buf)
-		at := q.order.begin(h1FromClient)
+		at := time.Now()
 		going := n == 0 || q.take(at, buf[:n])
 		if going && err != nil {
 			q.ended(at, err)
 		}
-		q.order.end(h1FromClient)
 		if !going || err != nil {
 			return
 		}
@@ -117,7 +116,6 @@ func (q *h1RequestRelay) begin(at time.Time, head *RequestHead) bool {
 		if !q.flush(at) {
 			return false
 		}
-		q.order.end(h1FromClient)
 		conn, err := q.opt.Upstream(q.ctx, head)
 		if err != nil {
 			q.refuse("502 Bad Gateway", err, x)
@@ -127,7 +125,6 @@ func (q *h1RequestRelay) begin(at time.Time, head *RequestHead) bool {
 			q.hangUp()
 			return false
 		}
-		q.order.begin(h1FromClient) // responses wait for what is reported now, not for the dial
 	}
 	sent, same := head, true
 	if q.opt.RewriteRequest != nil {
@@ -150,7 +147,7 @@ func (q *h1RequestRelay) begin(at time.Time, head *RequestHead) bool {
 	return true
 }
 
-// flush passes on what was gathered, in one write, and then reports it.
+// flush passes on what was gathered, in one write, and then reports the rest of it.
 func (q *h1RequestRelay) flush(at time.Time) bool {
 	for i := range q.told {
 		if t := &q.told[i]; t.kind == h1Head {
@@ -158,15 +155,18 @@ func (q *h1RequestRelay) flush(at time.Time) bool {
 			t.x.report()
 		}
 	}
-	written := len(q.out) == 0 || q.write(q.out)
-	if len(q.told) > 0 {
-		q.order.wait(h1FromClient)
+	if len(q.told) == 0 {
+		written := len(q.out) == 0 || q.write(q.out)
+		q.out = q.out[:0]
+		return written
 	}
-	for i := range q.told {
-		if t := &q.told[i]; written {
-			q.tell(at, t)
+	read := q.order.stamp(func() {
+		for i := range q.told {
+			q.tell(at, &q.told[i])
 		}
-	}
+	})
+	written := len(q.out) == 0 || q.write(q.out)
+	q.order.settle(read)
 	for i := range q.told {
 		if t := &q.told[i]; t.unanswered != nil {
 			q.end(t.x, at, *t.unanswered)
@@ -212,18 +212,19 @@ func (q *h1RequestRelay) pass(at time.Time, b []byte) bool {
 	if len(b) == 0 {
 		return true
 	}
-	if !q.write(b) {
-		return false
-	}
-	q.order.wait(h1FromClient)
-	for {
-		n, ev, _ := q.p.next(b)
-		if ev.kind == h1None {
-			return true
+	read := q.order.stamp(func() {
+		for rest := b; ; {
+			n, ev, _ := q.p.next(rest)
+			if ev.kind == h1None {
+				return
+			}
+			q.cur.report().RequestChunk(at, ev.chunk)
+			rest = rest[n:]
 		}
-		q.cur.report().RequestChunk(at, ev.chunk)
-		b = b[n:]
-	}
+	})
+	written := q.write(b)
+	q.order.settle(read)
+	return written
 }
 
 // passHeld passes on bytes that nobody understands, a held head first.
@@ -239,9 +240,7 @@ func (q *h1RequestRelay) passHeld(b []byte) bool {
 // awaitDecision waits until it is known what follows a request that asked for
 // another protocol.
 func (q *h1RequestRelay) awaitDecision() {
-	q.order.end(h1FromClient)
 	<-q.cur.decided
-	q.order.begin(h1FromClient)
 	if q.cur.switched {
 		q.p.switchTo(q.cur.webSocket)
 	} else {
@@ -351,13 +350,14 @@ func (q *h1RequestRelay) endTunnel(at time.Time, eof bool) {
 	if q.p.state != h1InTunnel && q.p.state != h1InFrames {
 		return
 	}
-	q.order.wait(h1FromClient)
-	if held, _ := q.p.eof(); len(held) > 0 {
-		q.cur.report().RequestChunk(at, Chunk{Data: held, Rest: q.p.frames.rest})
-	}
-	if eof {
-		q.cur.report().RequestEnd(at, nil)
-	}
+	q.order.now(func() {
+		if held, _ := q.p.eof(); len(held) > 0 {
+			q.cur.report().RequestChunk(at, Chunk{Data: held, Rest: q.p.frames.rest})
+		}
+		if eof {
+			q.cur.report().RequestEnd(at, nil)
+		}
+	})
 }
 
 // switchedNow reports whether the protocol has changed, without waiting for the decision.

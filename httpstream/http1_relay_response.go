@@ -25,8 +25,7 @@ func (s *h1ResponseRelay) run() {
 	buf := make([]byte, h1ReadSize)
 	for {
 		n, err := s.conn.Read(buf)
-		at := s.order.begin(h1FromServer)
-		done := false
+		at, done := time.Now(), false
 		if n > 0 && s.opt.Upstream != nil && s.cur == nil && s.oldest() == nil {
 			// The client would take it for the answer to its next request, which may go
 			// to another upstream.
@@ -37,20 +36,17 @@ func (s *h1ResponseRelay) run() {
 			n = 0
 		}
 		if n > 0 {
+			read := s.order.stamp(func() { done = s.take(at, buf[:n]) })
 			if _, werr := s.client.Write(buf[:n]); werr != nil {
+				s.order.drop(read)
 				s.clientLost(at)
-				s.order.end(h1FromServer)
 				return
 			}
-			s.order.wait(h1FromServer)
-			done = s.take(at, buf[:n])
+			s.order.settle(read)
 		}
 		if err != nil {
-			s.order.wait(h1FromServer)
+			s.order.now(func() {}) // what the client said before
 			s.ended(at, err)
-		}
-		s.order.end(h1FromServer)
-		if err != nil {
 			return
 		}
 		if done {

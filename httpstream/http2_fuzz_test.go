@@ -49,7 +49,7 @@ func h2Observe(up, down, cuts []byte, rewrite func(*RequestHead)) (events, out s
 			process()
 		}
 	}
-	each(up, &req.scan, func() { sent.Write(req.process(at)); req.delivered() })
+	each(up, &req.scan, func() { sent.Write(req.process(at)); req.announce(); req.tell() })
 	if req.err == nil {
 		sent.Write(req.unsent())
 	}

@@ -35,7 +35,7 @@ func RelayHTTP2(ctx context.Context, client, upstream net.Conn, opt RelayOptions
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		streams.close(time.Now(), EndInfo{How: Open})
+		r.order.now(func() { streams.close(time.Now(), EndInfo{How: Open}) })
 		client.Close()
 		upstream.Close()
 	})
@@ -58,6 +58,7 @@ func RelayHTTP2(ctx context.Context, client, upstream net.Conn, opt RelayOptions
 // An h2Relay is one relayed connection; each direction has its goroutine.
 type h2Relay struct {
 	client, upstream net.Conn
+	order            order
 	streams          *h2Streams
 	requests         *h2Requests  // of up
 	responses        *h2Responses // of down
@@ -79,7 +80,7 @@ func (r *h2Relay) lost(end EndInfo, err error) {
 	}
 	r.mu.Unlock()
 	r.fail(err)
-	r.streams.close(time.Now(), end)
+	r.order.now(func() { r.streams.close(time.Now(), end) })
 }
 
 // clientLost ends all exchanges because the client went away.
@@ -115,10 +116,11 @@ func (r *h2Relay) up() {
 				r.dark.Store(true)
 			}
 			r.requests.announce()
+			read := r.order.stamp(r.requests.tell)
 			if len(b) > 0 {
 				_, werr = r.upstream.Write(b)
 			}
-			r.requests.delivered()
+			r.order.settle(read)
 			if werr != nil {
 				// What upstream said before it went may still be to be read.
 				r.fail(fmt.Errorf("write to the server: %w", werr))
@@ -170,23 +172,24 @@ func (r *h2Relay) down() {
 		n, err := r.upstream.Read(buf)
 		if n > 0 {
 			at := time.Now()
-			r.streams.pass()
+			read := r.order.stamp(func() {
+				r.responses.scan.filled(n)
+				if r.dark.Load() && r.responses.err == nil {
+					r.streams.unread.add(n)
+				}
+				r.responses.process(at)
+			})
 			if _, werr := r.client.Write(buf[:n]); werr != nil {
-				r.streams.passed()
+				r.order.drop(read)
 				r.clientLost(fmt.Errorf("write to the client: %w", werr))
 				resetConn(r.upstream, false)
 				r.client.Close()
 				return
 			}
-			r.responses.scan.filled(n)
-			if r.dark.Load() && r.responses.err == nil {
-				r.streams.unread.add(n)
-			}
-			r.responses.process(at)
+			r.order.settle(read)
 			if r.responses.err != nil {
 				r.dark.Store(true)
 			}
-			r.streams.passed()
 			r.blind.Store(r.responses.err != nil)
 			r.hurry()
 		}

@@ -24,7 +24,8 @@ type h2Requests struct {
 	enc     *hpack.Encoder
 	encoded h2Buffer
 	out     []byte
-	touched []*h2Stream // have events that the sink has not heard
+	begun   []*h2Stream // the sink has not heard of
+	told    []func()    // events that it has not heard
 	at      time.Time
 	err     error // why the parser gave up: from then on bytes pass unseen
 	passed  bool  // the part that it gave up on is in out
@@ -50,7 +51,8 @@ func (r *h2Requests) process(at time.Time) []byte {
 	if r.err == nil {
 		if r.err = r.parse(); r.err != nil {
 			r.streams.unread.begin(fmt.Errorf("request: %w", r.err))
-			r.streams.close(at, EndInfo{How: Malformed, Detail: "request: " + r.err.Error()})
+			end := EndInfo{How: Malformed, Detail: "request: " + r.err.Error()}
+			r.note(func() { r.streams.close(at, end) })
 		}
 	}
 	b, typ, known := r.scan.rest()
@@ -67,18 +69,20 @@ func (r *h2Requests) process(at time.Time) []byte {
 
 // announce tells the sink of the requests that process saw, before they go upstream.
 func (r *h2Requests) announce() {
-	for _, s := range r.touched {
-		s.announce()
+	for _, s := range r.begun {
+		s.begin()
 	}
+	clear(r.begun)
+	r.begun = r.begun[:0]
 }
 
-// delivered tells the sink of what else process saw, once it went upstream.
-func (r *h2Requests) delivered() {
-	for i, s := range r.touched {
-		s.deliver()
-		r.touched[i] = nil
+// tell tells the sink of what else process saw.
+func (r *h2Requests) tell() {
+	for _, event := range r.told {
+		event()
 	}
-	r.touched = r.touched[:0]
+	clear(r.told)
+	r.told = r.told[:0]
 }
 
 // unsent returns the bytes that process held back, for a client that sends no more.
@@ -166,7 +170,7 @@ func (r *h2Requests) part(p h2Part) error {
 		}
 		if s := r.streams.get(p.StreamID); s != nil {
 			at, end := r.at, EndInfo{How: Cancelled, Code: binary.BigEndian.Uint32(p.payload), Detail: "the client reset the stream"}
-			r.streams.afterPass(func() {
+			r.note(func() {
 				r.streams.done(s, true, true)
 				s.end(at, end)
 			})
@@ -186,7 +190,7 @@ func (r *h2Requests) chunk(p h2Part) error {
 	}
 	at := r.at
 	if ok {
-		r.note(s, func(s *h2Stream) { s.x.RequestChunk(at, c) })
+		r.note(func() { s.x.RequestChunk(at, c) })
 	}
 	if p.last && p.Flags.Has(http2.FlagDataEndStream) {
 		r.requestEnd(s, nil)
@@ -194,14 +198,12 @@ func (r *h2Requests) chunk(p h2Part) error {
 	return nil
 }
 
-func (r *h2Requests) note(s *h2Stream, event func(*h2Stream)) {
-	s.queue(event)
-	r.touched = append(r.touched, s)
-}
+// note keeps an event until tell is called.
+func (r *h2Requests) note(event func()) { r.told = append(r.told, event) }
 
 func (r *h2Requests) requestEnd(s *h2Stream, trailer Fields) {
 	at := r.at
-	r.note(s, func(s *h2Stream) { s.x.RequestEnd(at, trailer) })
+	r.note(func() { s.x.RequestEnd(at, trailer) })
 	r.streams.done(s, true, false)
 }
 
@@ -242,7 +244,7 @@ func (r *h2Requests) fields() error {
 		sent = h2RequestFields(fields, &changed)
 	}
 	if s := r.streams.begin(id, r.at, head); s != nil {
-		r.touched = append(r.touched, s)
+		r.begun = append(r.begun, s)
 		if over {
 			r.requestEnd(s, nil)
 		}
@@ -252,8 +254,11 @@ func (r *h2Requests) fields() error {
 }
 
 func (r *h2Requests) malformed(s *h2Stream, err error) {
-	r.streams.done(s, true, true)
-	s.end(r.at, EndInfo{How: Malformed, Detail: err.Error()})
+	at := r.at
+	r.note(func() {
+		r.streams.done(s, true, true)
+		s.end(at, EndInfo{How: Malformed, Detail: err.Error()})
+	})
 }
 
 // forward encodes the fields of the current block anew, if blocks are rewritten.

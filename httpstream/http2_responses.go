@@ -126,9 +126,9 @@ func (r *h2Responses) fields() error {
 	if r.block.Type == http2.FramePushPromise {
 		if head, err := h2RequestHead(fields); err == nil {
 			if s := r.streams.begin(r.block.promised, r.at, head); s != nil {
-				s.queue(func(s *h2Stream) { s.x.RequestEnd(r.at, nil) })
 				r.streams.done(s, true, false)
-				s.deliver()
+				s.begin()
+				s.x.RequestEnd(r.at, nil)
 			}
 		}
 		return nil

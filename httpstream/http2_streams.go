@@ -16,50 +16,15 @@ type h2Streams struct {
 	streams map[uint32]*h2Stream
 	last    uint32 // highest stream that the client opened
 	blind   bool   // no exchange begins any more
-	passing bool   // a read from the server is on its way to the client and to the sink
-	later   []func()
 }
 
-// pass is called when the server's bytes were read, and passed when they are with
-// the client and the sink.
-func (o *h2Streams) pass() {
-	o.mu.Lock()
-	o.passing = true
-	o.mu.Unlock()
-}
-
-func (o *h2Streams) passed() {
-	o.mu.Lock()
-	later := o.later
-	o.passing, o.later = false, nil
-	o.mu.Unlock()
-	for _, f := range later {
-		f()
-	}
-}
-
-// afterPass calls f when no bytes are passing: a client that takes a chunk and
-// leaves must not leave before the sink has heard of the chunk.
-func (o *h2Streams) afterPass(f func()) {
-	o.mu.Lock()
-	if o.passing {
-		o.later = append(o.later, f)
-		o.mu.Unlock()
-		return
-	}
-	o.mu.Unlock()
-	f()
-}
-
-// An h2Stream is one exchange. What the client sent is noted before it goes
-// upstream, so that an answer always finds its stream, and told to the sink
-// after, but for its beginning: by whichever direction comes first, so that causes come before effects.
+// An h2Stream is one exchange. It is noted before its request goes upstream, so
+// that an answer always finds it; what happens in it is told in the relay's order.
 type h2Stream struct {
 	id uint32
 
-	reqMu   sync.Mutex
-	pending []func(*h2Stream) // request events that the sink has not heard
-	x       Exchange
+	begin func() // tells the sink that the exchange begins, once
+	x     Exchange
 
 	resMu sync.Mutex
 	ended bool
@@ -82,7 +47,7 @@ func (o *h2Streams) get(id uint32) *h2Stream {
 // begin notes a new exchange; nil if no more exchanges begin.
 func (o *h2Streams) begin(id uint32, at time.Time, head *RequestHead) *h2Stream {
 	s := &h2Stream{id: id}
-	s.pending = append(s.pending, func(s *h2Stream) { s.x = o.sink.Request(at, head) })
+	s.begin = sync.OnceFunc(func() { s.x = o.sink.Request(at, head) })
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.blind {
@@ -126,11 +91,9 @@ func (o *h2Streams) close(at time.Time, end EndInfo) {
 	o.mu.Lock()
 	o.blind = true
 	o.mu.Unlock()
-	o.afterPass(func() {
-		for _, s := range o.take(func(*h2Stream) bool { return true }) {
-			s.end(at, end)
-		}
-	})
+	for _, s := range o.take(func(*h2Stream) bool { return true }) {
+		s.end(at, end)
+	}
 }
 
 // take forgets streams and returns them, lowest first.
@@ -161,36 +124,9 @@ func (o *h2Streams) unanswered() int {
 	return n
 }
 
-func (s *h2Stream) queue(event func(*h2Stream)) {
-	s.reqMu.Lock()
-	s.pending = append(s.pending, event)
-	s.reqMu.Unlock()
-}
-
-// announce tells the sink that the exchange begins.
-func (s *h2Stream) announce() {
-	s.reqMu.Lock()
-	defer s.reqMu.Unlock()
-	if s.x == nil && len(s.pending) > 0 {
-		s.pending[0](s)
-		s.pending = s.pending[1:]
-	}
-}
-
-// deliver tells the sink of the request events up to now.
-func (s *h2Stream) deliver() {
-	s.reqMu.Lock()
-	defer s.reqMu.Unlock()
-	for i, event := range s.pending {
-		event(s)
-		s.pending[i] = nil
-	}
-	s.pending = s.pending[:0]
-}
-
 // respond tells the sink of a response event, unless the response is over.
 func (s *h2Stream) respond(event func(Exchange)) {
-	s.deliver()
+	s.begin()
 	s.resMu.Lock()
 	defer s.resMu.Unlock()
 	if !s.ended {

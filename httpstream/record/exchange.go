@@ -9,24 +9,15 @@ import (
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
-const (
-	// grace is how long an answer waits for the end of its request. The two
-	// directions are heard from two goroutines, so the end of a request may be told
-	// after an answer that it came before; the times of both then say so.
-	grace = 100 * time.Millisecond
-	// linger is how long a client may be silent after the end of an answer that
-	// came before the end of its request, until the exchange is over.
-	linger = time.Second
-	// maxUndecided bounds the answer's bytes held during the grace.
-	maxUndecided = 1 << 20
-)
+// linger is how long a client may be silent after the end of an answer that
+// came before the end of its request, until the exchange is over.
+const linger = time.Second
 
 // An exchange passes through these states:
 //
 //	asked      the request comes in; its body is held, up to MaxInlineBody
-//	answered   the answer began, but the request has not ended: events are held
-//	           for a grace, until it is known which was first
-//	decided    it is known from when times count; lines go out as they come
+//	decided    the request ended or the answer began, whichever was told first: it
+//	           is known from when times count, and lines go out as they come
 //	ended      the answer ended; the client may still send (two-way only)
 //	final      everything is queued, and later events are ignored
 type exchange struct {
@@ -41,7 +32,7 @@ type exchange struct {
 	decided bool
 	twoWay  bool
 	final   bool
-	timer   *time.Timer // of the grace, then of the linger
+	timer   *time.Timer // of the linger
 	armed   int         // counts the timers, so that a late one is known
 
 	reqEnded bool
@@ -51,16 +42,11 @@ type exchange struct {
 	bodyAt   []piece // how body came
 	spilled  bool    // the body goes to the stream
 
-	answered   bool
-	answerTime time.Time
-	interim    []timedHead
-	response   *timedHead
-	held       []heldChunk // of the answer, while undecided
-	heldBytes  int
-	ended      bool
-	endTime    time.Time
-	endAt      time.Duration
-	end        httpstream.EndInfo
+	interim  []timedHead
+	response *timedHead
+	ended    bool
+	endAt    time.Duration
+	end      httpstream.EndInfo
 
 	last   time.Duration // of the last line, so that times never decrease
 	chunks int
@@ -78,21 +64,12 @@ type timedHead struct {
 	head httpstream.ResponseHead
 }
 
-type heldChunk struct {
-	at     time.Time
-	chunk  httpstream.Chunk
-	pooled *[]byte
-}
-
 // RequestChunk holds body bytes, or queues them as a client line.
 func (x *exchange) RequestChunk(at time.Time, c httpstream.Chunk) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.final || x.reqEnded {
 		return
-	}
-	if x.answered && !x.decided && at.After(x.answerTime) {
-		x.decide(true)
 	}
 	if !x.decided && !x.spilled {
 		if int64(len(x.body)+len(c.Data)) <= x.r.opt.MaxInlineBody {
@@ -121,7 +98,7 @@ func (x *exchange) RequestEnd(at time.Time, trailer httpstream.Fields) {
 	x.reqTime = at
 	x.trailer = cloneFields(trailer)
 	if !x.decided {
-		x.decide(x.answered && at.After(x.answerTime))
+		x.decide(false)
 	} else if x.ended {
 		x.finish()
 	}
@@ -150,31 +127,20 @@ func (x *exchange) Response(at time.Time, head *httpstream.ResponseHead) {
 	if x.isTunnel(head.Status) {
 		// The request goes on for as long as the connection, even if its head was
 		// reported as all of it.
-		x.reqEnded = false
+		x.reqEnded, x.decided = false, false
+	}
+	if !x.decided {
 		x.decide(true)
 		return
 	}
-	if x.decided {
-		x.last = max(x.last, x.since(at))
-		x.pushExchange(nil)
-		return
-	}
-	x.answer(at)
+	x.last = max(x.last, x.since(at))
+	x.pushExchange(nil)
 }
 
 // isTunnel reports whether an answer turns the connection into a two-way stream:
 // 101 (RFC 9110 section 15.2.2), or any success for CONNECT (section 9.3.6).
 func (x *exchange) isTunnel(status int) bool {
 	return status == 101 || status/100 == 2 && strings.EqualFold(x.base.Request.Method, "CONNECT")
-}
-
-// answer begins the grace.
-func (x *exchange) answer(at time.Time) {
-	if !x.answered {
-		x.answered = true
-		x.answerTime = at
-		x.arm(grace)
-	}
 }
 
 // ResponseChunk queues a chunk of the answer.
@@ -189,14 +155,6 @@ func (x *exchange) ResponseChunk(at time.Time, c httpstream.Chunk) {
 	}
 	x.bytes += int64(len(c.Data))
 	if !x.decided {
-		x.answer(at)
-		if x.heldBytes+len(c.Data) <= maxUndecided {
-			h := heldChunk{at: at, chunk: c}
-			h.chunk.Data, h.pooled = x.r.queue.copy(c.Data)
-			x.held = append(x.held, h)
-			x.heldBytes += len(c.Data)
-			return
-		}
 		x.decide(true)
 	}
 	x.pushChunk(x.lineTime(at, x.origin), c, false)
@@ -218,10 +176,8 @@ func (x *exchange) End(at time.Time, end httpstream.EndInfo) {
 	end.ClientDone = false
 	x.ended = true
 	x.end = end
-	x.endTime = at
 	if !x.decided {
-		x.answer(at)
-		return
+		x.decide(true)
 	}
 	x.endAt = x.lineTime(at, x.origin)
 	x.afterEnd()
@@ -236,7 +192,7 @@ func (x *exchange) afterEnd() {
 	x.arm(linger)
 }
 
-// decide fixes the origin of all times, and queues what was held for it.
+// decide fixes the origin of all times, and queues what is known by then.
 func (x *exchange) decide(twoWay bool) {
 	x.disarm()
 	x.decided = true
@@ -251,14 +207,6 @@ func (x *exchange) decide(twoWay bool) {
 	}
 	if x.response != nil {
 		x.last = max(x.last, x.since(x.response.at))
-	}
-	for _, h := range x.held {
-		x.pushLine(&tape.Line{At: x.lineTime(h.at, x.origin), Chunk: h.chunk}, h.pooled)
-	}
-	x.held = nil
-	if x.ended {
-		x.endAt = x.lineTime(x.endTime, x.origin)
-		x.afterEnd()
 	}
 }
 
@@ -324,20 +272,17 @@ func (x *exchange) cutOff(now time.Time) {
 	if !x.ended {
 		x.ended = true
 		x.end = httpstream.EndInfo{How: httpstream.Open}
-		x.endTime = now
-		if x.decided {
-			x.endAt = x.lineTime(now, x.origin)
+		if !x.decided {
+			x.decide(true)
 		}
-	}
-	if !x.decided {
-		x.decide(true)
+		x.endAt = x.lineTime(now, x.origin)
 	}
 	if !x.final {
 		x.finish()
 	}
 }
 
-// arm starts the timer anew; it calls timeout.
+// arm starts the timer of the linger anew; it calls timeout.
 func (x *exchange) arm(d time.Duration) {
 	x.disarm()
 	x.armed++
@@ -352,15 +297,11 @@ func (x *exchange) disarm() {
 	}
 }
 
-// timeout ends the grace or the linger, whichever the nth timer was for.
+// timeout ends the linger that the nth timer was for.
 func (x *exchange) timeout(nth int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	switch {
-	case x.timer == nil || x.armed != nth || x.final:
-	case !x.decided:
-		x.decide(true)
-	default:
+	if x.timer != nil && x.armed == nth && !x.final {
 		x.finish()
 	}
 }
