@@ -147,7 +147,7 @@ func (l *lab) makeNetwork() {
 	peer := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), l.app.Fd())
 	l.ip(l.agent, "link add eth0 type veth peer name eth0 netns "+peer)
 	l.ip(l.agent, "addr add 10.77.0.1/24 dev eth0", "addr add fd77::1/64 dev eth0 nodad", "link set eth0 up",
-		"link set lo up", "addr add 198.51.100.9/32 dev lo", "addr add 2001:db8::9/128 dev lo")
+		"link set lo up", "addr add 198.51.100.9/32 dev lo", "addr add 2001:db8::9/128 dev lo nodad")
 	l.ip(l.app, "addr add 10.77.0.2/24 dev eth0", "addr add fd77::2/64 dev eth0 nodad", "link set eth0 up",
 		"link set lo up", "route add default via 10.77.0.1", "-6 route add default via fd77::1")
 	inNetns(l.t, l.app, func() {
