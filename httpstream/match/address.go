@@ -68,6 +68,12 @@ func splitPort(authority string) (host, port string) {
 	return authority[:i], authority[i+1:]
 }
 
+// hasPath reports whether a URL has anything behind its authority.
+func hasPath(url string) bool {
+	_, rest, found := strings.Cut(url, "://")
+	return !found || strings.IndexAny(rest, "/?#") >= 0
+}
+
 // normalPath writes percent-encoding in upper case and decodes what needs none.
 func normalPath(p string) string {
 	if p == "" {

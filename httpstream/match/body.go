@@ -2,6 +2,8 @@ package match
 
 import (
 	"bytes"
+	"compress/gzip"
+	"compress/zlib"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -33,6 +35,7 @@ type body struct {
 	data        []byte
 	sha256      string
 	size        int64
+	decoded     []byte // data without its Content-Encoding; nil if it has none
 
 	keyed string // the result of key
 }
@@ -48,11 +51,46 @@ func (b *body) key(r *Rules) string {
 		return b.hashKey()
 	}
 	if b.keyed == "" {
-		k, canon := r.canonical(b.contentType, b.data)
+		k, canon := r.canonical(b.contentType, b.content())
 		sum := sha256.Sum256(canon)
 		b.keyed = string(k) + string(sum[:])
 	}
 	return b.keyed
+}
+
+// content is what the body means: encoders write times and choices of their own
+// into what is the same content.
+func (b *body) content() []byte {
+	if b.decoded != nil {
+		return b.decoded
+	}
+	return b.data
+}
+
+// maxDecoded bounds a decoded body; a larger one is compared as it was encoded.
+const maxDecoded = 16 << 20
+
+// decode undoes a Content-Encoding (RFC 9110 section 8.4). It returns nil for one
+// that is unknown, broken or too large.
+func decode(encoding string, data []byte) []byte {
+	var r io.Reader
+	var err error
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "gzip", "x-gzip":
+		r, err = gzip.NewReader(bytes.NewReader(data))
+	case "deflate":
+		r, err = zlib.NewReader(bytes.NewReader(data))
+	default:
+		return nil
+	}
+	if err != nil {
+		return nil
+	}
+	decoded, err := io.ReadAll(io.LimitReader(r, maxDecoded+1))
+	if err != nil || len(decoded) > maxDecoded {
+		return nil
+	}
+	return decoded
 }
 
 // hashKey identifies the body by its very bytes.

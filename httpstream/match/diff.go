@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // differences compares a recorded request with one of now, in the order in
@@ -85,7 +87,7 @@ func fieldDifference(f, was, is *field) Difference {
 	return d
 }
 
-func shownValue(f *field) string { return cmp.Or(shorten(f.value), "(empty)") }
+func shownValue(f *field) string { return cmp.Or(shorten(f.sent), "(empty)") }
 
 // pairDifferences compares sorted pairs name by name.
 func pairDifferences(prefix string, recorded, now []pair) []Difference {
@@ -97,6 +99,24 @@ func pairDifferences(prefix string, recorded, now []pair) []Difference {
 		}
 	}
 	return ds
+}
+
+// hideFields takes the values of credentials out of differences in a form.
+func (r *Rules) hideFields(prefix string, ds []Difference) []Difference {
+	for i := range ds {
+		if d := &ds[i]; r.Redact.Credential(strings.TrimPrefix(d.Where, prefix)) {
+			d.Recorded, d.Now = hidden(d.Recorded), hidden(d.Now)
+		}
+	}
+	return ds
+}
+
+// hidden is what may be shown of a credential: whether there is one.
+func hidden(s string) string {
+	if s == none || s == "" {
+		return s
+	}
+	return tape.Redacted
 }
 
 func valuesByName(ps []pair) map[string][]string {
@@ -118,7 +138,7 @@ func (r *Rules) bodyDifferences(recorded, now *body) []Difference {
 		return nil
 	}
 	if recorded.data != nil && now.data != nil {
-		if ds := r.contentDifferences("body", recorded.contentType, recorded.data, now.contentType, now.data); ds != nil {
+		if ds := r.contentDifferences("body", recorded.contentType, recorded.content(), now.contentType, now.content()); ds != nil {
 			return ds
 		}
 	}
@@ -137,13 +157,13 @@ func (r *Rules) contentDifferences(where, wasType string, was []byte, isType str
 		x, err1 := r.json(was)
 		y, err2 := r.json(is)
 		if err1 == nil && err2 == nil {
-			return jsonDifferences(where+" $", x, y)
+			return r.jsonDifferences(where+" $", x, y)
 		}
 	case kindForm:
 		x, clean1 := parsePairs(string(was))
 		y, clean2 := parsePairs(string(is))
 		if clean1 && clean2 {
-			return pairDifferences(where+" field ", r.formPairs(x), r.formPairs(y))
+			return r.hideFields(where+" field ", pairDifferences(where+" field ", r.formPairs(x), r.formPairs(y)))
 		}
 	case kindMultipart:
 		x, err1 := parseParts(wasType, was)
@@ -160,9 +180,9 @@ func (r *Rules) partDifferences(where string, was, is []part) []Difference {
 	for i := range max(len(was), len(is)) {
 		switch {
 		case i >= len(is):
-			ds = append(ds, Difference{Where: partName(where, was, i), Recorded: describeBytes(was[i].data), Now: none})
+			ds = append(ds, Difference{Where: partName(where, was, i), Recorded: r.describePart(&was[i]), Now: none})
 		case i >= len(was):
-			ds = append(ds, Difference{Where: partName(where, is, i), Recorded: none, Now: describeBytes(is[i].data)})
+			ds = append(ds, Difference{Where: partName(where, is, i), Recorded: none, Now: r.describePart(&is[i])})
 		case !bytes.Equal(r.canonicalParts(was[i:i+1]), r.canonicalParts(is[i:i+1])):
 			ds = append(ds, r.onePartDifferences(partName(where, is, i), &was[i], &is[i])...)
 		}
@@ -182,7 +202,14 @@ func (r *Rules) onePartDifferences(where string, was, is *part) []Difference {
 	if ds := r.contentDifferences(where, wasType, was.data, isType, is.data); ds != nil {
 		return ds
 	}
-	return []Difference{{Where: where, Recorded: describeBytes(was.data), Now: describeBytes(is.data)}}
+	return []Difference{{Where: where, Recorded: r.describePart(was), Now: r.describePart(is)}}
+}
+
+func (r *Rules) describePart(p *part) string {
+	if r.Redact.Credential(p.name) {
+		return hidden(string(p.data))
+	}
+	return describeBytes(p.data)
 }
 
 func partName(where string, parts []part, i int) string {
@@ -200,7 +227,7 @@ func describe(b *body) string {
 	case b.data == nil:
 		return fmt.Sprintf("%d bytes, sha256 %.12s…", b.size, b.sha256)
 	}
-	return describeBytes(b.data)
+	return describeBytes(b.content())
 }
 
 func describeBytes(data []byte) string {
@@ -211,34 +238,40 @@ func describeBytes(data []byte) string {
 }
 
 // jsonDifferences walks two JSON values along their paths.
-func jsonDifferences(path string, was, is any) []Difference {
+func (r *Rules) jsonDifferences(path string, was, is any) []Difference {
 	switch x := was.(type) {
 	case map[string]any:
 		if y, ok := is.(map[string]any); ok {
-			return objectDifferences(path, x, y)
+			return r.objectDifferences(path, x, y)
 		}
 	case []any:
 		if y, ok := is.([]any); ok {
-			return arrayDifferences(path, x, y)
+			return r.arrayDifferences(path, x, y)
 		}
 	}
 	if bytes.Equal(appendCanonical(nil, was), appendCanonical(nil, is)) {
 		return nil
 	}
-	return []Difference{{Where: path, Recorded: jsonText(was), Now: jsonText(is)}}
+	return []Difference{{Where: path, Recorded: r.jsonText(was), Now: r.jsonText(is)}}
 }
 
-func objectDifferences(path string, was, is map[string]any) []Difference {
+func (r *Rules) objectDifferences(path string, was, is map[string]any) []Difference {
 	var ds []Difference
 	for _, name := range unionOfNames(was, is) {
 		x, inWas := was[name]
 		y, inIs := is[name]
-		ds = append(ds, memberDifferences(path+member(name), x, inWas, y, inIs)...)
+		at := len(ds)
+		ds = append(ds, r.memberDifferences(path+member(name), x, inWas, y, inIs)...)
+		if r.Redact.Credential(name) {
+			for i := at; i < len(ds); i++ {
+				ds[i].Recorded, ds[i].Now = hidden(ds[i].Recorded), hidden(ds[i].Now)
+			}
+		}
 	}
 	return ds
 }
 
-func arrayDifferences(path string, was, is []any) []Difference {
+func (r *Rules) arrayDifferences(path string, was, is []any) []Difference {
 	var ds []Difference
 	for i := range max(len(was), len(is)) {
 		var x, y any
@@ -248,19 +281,40 @@ func arrayDifferences(path string, was, is []any) []Difference {
 		if i < len(is) {
 			y = is[i]
 		}
-		ds = append(ds, memberDifferences(fmt.Sprintf("%s[%d]", path, i), x, i < len(was), y, i < len(is))...)
+		ds = append(ds, r.memberDifferences(fmt.Sprintf("%s[%d]", path, i), x, i < len(was), y, i < len(is))...)
 	}
 	return ds
 }
 
-func memberDifferences(path string, was any, inWas bool, is any, inIs bool) []Difference {
+func (r *Rules) memberDifferences(path string, was any, inWas bool, is any, inIs bool) []Difference {
 	switch {
 	case !inIs:
-		return []Difference{{Where: path, Recorded: jsonText(was), Now: none}}
+		return []Difference{{Where: path, Recorded: r.jsonText(was), Now: none}}
 	case !inWas:
-		return []Difference{{Where: path, Recorded: none, Now: jsonText(is)}}
+		return []Difference{{Where: path, Recorded: none, Now: r.jsonText(is)}}
 	}
-	return jsonDifferences(path, was, is)
+	return r.jsonDifferences(path, was, is)
+}
+
+// hideMembers returns x without the values of credentials in it.
+func (r *Rules) hideMembers(x any) any {
+	switch x := x.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(x))
+		for name, v := range x {
+			if out[name] = r.hideMembers(v); r.Redact.Credential(name) {
+				out[name] = tape.Redacted
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(x))
+		for i, v := range x {
+			out[i] = r.hideMembers(v)
+		}
+		return out
+	}
+	return x
 }
 
 // member writes a name as a JSONPath segment (RFC 9535 section 2.5.1).
@@ -282,11 +336,11 @@ func simpleName(s string) bool {
 	return s != ""
 }
 
-func jsonText(x any) string {
+func (r *Rules) jsonText(x any) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(x); err != nil {
+	if err := e.Encode(r.hideMembers(x)); err != nil {
 		return fmt.Sprint(x) // only what IgnoreBody put there could fail
 	}
 	return shorten(strings.TrimSuffix(b.String(), "\n"))

@@ -52,7 +52,8 @@ var fieldCounts = map[string]counting{
 	"upload-offset": asText, "upload-length": asText,
 
 	// Versions of an API.
-	"api-version": asText, "x-api-version": asText, "x-github-api-version": asText, "stripe-version": asText,
+	"git-protocol": asText,
+	"api-version":  asText, "x-api-version": asText, "x-github-api-version": asText, "stripe-version": asText,
 	"notion-version": asText, "anthropic-version": asText, "anthropic-beta": asText, "openai-beta": asText,
 
 	// Credentials that come and go in healthy runs: cookies expire, and what is made
@@ -99,7 +100,8 @@ func matchesAny(patterns []string, lower string) bool {
 type field struct {
 	name     string // lower case
 	shown    string // the name as it was sent
-	value    string // redacted; of one of credentials, that there is a value
+	sent     string // redacted; of one of credentials, that there is a value
+	value    string // the same, so that equal meanings are equal text
 	counting counting
 }
 
@@ -119,14 +121,14 @@ func (r *Rules) fields(header httpstream.Fields) []field {
 			value = r.Redact.Field(lower, value)
 		}
 		if i := slices.IndexFunc(fs, func(x field) bool { return x.name == lower }); i >= 0 {
-			fs[i].value += ", " + value
+			fs[i].sent += ", " + value
 			continue
 		}
-		fs = append(fs, field{lower, f.Name, value, c})
+		fs = append(fs, field{name: lower, shown: f.Name, sent: value, counting: c})
 	}
 	out := fs[:0]
 	for _, f := range fs {
-		f.value = normalValue(f.name, f.value, f.counting)
+		f.value = normalValue(f.name, f.sent, f.counting)
 		if f.value != "" || !emptyMeansNone(f.counting) {
 			out = append(out, f)
 		}
@@ -209,8 +211,8 @@ func split(value string, separator byte) []string {
 // weights. To accept anything is to say nothing (RFC 9110 section 12.5). The
 // order stays: servers break ties by it.
 func normalWeights(name, value string) string {
-	items := listItems(value)
-	for i, item := range items {
+	var items []string
+	for _, item := range listItems(value) {
 		parts := split(item, ';')
 		kept := parts[:0]
 		for _, p := range parts {
@@ -226,7 +228,9 @@ func normalWeights(name, value string) string {
 			}
 			kept = append(kept, p)
 		}
-		items[i] = strings.Join(kept, ";")
+		if len(kept) > 0 {
+			items = append(items, strings.Join(kept, ";"))
+		}
 	}
 	joined := strings.Join(items, ", ")
 	if joined == "*" || name == "accept" && joined == "*/*" {

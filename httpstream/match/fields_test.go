@@ -1,8 +1,13 @@
 package match
 
 import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -63,8 +68,8 @@ func TestTheFieldsThatChooseAnAnswerCount(t *testing.T) {
 		{"no key any more", "Authorization: Bearer REDACTED", "", Rules{}, "the request has no credentials in header Authorization now"},
 		{"a key where there was none", "", "X-Api-Key: hunter2", Rules{}, "the request has credentials in header X-Api-Key now"},
 		{"an empty key", "X-Api-Key: REDACTED", "X-Api-Key:", Rules{}, "header X-Api-Key is empty now: its credentials are missing"},
-		{"a scheme without a key", "Authorization: Bearer REDACTED", "Authorization: Bearer ", Rules{}, "header Authorization was bearer REDACTED, is REDACTED"},
-		{"another scheme", "Authorization: Bearer REDACTED", "Authorization: Basic aHVudGVyMg==", Rules{}, "header Authorization was bearer REDACTED, is basic REDACTED"},
+		{"a scheme without a key", "Authorization: Bearer REDACTED", "Authorization: Bearer ", Rules{}, "header Authorization was Bearer REDACTED, is REDACTED"},
+		{"another scheme", "Authorization: Bearer REDACTED", "Authorization: Basic aHVudGVyMg==", Rules{}, "header Authorization was Bearer REDACTED, is Basic REDACTED"},
 		{"the scheme has no case", "Authorization: Bearer REDACTED", "Authorization: bearer hunter2", Rules{}, ""},
 		{"a key that the tape keeps may change too", "X-Api-Key: old", "X-Api-Key: hunter2", Rules{Redact: tape.NewRedactor(tape.RedactRules{KeepHeaders: []string{"X-Api-Key"}})}, ""},
 		{"what the user has redacted is a key", "X-Mine: REDACTED", "", Rules{Redact: tape.NewRedactor(tape.RedactRules{Headers: []string{"X-Mine"}})}, "no credentials in header X-Mine"},
@@ -120,6 +125,59 @@ func TestTheCodingOfABodyCounts(t *testing.T) {
 	q.Header = append(q.Header, httpstream.Field{Name: "content-encoding", Value: "GZIP, identity"})
 	if _, miss := ix.Match(q); miss != nil {
 		t.Error(miss)
+	}
+}
+
+func TestTheContentOfAnEncodedBodyCounts(t *testing.T) {
+	encode := func(encoding, text string, at int64) string {
+		var b bytes.Buffer
+		if encoding == "deflate" {
+			w, _ := zlib.NewWriterLevel(&b, int(at))
+			io.WriteString(w, text)
+			w.Close()
+			return b.String()
+		}
+		w := gzip.NewWriter(&b)
+		w.ModTime = time.Unix(at, 0)
+		io.WriteString(w, text)
+		w.Close()
+		return b.String()
+	}
+	long := strings.Repeat("long ", 1000)
+	for _, tc := range []struct {
+		name, encoding  string
+		recorded, now   string
+		same            bool
+		whereIfAnywhere string
+	}{
+		{"made at another time", "gzip", encode("gzip", `{"a":1}`, 1), encode("gzip", `{ "a": 1.0 }`, 2), true, ""},
+		{"at another level", "deflate", encode("deflate", `["`+long+`"]`, 1), encode("deflate", `["`+long+`"]`, 9), true, ""},
+		{"another content", "gzip", encode("gzip", `{"a":1}`, 1), encode("gzip", `{"a":2}`, 1), false, "body $.a"},
+		{"what is not encoded at all", "gzip", `{"a":1}`, `{ "a":1}`, true, ""},
+		{"what ends too soon", "gzip", encode("gzip", long, 1)[:40], encode("gzip", long, 2)[:40], false, "body"},
+		{"an unknown coding", "br", "\x01\x00a", "\x01\x00b", false, "body"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			of := func(body string) (*tape.Exchange, Query) {
+				x, q := call(1, "POST", "https://h/", jsonType, body), ask("POST", "https://h/", jsonType, body)
+				x.Request.Header = append(x.Request.Header, httpstream.Field{Name: "Content-Encoding", Value: tc.encoding})
+				q.Header = x.Request.Header
+				return x, q
+			}
+			x, _ := of(tc.recorded)
+			_, q := of(tc.now)
+			got, miss := NewIndex([]*tape.Exchange{x}, Rules{}).Match(q)
+			if (got != nil) != tc.same {
+				t.Fatalf("answered by %v, %v", got, miss)
+			}
+			if !tc.same && miss.Differences[0].Where != tc.whereIfAnywhere {
+				t.Errorf("differences %+v", miss.Differences)
+			}
+		})
+	}
+	bomb := encode("gzip", strings.Repeat("0", maxDecoded+1), 1)
+	if decode("gzip", []byte(bomb)) != nil {
+		t.Error("a body of any size is decoded")
 	}
 }
 

@@ -94,6 +94,7 @@ func (r *Rules) request(method, protocol, url string, header httpstream.Fields, 
 	b.contentType = header.Get("Content-Type")
 	if b.data != nil {
 		b.size = int64(len(b.data))
+		b.decoded = decode(header.Get("Content-Encoding"), b.data)
 	}
 	q := &request{method: method, protocol: protocol, fields: r.fields(header), body: b}
 	r.locate(q, url)
@@ -103,6 +104,9 @@ func (r *Rules) request(method, protocol, url string, header httpstream.Fields, 
 // locate has the request be for url.
 func (r *Rules) locate(q *request, url string) {
 	q.addr = parseAddress(r.Redact.URL(url))
+	if q.method == "OPTIONS" && !hasPath(url) {
+		q.addr.path = "*" // asks the server, not a resource (RFC 9112 section 3.2.4)
+	}
 	if r.IgnorePath != nil {
 		q.addr.path = r.IgnorePath(q.addr.path)
 	}

@@ -58,6 +58,8 @@ func TestMatchTellsRequestsApart(t *testing.T) {
 		{"the default port does not count", ask("GET", "https://h:443/a", "", ""), ask("GET", "https://H/a", "", ""), Rules{}, true, ""},
 		{"an IPv6 host keeps its brackets", ask("GET", "http://[::1]:80/", "", ""), ask("GET", "http://[::1]", "", ""), Rules{}, true, ""},
 		{"user information does not count", ask("GET", "https://REDACTED@h/", "", ""), ask("GET", "https://h/", "", ""), Rules{}, true, ""},
+		{"to ask the server is not to ask its root", ask("OPTIONS", "https://h", "", ""), ask("OPTIONS", "https://h/", "", ""), Rules{}, false, "path"},
+		{"other methods have no such form", ask("GET", "https://h", "", ""), ask("GET", "https://h/", "", ""), Rules{}, true, ""},
 		{"the path counts", ask("GET", "https://h/a", "", ""), ask("GET", "https://h/a/", "", ""), Rules{}, false, "path"},
 		{"needless escapes in the path do not count", ask("GET", "https://h/%7ea%2f", "", ""), ask("GET", "https://h/~a%2F", "", ""), Rules{}, true, ""},
 		{"an escaped slash is not a slash", ask("GET", "https://h/a%2Fb", "", ""), ask("GET", "https://h/a/b", "", ""), Rules{}, false, "path"},
@@ -399,6 +401,34 @@ func TestRedactedRequestsMatchAndNeverShowTheSecret(t *testing.T) {
 	_, miss := NewIndex([]*tape.Exchange{x}, rules).Match(q)
 	if text := string(miss.JSON()) + miss.String(); strings.Contains(text, "hunter2") {
 		t.Errorf("the miss shows the secret: %s", text)
+	}
+}
+
+func TestCredentialsInBodiesAreNotShown(t *testing.T) {
+	field := func(name string) string {
+		return "Content-Disposition: form-data; name=\"" + name + "\"\r\n\r\n"
+	}
+	const multipartType = "multipart/form-data; boundary=xx"
+	for _, tc := range []struct{ name, contentType, was, is, where string }{
+		{"a form's field", formType, "client_secret=hunter2&a=1", "client_secret=hunter3&a=1", "body field client_secret"},
+		{"a member", jsonType, `{"api_key":"hunter2"}`, `{"api_key":"hunter3"}`, "body $.api_key"},
+		{"a new member", jsonType, `{}`, `{"password":"hunter3"}`, "body $.password"},
+		{"below a member", jsonType, `{"accessToken":{"v":["hunter2"]}}`, `{"accessToken":{"v":["hunter3"]}}`, "body $.accessToken.v[0]"},
+		{"inside of what is shown", jsonType, `{"a":1}`, `{"a":[{"token":"hunter3","b":1}]}`, "body $.a"},
+		{"a part", multipartType, multipartBody("xx", field("api_key")+"hunter2"), multipartBody("xx", field("api_key")+"hunter3"), "body part api_key"},
+		{"a new part", multipartType, multipartBody("xx", field("a")+"1"), multipartBody("xx", field("a")+"1", field("secret")+"hunter3"), "body part secret"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x := call(1, "POST", "https://h/", tc.contentType, tc.was)
+			_, miss := NewIndex([]*tape.Exchange{x}, Rules{}).Match(ask("POST", "https://h/", tc.contentType, tc.is))
+			if miss == nil || len(miss.Differences) != 1 || miss.Differences[0].Where != tc.where {
+				t.Fatalf("miss %+v", miss)
+			}
+			text := miss.String() + string(miss.JSON())
+			if strings.Contains(text, "hunter") || !strings.Contains(text, "REDACTED") {
+				t.Errorf("the miss says %s", text)
+			}
+		})
 	}
 }
 
