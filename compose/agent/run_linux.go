@@ -26,7 +26,7 @@ func (s *serving) runCases(m *Run) *Reply {
 		return &Reply{Error: "cases can be sent only in replay"}
 	}
 	opt := runner.Options{
-		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
+		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Redact: tape.NewRedactor(s.start.Redact), Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
 		Headers: m.Headers, TimeLimit: m.TimeLimit, Parallel: m.Parallel, MaxDifferences: m.MaxDifferences,
 		Dial: s.dialCase,
 		Begin: func(number int, alone bool) {

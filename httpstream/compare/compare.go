@@ -3,10 +3,12 @@ package compare
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // Options configure a comparison. The zero value is a strict one with the
@@ -14,6 +16,9 @@ import (
 type Options struct {
 	Rules  Rules // those of this case: Rules.For
 	Limits Limits
+	// Redact is by what the recorded answer was redacted; nil for the default
+	// rules. What is reported of an answer's head and end is redacted as well.
+	Redact *tape.Redactor
 	// MaxDifferences is how many differences are reported, the rest is counted;
 	// 0 means 100.
 	MaxDifferences int
@@ -96,16 +101,22 @@ func (c *Comparer) Head(at time.Duration, head *httpstream.ResponseHead) {
 	}
 	c.compareInterim(c.rec.Interim, c.interims)
 	c.compareHead(c.rec.Head, head)
-	c.forbidden = strings.EqualFold(c.rec.Method, http.MethodHead) || head.Status == http.StatusNoContent ||
-		head.Status == http.StatusNotModified || head.Status < 200
+	c.forbidden = bodiless(c.rec.Method, head.Status)
 	c.openBody()
+}
+
+// bodiless tells whether an answer has no body, whatever its fields say (RFC 9110
+// section 6.4.1).
+func bodiless(method string, status int) bool {
+	return strings.EqualFold(method, http.MethodHead) || status == http.StatusNoContent ||
+		status == http.StatusNotModified || status < 200
 }
 
 // openBody chooses how bodies are compared, by the two content types.
 func (c *Comparer) openBody() {
 	recType, nowType := c.rec.Head.Header.Get("Content-Type"), c.head.Header.Get("Content-Type")
-	recCodec, ok := newCodec(c.rec.Head.Header.Get("Content-Encoding"))
-	nowCodec, ok2 := newCodec(c.head.Header.Get("Content-Encoding"))
+	recCodec, ok := codecOf(c.rec.Method, c.rec.Head)
+	nowCodec, ok2 := codecOf(c.rec.Method, c.head)
 	c.source.codec, c.codec = recCodec, nowCodec
 	f := kindOf(recType)
 	note := ""
@@ -233,7 +244,8 @@ func (c *Comparer) End(at time.Duration, end httpstream.EndInfo) *Verdict {
 func (c *Comparer) nothingRecorded(end httpstream.EndInfo) {
 	switch {
 	case c.rec.Failed != "" && c.head == nil:
-		return // it failed then and fails now
+		c.compareFailure(end)
+		return
 	case c.rec.Failed != "":
 		c.log.must(Difference{
 			Kind: Ended, Recorded: c.rec.Failed, Now: status(c.head.Status),
@@ -246,9 +258,51 @@ func (c *Comparer) nothingRecorded(end httpstream.EndInfo) {
 		now = status(c.head.Status)
 	}
 	c.log.must(Difference{
-		Kind: Recording, Now: now,
+		Kind: Recording, Now: c.redacted(now),
 		Message: "the recording holds no answer, so there is nothing to compare with; record the case again",
 	})
+}
+
+// compareFailure compares two ends without any answer: how, and what was wrong.
+func (c *Comparer) compareFailure(end httpstream.EndInfo) {
+	if c.rec.Next != nil {
+		for c.source.pull() {
+		}
+	}
+	how := c.source.end == nil || c.source.err != nil || sameEnd(*c.source.end, end)
+	why := end.Detail
+	if why == "" {
+		why = string(end.How)
+	}
+	if how && (end.Detail == "" || sameCause(c.rec.Failed, end.Detail)) {
+		return
+	}
+	rec, now := c.redacted(c.rec.Failed), c.redacted(why)
+	if rec == now && c.source.end != nil {
+		rec, now = c.redacted(describeEnd(*c.source.end)), c.redacted(describeEnd(end))
+	}
+	c.log.must(Difference{
+		Kind: Ended, Where: "end", Recorded: rec, Now: now,
+		Message: wasNow("no answer, as recorded, but for another reason", rec, now),
+	})
+}
+
+// redacted is a text of the relay's without the secrets of URLs in it.
+func (c *Comparer) redacted(s string) string { return c.opt.Redact.Text(s) }
+
+// sameCause compares what was wrong, addresses aside: containers get new ones.
+func sameCause(rec, now string) bool {
+	address := regexp.MustCompile(`(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\])(:\d+)?`)
+	return address.ReplaceAllString(rec, "") == address.ReplaceAllString(now, "")
+}
+
+// sameEnd compares how two answers ended. What makes an answer no HTTP is known by
+// its detail alone.
+func sameEnd(rec, now httpstream.EndInfo) bool {
+	if rec.How != now.How || rec.Code != now.Code && rec.Code != 0 && now.Code != 0 {
+		return false
+	}
+	return rec.How != httpstream.Malformed || sameCause(rec.Detail, now.Detail)
 }
 
 func (c *Comparer) noAnswer(end httpstream.EndInfo) {
@@ -257,8 +311,8 @@ func (c *Comparer) noAnswer(end httpstream.EndInfo) {
 		why = string(end.How)
 	}
 	c.log.must(Difference{
-		Kind: Ended, Recorded: status(c.rec.Head.Status), Now: why,
-		Message: fmt.Sprintf("no answer: %s; recorded %s", why, status(c.rec.Head.Status)),
+		Kind: Ended, Recorded: status(c.rec.Head.Status), Now: c.redacted(why),
+		Message: fmt.Sprintf("no answer: %s; recorded %s", c.redacted(why), status(c.rec.Head.Status)),
 	})
 	for c.source.pull() { // for its timing
 	}
@@ -294,15 +348,15 @@ func (c *Comparer) compareEnd(rec, now httpstream.EndInfo) {
 		if now.How == httpstream.EOF || now.How == httpstream.Cancelled {
 			return
 		}
-	} else if rec.How == now.How && (rec.Code == now.Code || rec.Code == 0 || now.Code == 0) {
+	} else if sameEnd(rec, now) {
 		if rec.How == httpstream.EOF {
 			c.compareSection(Trailer, rec.Trailer, now.Trailer, false)
 		}
 		return
 	}
 	c.log.must(Difference{
-		Kind: Ended, Where: "end", Recorded: describeEnd(rec), Now: describeEnd(now),
-		Message: wasNow("end of the stream", describeEnd(rec), describeEnd(now)),
+		Kind: Ended, Where: "end", Recorded: c.redacted(describeEnd(rec)), Now: c.redacted(describeEnd(now)),
+		Message: wasNow("end of the stream", c.redacted(describeEnd(rec)), c.redacted(describeEnd(now))),
 	})
 }
 

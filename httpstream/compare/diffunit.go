@@ -107,17 +107,17 @@ func (c *Comparer) diffFields(s spot, r, n *unit) {
 	if r.label == unitPart {
 		key = keyResponseHeader
 	}
-	compareFields(r.compared(&c.opt.Rules), n.compared(&c.opt.Rules), nil, func(f fieldChange) {
+	compareFields(r.compared(&c.opt.Rules), n.compared(&c.opt.Rules), nil, sameText, func(f fieldChange) {
 		c.log.add(func() Difference {
 			f.name = spelled(r.fields, n.fields, f.name)
 			d := s.difference(f.kind, f.name)
-			d.Recorded, d.Now = f.rec, f.now
-			d.Message = f.message(s.String() + " " + f.name)
 			d.Rule = &Rule{key, f.name}
-			return d
+			return f.difference(d, s.String()+" "+f.name)
 		})
 	})
 }
+
+func sameText(_, rec, now string) bool { return rec == now }
 
 // diffContents tells how two bodies, whole ones or those of units, differ.
 func (c *Comparer) diffContents(s spot, kind bodyKind, r, n *content, rb, nb *blob) {

@@ -15,19 +15,24 @@
 //     size (1, 1.0 and 1e0 are equal; 2^53 and 2^53+1 are not), strings by
 //     their code units, and a name that occurs twice only if it does so, with
 //     the same values, on both sides.
-//   - SSE events by event, data, id, retry, unknown fields and comments; data
+//   - SSE events by event, data, id, retry, unknown fields and comments, in any
+//     order of the fields within an event; data
 //     that is a JSON object or array by value, all else exactly. "event:
 //     message" and no event field differ, since not every client is a browser.
-//   - NDJSON line by line, blank lines and a missing last line end aside.
+//   - NDJSON line by line, blank lines, a missing last line end and JSON's own
+//     white space around a record aside.
 //   - multipart part by part: headers, body by the part's content type,
 //     preamble and epilogue. The boundary is framing, not value.
 //   - text by line, its line end included. Everything else by bytes.
 //   - Headers and trailers whatever the order of different names; the values of
-//     one name exactly, in order, never folded. REDACTED in a recorded value
-//     stands for any text. Without any rule, Date, Age and the fields of the
+//     one name exactly, in order, never folded. Where the recorded value
+//     was redacted, the present one is redacted by the same rules; what was
+//     redacted by hand stands for any text but an empty one. Without any rule, Date, Age and the fields of the
 //     connection (Connection, Keep-Alive, Proxy-Connection, Transfer-Encoding)
 //     are ignored, and Content-Length unless the request was HEAD, because the
 //     body itself is compared.
+//
+// An answer that failed before its head when recorded has to fail in the same way.
 //
 // Positions of units count from 1, byte offsets from 0.
 package compare

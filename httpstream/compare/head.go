@@ -10,9 +10,6 @@ import (
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
-// redacted is what a tape holds in place of a credential.
-const redacted = "REDACTED"
-
 // ignoredByDefault is the headers that say nothing about the answer: those of
 // the connection (RFC 9110 section 7.6.1), the clock's, and the length where the
 // body is compared anyway.
@@ -26,27 +23,35 @@ func ignoredByDefault(name string, compareLength bool) bool {
 	return false
 }
 
-// A fieldChange is a header that differs, all its values joined by line ends.
+// A fieldChange is a header that differs, with all its values.
 type fieldChange struct {
 	kind     Kind
 	name     string
-	rec, now string
+	rec, now []string
 }
 
-func (f fieldChange) message(what string) string {
-	switch f.kind {
-	case Missing:
-		return fmt.Sprintf("%s is missing: %s", what, excerpt(oneLine(f.rec), 0, maxQuote))
-	case Extra:
-		return fmt.Sprintf("%s was not recorded: %s", what, excerpt(oneLine(f.now), 0, maxQuote))
+// difference shows the values, joined by line ends.
+func (f fieldChange) difference(d Difference, what string) Difference {
+	rec, now := strings.Join(f.rec, "\n"), strings.Join(f.now, "\n")
+	d.Recorded, d.Now = rec, now
+	switch {
+	case f.kind == Missing:
+		d.Message = fmt.Sprintf("%s is missing: %s", what, excerpt(oneLine(rec), 0, maxQuote))
+	case f.kind == Extra:
+		d.Message = fmt.Sprintf("%s was not recorded: %s", what, excerpt(oneLine(now), 0, maxQuote))
+	case rec == now:
+		d.Message = fmt.Sprintf("%s: another secret, which is not shown: recorded %s, now %s", what, oneLine(rec), oneLine(now))
+	default:
+		d.Message = wasNow(what, oneLine(rec), oneLine(now))
 	}
-	return wasNow(what, oneLine(f.rec), oneLine(f.now))
+	return d
 }
 
 func oneLine(s string) string { return strings.ReplaceAll(s, "\n", " | ") }
 
-// compareFields compares two sections name by name. ignore may be nil.
-func compareFields(rec, now httpstream.Fields, ignore func(string) bool, tell func(fieldChange)) {
+// compareFields compares two sections name by name. ignore may be nil; same tells
+// whether two values of the field are equal.
+func compareFields(rec, now httpstream.Fields, ignore func(string) bool, same func(name, rec, now string) bool, tell func(fieldChange)) {
 	var names []string
 	for _, f := range slices.Concat(rec, now) {
 		names = append(names, strings.ToLower(f.Name))
@@ -57,10 +62,10 @@ func compareFields(rec, now httpstream.Fields, ignore func(string) bool, tell fu
 			continue
 		}
 		r, n := values(rec, name), values(now, name)
-		if slices.EqualFunc(r, n, sameValue) {
+		if slices.EqualFunc(r, n, func(a, b string) bool { return same(name, a, b) }) {
 			continue
 		}
-		f := fieldChange{kind: Changed, name: spelled(rec, now, name), rec: strings.Join(r, "\n"), now: strings.Join(n, "\n")}
+		f := fieldChange{kind: Changed, name: spelled(rec, now, name), rec: r, now: n}
 		switch {
 		case len(n) == 0:
 			f.kind = Missing
@@ -93,25 +98,39 @@ func spelled(rec, now httpstream.Fields, name string) string {
 	return name
 }
 
-// sameValue compares two values; REDACTED in the recorded one stands for any text.
-func sameValue(rec, now string) bool {
-	if rec == now {
+// handRedacted is what a value is tried with that was redacted on the tape.
+const handRedacted = "wiretape0"
+
+// sameField compares two values of a field. A secret is on no tape, so where the
+// recorded value was redacted, the present one is redacted by the same rules.
+func (c *Comparer) sameField(name, rec, now string) bool {
+	if rec == now || !strings.Contains(rec, tape.Redacted) {
+		return rec == now
+	}
+	if c.opt.Redact.Field(name, now) == rec {
 		return true
 	}
-	pieces := strings.Split(rec, redacted)
-	if len(pieces) == 1 || !strings.HasPrefix(now, pieces[0]) {
+	byRules := c.opt.Redact.Field(name, strings.ReplaceAll(rec, tape.Redacted, handRedacted)) == rec
+	return !byRules && sameAround(rec, now)
+}
+
+// sameAround compares a value that was redacted by hand, or by rules that are
+// gone: REDACTED stands for any text but an empty one.
+func sameAround(rec, now string) bool {
+	pieces := strings.Split(rec, tape.Redacted)
+	now, ok := strings.CutPrefix(now, pieces[0])
+	if !ok {
 		return false
 	}
-	now = now[len(pieces[0]):]
-	last := pieces[len(pieces)-1]
-	for _, p := range pieces[1 : len(pieces)-1] {
-		i := strings.Index(now, p)
+	last := len(pieces) - 1
+	for _, p := range pieces[1:last] {
+		i := strings.Index(now[min(1, len(now)):], p)
 		if i < 0 {
 			return false
 		}
-		now = now[i+len(p):]
+		now = now[1+i+len(p):]
 	}
-	return strings.HasSuffix(now, last)
+	return len(now) > len(pieces[last]) && strings.HasSuffix(now, pieces[last])
 }
 
 func (c *Comparer) compareHead(rec, now *httpstream.ResponseHead) {
@@ -137,12 +156,16 @@ func (c *Comparer) compareSection(kind Kind, rec, now httpstream.Fields, length 
 	ignore := func(name string) bool {
 		return ignoredByDefault(name, length) || c.opt.Rules.IgnoreResponseHeader(name)
 	}
-	compareFields(rec, now, ignore, func(f fieldChange) {
+	compareFields(rec, now, ignore, c.sameField, func(f fieldChange) {
 		c.log.add(func() Difference {
-			return Difference{
-				Kind: kind, Where: f.name, Recorded: f.rec, Now: f.now,
-				Message: f.message(fmt.Sprintf("%s %s", kind, f.name)), Rule: &Rule{keyResponseHeader, f.name},
+			// No secret of now goes further than this.
+			for _, vs := range [][]string{f.rec, f.now} {
+				for i := range vs {
+					vs[i] = c.opt.Redact.Field(f.name, vs[i])
+				}
 			}
+			d := Difference{Kind: kind, Where: f.name, Rule: &Rule{keyResponseHeader, f.name}}
+			return f.difference(d, fmt.Sprintf("%s %s", kind, f.name))
 		})
 	})
 }

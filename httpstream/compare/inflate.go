@@ -8,6 +8,8 @@ import (
 	"io"
 	"iter"
 	"strings"
+
+	"github.com/wiretape/wiretape/httpstream"
 )
 
 // A codec undoes a Content-Encoding as bytes come. It runs as a coroutine, not
@@ -37,6 +39,15 @@ func newCodec(encoding string) (c *codec, ok bool) {
 	c = &codec{}
 	c.next, c.stop = iter.Pull(c.run(open))
 	return c, true
+}
+
+// codecOf is that of an answer's body. An answer without one has a
+// Content-Encoding only to say what another answer would have.
+func codecOf(method string, head *httpstream.ResponseHead) (c *codec, ok bool) {
+	if bodiless(method, head.Status) {
+		return nil, true
+	}
+	return newCodec(head.Header.Get("Content-Encoding"))
 }
 
 var errStopped = errors.New("stopped")

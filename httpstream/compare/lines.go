@@ -15,6 +15,10 @@ type parser interface {
 	held() int64
 }
 
+// jsonSpace is the insignificant white space of JSON (RFC 8259 section 2). Any
+// other is a part of the record, and makes it no JSON.
+const jsonSpace = " \t\r\n"
+
 // A lineParser cuts text/* and NDJSON into lines at LF. A line of text keeps its
 // end, because CRLF for LF is another text. A line of NDJSON loses it, and blank
 // lines are no records; an RS before a record (RFC 7464) is dropped as well.
@@ -51,7 +55,7 @@ func (l *lineParser) finish(at time.Duration) {
 	u := l.cur
 	l.cur = nil
 	if l.records && !u.body.cut() {
-		data := bytes.TrimPrefix(bytes.TrimSpace(u.body.data), []byte{0x1e})
+		data := bytes.TrimPrefix(bytes.Trim(u.body.data, jsonSpace), []byte{0x1e})
 		if len(data) == 0 {
 			return
 		}

@@ -45,7 +45,7 @@ type content struct {
 func newContent(kind bodyKind, body *blob, rules *Rules) *content {
 	c := &content{}
 	if kind >= asJSON && !body.cut() {
-		trimmed := bytes.TrimLeft(body.data, " \t\r\n")
+		trimmed := bytes.TrimLeft(body.data, jsonSpace)
 		container := len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[')
 		if kind == asJSON || container {
 			if doc, err := parseJSON(body.data); err == nil {
@@ -103,8 +103,9 @@ func (u *unit) key(rules *Rules) string {
 	return u.sign
 }
 
-// compared is the fields that are not left out; a part's headers in an order in
-// which equal sets of headers are equal.
+// compared is the fields that are not left out, in an order in which equal sets
+// are equal: that of different fields says nothing, neither in a part's header
+// nor in an event (WHATWG HTML section 9.2.6 looks at each by itself).
 func (u *unit) compared(rules *Rules) httpstream.Fields {
 	fs := make(httpstream.Fields, 0, len(u.fields))
 	for _, f := range u.fields {
@@ -116,9 +117,7 @@ func (u *unit) compared(rules *Rules) httpstream.Fields {
 		}
 		fs = append(fs, f)
 	}
-	if u.label == unitPart {
-		slices.SortStableFunc(fs, func(a, b httpstream.Field) int { return strings.Compare(a.Name, b.Name) })
-	}
+	slices.SortStableFunc(fs, func(a, b httpstream.Field) int { return strings.Compare(a.Name, b.Name) })
 	return fs
 }
 

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -202,12 +203,12 @@ func TestHeaders(t *testing.T) {
 		{"the order of values does", with("A", "1", "A", "2"), with("A", "2", "A", "1"), Options{},
 			[]string{"[header] header A: recorded 1 | 2, now 2 | 1"}},
 		{"several Set-Cookie are never folded", with("Set-Cookie", "a=1", "Set-Cookie", "b=2"), with("Set-Cookie", "a=1, b=2"), Options{},
-			[]string{"[header] header Set-Cookie: recorded a=1 | b=2, now a=1, b=2"}},
+			[]string{"[header] header Set-Cookie: recorded a=REDACTED | b=REDACTED, now a=REDACTED"}},
 		{"a cookie less", with("Set-Cookie", "a=1", "Set-Cookie", "b=2"), with("Set-Cookie", "a=1"), Options{},
-			[]string{"[header] header Set-Cookie: recorded a=1 | b=2, now a=1"}},
+			[]string{"[header] header Set-Cookie: recorded a=REDACTED | b=REDACTED, now a=REDACTED"}},
 		{"what was redacted stands for any text", with("Set-Cookie", "sid=REDACTED; Path=/"), with("Set-Cookie", "sid=x9; Path=/"), Options{}, nil},
 		{"around what was redacted all counts", with("Set-Cookie", "sid=REDACTED; Path=/"), with("Set-Cookie", "sid=x9; Path=/a"), Options{},
-			[]string{"[header] header Set-Cookie: recorded sid=REDACTED; Path=/, now sid=x9; Path=/a"}},
+			[]string{"[header] header Set-Cookie: recorded sid=REDACTED; Path=/, now sid=REDACTED; Path=/a"}},
 		{"the connection's fields and the clock are ignored",
 			with("Date", "Mon", "Connection", "close", "Transfer-Encoding", "chunked", "Content-Length", "3", "Age", "1", "Keep-Alive", "x"),
 			with("Date", "Tue", "Connection", "keep-alive"), Options{}, nil},
@@ -279,4 +280,120 @@ func TestAnotherContentTypeIsComparedByBytes(t *testing.T) {
 		`[bytes] body: byte 0: recorded 0x64 "data: a\n\n", now 0x7b "{\"error\":1}" (of another content type)`,
 		`[bytes] body: 9 bytes differ, the last at offset 8 (of another content type)`,
 		`[bytes] body: 9 bytes recorded, 11 now (of another content type)`)
+}
+
+func TestWhatWasRedactedIsRedactedNowAndCompared(t *testing.T) {
+	own := tape.NewRedactor(tape.RedactRules{Headers: []string{"X-Session-*"}})
+	for _, tt := range []struct {
+		name, field, rec, now string
+		redact                *tape.Redactor
+		want                  string // empty to pass
+	}{
+		{"another secret", "Set-Cookie", "sid=REDACTED; Path=/; HttpOnly", "sid=abc; Path=/; HttpOnly", nil, ""},
+		{"an attribute that is gone", "Set-Cookie", "sid=REDACTED; Path=/; HttpOnly; Secure", "sid=abc; Path=/; Secure", nil,
+			"recorded sid=REDACTED; Path=/; HttpOnly; Secure, now sid=REDACTED; Path=/; Secure"},
+		{"an attribute more", "Set-Cookie", "sid=REDACTED", "sid=abc; Domain=evil.example", nil, "recorded sid=REDACTED, now sid=REDACTED; Domain=evil.example"},
+		{"an empty cookie", "Set-Cookie", "sid=REDACTED; Path=/", "sid=; Path=/", nil, "recorded sid=REDACTED; Path=/, now sid=; Path=/"},
+		{"another name", "Set-Cookie", "sid=REDACTED", "tid=abc", nil, "recorded sid=REDACTED, now tid=REDACTED"},
+		{"another secret in a target", "Location", "https://a.example/cb?token=REDACTED&x=1", "https://a.example/cb?token=abc&x=1", nil, ""},
+		{"another parameter", "Location", "https://a.example/cb?token=REDACTED&x=1", "https://a.example/cb?token=abc&y=2&x=1", nil,
+			"recorded https://a.example/cb?token=REDACTED&x=1, now https://a.example/cb?token=REDACTED&y=2&x=1"},
+		{"another host behind a password", "Location", "https://REDACTED@a.example/cb", "https://u:p@evil.example/x@a.example/cb", nil,
+			"recorded https://REDACTED@a.example/cb, now https://REDACTED@evil.example/x@a.example/cb"},
+		{"an empty parameter", "Location", "/cb?token=REDACTED", "/cb?token=", nil, "recorded /cb?token=REDACTED, now /cb?token="},
+		{"another scheme", "Authorization", "Bearer REDACTED", "Basic abc", nil, "recorded Bearer REDACTED, now Basic REDACTED"},
+		{"a rule of the user's", "X-Session-Id", "REDACTED", "abc", own, ""},
+		{"redacted by hand", "X-Trace", "v1-REDACTED-00", "v1-abc-00", nil, ""},
+		{"redacted by hand, empty now", "X-Trace", "v1-REDACTED-00", "v1--00", nil, "recorded v1-REDACTED-00, now v1--00"},
+		{"redacted by hand, all of it", "X-Trace", "REDACTED", "abc", nil, ""},
+		{"redacted by hand, gone", "X-Trace", "REDACTED", "", nil, "recorded REDACTED, now "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rec, now := events("a"), events("a")
+			rec.header = append(headers(tt.field, tt.rec), rec.header...)
+			now.header = append(headers(tt.field, tt.now), now.header...)
+			v := verdict(rec, now, Options{Redact: tt.redact})
+			if tt.want == "" {
+				wantPass(t, v)
+				return
+			}
+			wantFail(t, v, "[header] header "+tt.field+": "+tt.want)
+		})
+	}
+}
+
+func TestNoSecretOfNowIsReported(t *testing.T) {
+	rec, now := events("a"), events("a")
+	rec.header = append(headers("Set-Cookie", "plain=old-secret", "X-Api-Key", "old-secret"), rec.header...)
+	now.header = append(headers("Set-Cookie", "plain=live-secret", "X-Api-Key", "live-secret", "X-Auth-Token", "live-secret",
+		"Link", "<https://h/?api_key=live-secret>; rel=next"), now.header...)
+	now.end.Trailer = headers("X-Access-Token", "live-secret")
+	now.end.How = httpstream.EOF
+	v := verdict(rec, now, Options{})
+	failed := New(rec.recorded(), Options{}).Failed(0, `Get "https://u:live-secret@h/?api_key=live-secret": EOF`)
+	text, err := json.Marshal([]*Verdict{v, failed})
+	if err != nil || v.Pass || failed.Pass || strings.Contains(string(text), "-secret") {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+func TestAFailureIsComparedByHowItFailed(t *testing.T) {
+	malformed := func(detail string) httpstream.EndInfo {
+		return httpstream.EndInfo{How: httpstream.Malformed, Detail: detail}
+	}
+	reset := httpstream.EndInfo{How: httpstream.Reset, Detail: "the server reset the connection without an answer"}
+	for _, tt := range []struct {
+		name     string
+		rec, now httpstream.EndInfo
+		want     string
+	}{
+		{"as recorded", reset, reset, ""},
+		{"malformed in the same way", malformed("malformed HTTP: two status lines"), malformed("malformed HTTP: two status lines"), ""},
+		{"malformed in another way", malformed("malformed HTTP: two status lines"), malformed("malformed HTTP: a CR without LF"),
+			"[ended] no answer, as recorded, but for another reason: recorded malformed HTTP: two status lines, now malformed HTTP: a CR without LF"},
+		{"a reset that was a time limit", reset, httpstream.EndInfo{How: httpstream.Reset, Detail: "still not at its end after 30s"},
+			"[ended] no answer, as recorded, but for another reason: recorded the server reset the connection without an answer, now still not at its end after 30s"},
+		{"inside the head that was before it", reset, httpstream.EndInfo{How: httpstream.Reset, Detail: "the server reset the connection inside the head"},
+			"[ended] no answer, as recorded, but for another reason: recorded the server reset the connection without an answer, now the server reset the connection inside the head"},
+		{"another address", httpstream.EndInfo{How: httpstream.Reset, Detail: "dial 172.18.0.3:80: refused"}, httpstream.EndInfo{How: httpstream.Reset, Detail: "dial 172.19.0.2:80: refused"}, ""},
+		{"another code", httpstream.EndInfo{How: httpstream.Reset, Code: 2, Detail: "the server reset the stream"}, httpstream.EndInfo{How: httpstream.Reset, Code: 8, Detail: "the server reset the stream"},
+			"[ended] no answer, as recorded, but for another reason: recorded reset (HTTP/2 error code 2): the server reset the stream, now reset (HTTP/2 error code 8): the server reset the stream"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := reply{end: tt.rec}.recorded()
+			r.Head, r.Failed = nil, tt.rec.Detail
+			v := New(r, Options{}).End(time.Second, tt.now)
+			if tt.want == "" {
+				wantPass(t, v)
+				return
+			}
+			wantFail(t, v, tt.want)
+		})
+	}
+	rec, now := events("a"), events("a")
+	rec.end, now.end = malformed("malformed HTTP: a chunk size"), malformed("malformed HTTP: a CR without LF")
+	wantPass(t, verdict(rec, rec, Options{}))
+	wantFail(t, verdict(rec, now, Options{}), "[ended] end of the stream: recorded malformed: malformed HTTP: a chunk size, now malformed: malformed HTTP: a CR without LF")
+}
+
+func TestAnAnswerWithoutABodyHasNoEncoding(t *testing.T) {
+	for _, coding := range []string{"gzip", "deflate", "br"} {
+		for _, r := range []reply{{method: "HEAD", status: 200}, {method: "GET", status: 304}, {method: "GET", status: 204}} {
+			r.header, r.end = headers("Content-Type", "application/json", "Content-Encoding", coding), httpstream.EndInfo{How: httpstream.EOF}
+			wantPass(t, verdict(r, r, Options{}))
+		}
+	}
+}
+
+func TestSSEFieldOrderAndNDJSONWhiteSpace(t *testing.T) {
+	wantPass(t, verdict(answer(sseType, "id: 1\nevent: x\ndata: a\n\n"), answer(sseType, "data: a\nevent: y\nevent: x\nid: 1\n\n"), Options{}))
+	wantFail(t, verdict(answer(sseType, "data: a\ndata: b\n\n"), answer(sseType, "data: b\ndata: a\n\n"), Options{}),
+		`[changed] event 1 data: recorded "a\nb", now "b\na"`)
+	const ndjson = "application/x-ndjson"
+	wantPass(t, verdict(answer(ndjson, "{\"a\":1}\n\t{\"b\":2}\r\n"), answer(ndjson, " {\"a\":1} \n\n{\"b\":2}"), Options{}))
+	for _, space := range []string{"\v", "\f", "\u00a0", "\u0085", "\u2028"} {
+		if v := verdict(answer(ndjson, "{\"a\":1}\n"), answer(ndjson, space+"{\"a\":1}\n"), Options{}); v.Pass {
+			t.Errorf("%q before a record is no white space", space)
+		}
+	}
 }

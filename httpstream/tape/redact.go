@@ -252,6 +252,30 @@ func (r *Redactor) URL(raw string) string {
 	return out
 }
 
+// Text returns a text for people, such as an error, with the secrets taken out of
+// the URLs and request targets in it.
+func (r *Redactor) Text(s string) string {
+	if !strings.ContainsAny(s, "?#@") {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		end := strings.IndexFunc(s, func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune("\"'`<>(){}", c) })
+		if end < 0 {
+			end = len(s)
+		}
+		if word := s[:end]; strings.ContainsAny(word, "/?") {
+			b.WriteString(r.URL(word))
+		} else {
+			b.WriteString(word)
+		}
+		_, size := utf8.DecodeRuneInString(s[end:])
+		b.WriteString(s[end : end+size])
+		s = s[end+size:]
+	}
+	return b.String()
+}
+
 // redactUserinfo replaces the user information of an authority (RFC 3986 section 3.2.1).
 func redactUserinfo(s string) string {
 	i := strings.Index(s, "//")

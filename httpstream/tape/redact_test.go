@@ -122,3 +122,22 @@ func FuzzRedactTwice(f *testing.F) {
 		}
 	})
 }
+
+func TestSecretsAreTakenOutOfTexts(t *testing.T) {
+	var r *Redactor
+	for in, want := range map[string]string{
+		`Get "https://api.example/v1?api_key=sk-1&x=2": EOF`: `Get "https://api.example/v1?api_key=REDACTED&x=2": EOF`,
+		"GET /v1?token=abc HTTP/1.1":                         "GET /v1?token=REDACTED HTTP/1.1",
+		"dial https://u:p@h/: refused":                       "dial https://REDACTED@h/: refused",
+		"a (see /x?sig=1) and <https://h/#access_token=2>":   "a (see /x?sig=REDACTED) and <https://h/#access_token=REDACTED>",
+		"the server closed the connection":                   "the server closed the connection",
+		"is it? a=b":                                         "is it? a=b",
+	} {
+		if got := r.Text(in); got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+		if again := r.Text(r.Text(in)); again != want {
+			t.Errorf("%s: again %s", in, again)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (e *exchange) run(ctx context.Context, conn net.Conn) {
 	}
 	defer stream.Close()
 	e.comparer = compare.New(compare.FromExchange(e.x, stream.Next), compare.Options{
-		Rules: e.opt.Rules.For(e.c.Name), Limits: e.opt.Limits, MaxDifferences: e.opt.MaxDifferences,
+		Redact: e.opt.Redact, Rules: e.opt.Rules.For(e.c.Name), Limits: e.opt.Limits, MaxDifferences: e.opt.MaxDifferences,
 		Calls: func() (recorded, now []compare.CallTiming) { return e.c.CallTimings() },
 	})
 	e.maxBytes = sizeFactor*e.c.Answer.Recorded.Bytes + sizeFloor
@@ -145,7 +145,7 @@ func (e *exchange) conclude(ctx context.Context) {
 	if e.answered {
 		e.c.Answer.Now = &e.now
 	} else {
-		e.c.Answer.Now = &report.Timeline{End: at, Failed: end.Detail}
+		e.c.Answer.Now = &report.Timeline{End: at, Failed: e.opt.Redact.Text(end.Detail)}
 	}
 	e.opt.Calls.settle(context.WithoutCancel(ctx), e.c, e.opt.Limits.Speed)
 	e.opt.Calls.collect(e.c, origin)

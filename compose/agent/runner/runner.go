@@ -71,7 +71,9 @@ type Options struct {
 	// compared without case.
 	Headers map[string]string
 	Rules   compare.Rules
-	Limits  compare.Limits
+	// Redact is as in compare.Options.
+	Redact *tape.Redactor
+	Limits compare.Limits
 	// TimeLimit bounds each case; 0 means that it comes from its recorded length.
 	TimeLimit time.Duration
 	// Parallel is how many cases may run at once, of those that did not stream.
