@@ -18,8 +18,11 @@ type Result struct {
 	// Tape is the folder that it is in.
 	Tape string
 	// Kept is set where an older tape was left in its place because this
-	// recording is not good; this one is in Tape, beside it.
+	// recording is not good; this one is in Tape, beside it, unless Dropped is set:
+	// then there was nothing on it. Worth tells what there was.
 	Kept     bool
+	Dropped  bool
+	Worth    tape.Worth
 	Complete bool
 	Problems []string // why it is not complete
 }
@@ -156,8 +159,13 @@ func (r *recording) finish(good bool) (*Result, error) {
 		result.Complete = false
 		result.Problems = append(result.Problems, closeErr.Error())
 	}
-	if (!good || !result.Complete) && isFolderWithContent(r.dir) {
+	result.Worth = tape.WorthOf(r.tmp)
+	if poorer := result.Worth < tape.WorthOf(r.dir); poorer || (!good || !result.Complete) && isFolderWithContent(r.dir) {
 		result.Tape, result.Kept = r.tmp, true
+		if poorer && result.Worth == tape.Nothing && result.Complete {
+			result.Tape, result.Dropped = r.dir, true
+			return result, os.RemoveAll(r.tmp)
+		}
 		return result, nil
 	}
 	if err := tape.Replace(r.tmp, r.dir); err != nil {

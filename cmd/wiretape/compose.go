@@ -298,6 +298,17 @@ func runSession(c *cli.Context, io streams, mode agent.Mode) error {
 	return conclude(c, r, mode, opt, result, err, waited, started)
 }
 
+const (
+	recordSomething = "check that the command exercises the app through its published ports, and that --service and --host are right"
+	recordAnswers   = "see above what could not be reached, and record again when it is up"
+)
+
+// poorer reports whether a whole recording left an older tape in place because that
+// has more on it.
+func poorer(result *compose.Result) bool {
+	return result != nil && result.Kept && result.Complete && result.Worth != tape.Something
+}
+
 // runCommand runs COMMAND. Where the session ended under it, and not because of
 // the user, that is the news, not how the command took it.
 func runCommand(ctx, user context.Context, command *compose.Command, s *compose.Session) error {
@@ -314,7 +325,7 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 	s := summary{Mode: c.Command.Name, Took: time.Since(started).Seconds(), OK: err == nil}
 	if result != nil {
 		s.Tape, s.Complete, s.Problems = relative(result.Tape), &result.Complete, result.Problems
-		s.OK = s.OK && result.Complete
+		s.OK = s.OK && result.Complete && !poorer(result)
 	}
 	if mode == agent.Replay {
 		s.Tape = opt.Tape
@@ -323,9 +334,19 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 	if err == nil || result != nil || n.Calls+n.Misses > 0 {
 		r.finish(s)
 	}
-	if result != nil && result.Kept {
+	switch {
+	case result == nil:
+	case result.Dropped:
+		if err != nil {
+			r.warn("nothing was recorded, so the tape at "+relative(opt.Tape)+" was left as it was", recordSomething)
+		}
+	case result.Kept:
 		r.warn(fmt.Sprintf("the tape at %s was left as it was; this recording is in %s", relative(opt.Tape), relative(result.Tape)),
 			"look at it with wiretape tape ls "+relative(result.Tape)+", or record again")
+	case result.Worth == tape.Nothing:
+		r.warn("nothing was recorded", recordSomething)
+	case result.Worth == tape.Unanswered:
+		r.warn("none of the calls was answered", recordAnswers)
 	}
 	if exit := (*compose.ExitError)(nil); c.Context.Err() != nil && !waited && (err == nil || errors.As(err, &exit)) {
 		// COMMAND was interrupted with us; how it took it is not the news.
@@ -339,6 +360,11 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 		return err
 	case result != nil && !result.Complete:
 		return &failure{code: exitIncomplete, err: errors.New("the recording is incomplete"), hint: "record again; what there is of it is in " + relative(result.Tape)}
+	case result != nil && result.Dropped:
+		return &failure{code: exitIncomplete, err: fmt.Errorf("nothing was recorded, so the tape at %s was left as it was", relative(opt.Tape)), hint: recordSomething}
+	case poorer(result):
+		return &failure{code: exitIncomplete, err: errors.New("none of the calls was answered, so the recording did not take the tape's place"),
+			hint: recordAnswers + "; if the outside world is meant to be down, move the recording to the tape's place by hand"}
 	case mode == agent.Replay && n.Misses > 0:
 		return &failure{code: exitFailed, err: errors.New(report.Plural(n.Misses, "miss") + ": the app asked for what the tape does not have"),
 			hint: "see what differs above; if the app is right, add it to the tape with --on-miss record"}

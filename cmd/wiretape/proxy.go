@@ -277,7 +277,9 @@ func (rec *recordingTo) finish(r *reporter, started time.Time) error {
 		err = cerr
 	}
 	complete := err == nil && len(rec.problems) == 0
-	if complete {
+	worth := tape.WorthOf(rec.partial)
+	poorer := complete && worth < tape.WorthOf(rec.dir)
+	if complete && !poorer {
 		if err = tape.Replace(rec.partial, rec.dir); err != nil {
 			return &failure{
 				code: exitEnvironment, err: fmt.Errorf("the recording is complete, in %s, but can't take its place: %w", rec.partial, err),
@@ -285,9 +287,22 @@ func (rec *recordingTo) finish(r *reporter, started time.Time) error {
 			}
 		}
 	}
-	r.finish(summary{Mode: "record", Tape: rec.dir, Complete: &complete, Problems: rec.problems, OK: complete, Took: time.Since(started).Seconds()})
+	r.finish(summary{Mode: "record", Tape: rec.dir, Complete: &complete, Problems: rec.problems, OK: complete && !poorer, Took: time.Since(started).Seconds()})
 	if !complete {
 		return &failure{code: exitIncomplete, err: errors.Join(err, fmt.Errorf("the recording is incomplete; what there is of it is in %s", rec.partial)), hint: "record again"}
+	}
+	const pass = "have the client use the proxy, and record again"
+	switch {
+	case poorer && worth == tape.Nothing:
+		err = os.RemoveAll(rec.partial)
+		return &failure{code: exitIncomplete, err: errors.Join(fmt.Errorf("nothing was recorded, so the tape at %s was left as it was", rec.dir), err), hint: pass}
+	case poorer:
+		return &failure{code: exitIncomplete, err: fmt.Errorf("none of the calls was answered, so the tape at %s was left as it was; this recording is in %s", rec.dir, rec.partial),
+			hint: recordAnswers}
+	case worth == tape.Nothing:
+		r.warn("nothing was recorded", pass)
+	case worth == tape.Unanswered:
+		r.warn("none of the calls was answered", recordAnswers)
 	}
 	return nil
 }

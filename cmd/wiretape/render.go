@@ -30,26 +30,31 @@ type reporter struct {
 
 // counts are what a session's summary adds up.
 type counts struct {
-	Calls, Cases, Misses, Opaque, Refused, Untrusted, Errors, Passed int
+	Calls, Cases, Misses, Opaque, Refused, Untrusted, Closed, Errors, Passed int
 	// PassedOn and Recorded are misses that were answered from the outside.
 	PassedOn, Recorded int
 }
 
 // summary is the last event of a session.
 type summary struct {
-	Type     string   `json:"type"` // "summary"
-	Mode     string   `json:"mode"`
-	Calls    int      `json:"calls"`
-	Cases    int      `json:"cases"`
-	Misses   int      `json:"misses"` // that failed
-	PassedOn int      `json:"passed_on,omitempty"`
-	Recorded int      `json:"recorded,omitempty"`
-	Opaque   int      `json:"opaque"`
-	Tape     string   `json:"tape,omitempty"`
-	Complete *bool    `json:"complete,omitempty"` // of a recording
-	Problems []string `json:"problems,omitempty"`
-	OK       bool     `json:"ok"`
-	Took     float64  `json:"took_s"`
+	Type     string `json:"type"` // "summary"
+	Mode     string `json:"mode"`
+	Calls    int    `json:"calls"`
+	Cases    int    `json:"cases"`
+	Misses   int    `json:"misses"` // that failed
+	PassedOn int    `json:"passed_on,omitempty"`
+	Recorded int    `json:"recorded,omitempty"`
+	Opaque   int    `json:"opaque"`
+	// Refused, Untrusted and Closed are connections without an exchange: upstream could
+	// not be reached, and a client rejected our certificate, or went away after it.
+	Refused   int      `json:"refused,omitempty"`
+	Untrusted int      `json:"untrusted,omitempty"`
+	Closed    int      `json:"closed,omitempty"`
+	Tape      string   `json:"tape,omitempty"`
+	Complete  *bool    `json:"complete,omitempty"` // of a recording
+	Problems  []string `json:"problems,omitempty"`
+	OK        bool     `json:"ok"`
+	Took      float64  `json:"took_s"`
 	// Results are those of the cases, in test.
 	Results *report.Counts `json:"results,omitempty"`
 }
@@ -119,8 +124,8 @@ func (r *reporter) event(e *agent.Event) {
 		r.emit(e)
 		return
 	}
-	if r.quiet && (e.Type == "call" || e.Type == "miss") {
-		return
+	if e.Type == "closed" || r.quiet && (e.Type == "call" || e.Type == "miss") {
+		return // the summary counts them
 	}
 	fmt.Fprint(r.out, r.line(e))
 }
@@ -147,6 +152,8 @@ func (r *reporter) tally(e *agent.Event) {
 		c.Refused++
 	case "untrusted":
 		c.Untrusted++
+	case "closed":
+		c.Closed++
 	case "passed":
 		c.Passed++
 	case "error":
@@ -314,6 +321,7 @@ func (r *reporter) finish(s summary) {
 	s.Type = "summary"
 	s.Calls, s.Cases, s.Misses, s.Opaque = r.count.Calls, r.count.Cases, r.count.Misses, r.count.Opaque
 	s.PassedOn, s.Recorded = r.count.PassedOn, r.count.Recorded
+	s.Refused, s.Untrusted, s.Closed = r.count.Refused, r.count.Untrusted, r.count.Closed
 	if r.json {
 		r.emit(s)
 		return
@@ -333,6 +341,15 @@ func (r *reporter) finish(s summary) {
 	}
 	if s.Opaque > 0 {
 		parts = append(parts, fmt.Sprintf("%d not recorded", s.Opaque))
+	}
+	if s.Refused > 0 {
+		parts = append(parts, fmt.Sprintf("%d unreachable", s.Refused))
+	}
+	if s.Untrusted > 0 {
+		parts = append(parts, report.Plural(s.Untrusted, "certificate")+" rejected")
+	}
+	if s.Closed > 0 {
+		parts = append(parts, report.Plural(s.Closed, "connection")+" closed before any request")
 	}
 	word := r.paint("32", "ok")
 	if !s.OK {

@@ -40,7 +40,10 @@ type dnsServer struct {
 	forward func(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error)
 	// keep is told of every answer from outside; nil where nothing is recorded.
 	keep func(tape.Name)
-	slot chan struct{}
+	// unresolved is told of every query for a name outside that no resolver could
+	// answer; may be nil.
+	unresolved func(name, why string)
+	slot       chan struct{}
 }
 
 // serveUDP answers queries until conn is closed.
@@ -131,12 +134,34 @@ func (s *dnsServer) answer(ctx context.Context, from netip.AddrPort, network str
 	defer cancel()
 	answer, err := s.forward(ctx, from, network, query)
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+		timedOut := errors.Is(err, context.DeadlineExceeded)
+		switch {
+		case errors.Is(err, context.Canceled):
+		case timedOut:
+			s.failed(q, name, "timed out")
+		default:
+			s.failed(q, name, err.Error())
+		}
+		if timedOut {
 			return nil
 		}
 		return refuseDNS(header, &q, dnsmessage.RCodeServerFailure)
 	}
 	return s.hear(q, name, answer)
+}
+
+// failed tells of a query that no resolver could answer, which the app finds in a
+// test as it was.
+func (s *dnsServer) failed(q dnsmessage.Question, name, why string) {
+	if s.names.isInternal(name) {
+		return
+	}
+	if s.keep != nil {
+		s.keep(tape.Name{Name: name, Type: typeName(q.Type), RCode: rcodeName(dnsmessage.RCodeServerFailure)})
+	}
+	if s.unresolved != nil {
+		s.unresolved(name, why)
+	}
 }
 
 // fromOutside returns the resolver's answer; nil where it has none, or says that
@@ -231,7 +256,10 @@ func (s *dnsServer) hear(q dnsmessage.Question, name string, answer []byte) []by
 			s.names.learn(name, netip.AddrFrom16(b.AAAA))
 		}
 	}
-	if !s.names.isInternal(name) && s.keep != nil {
+	switch {
+	case m.RCode == dnsmessage.RCodeServerFailure:
+		s.failed(q, name, "its resolver answers "+kept.RCode)
+	case !s.names.isInternal(name) && s.keep != nil:
 		s.keep(kept)
 	}
 	if !changed {

@@ -516,3 +516,33 @@ func TestCodesHaveNames(t *testing.T) {
 		t.Error("types have other names")
 	}
 }
+
+func TestANameThatCannotBeResolvedIsToldAndKept(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		told string
+	}{
+		{"the resolver does not answer", context.DeadlineExceeded, "timed out"},
+		{"the resolver is not there", errNoResolver, errNoResolver.Error()},
+		{"the session ended", context.Canceled, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, kept := recordDNS(t)
+			s.forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) { return nil, c.err }
+			told := ""
+			s.unresolved = func(name, why string) { told += name + " " + why }
+			s.answer(t.Context(), asker, "udp", dnsQuery(t, "db.", dnsmessage.TypeA))
+			s.answer(t.Context(), asker, "udp", dnsQuery(t, "api.example.com.", dnsmessage.TypeA))
+			if c.told == "" {
+				if told != "" || len(*kept) != 0 {
+					t.Errorf("told %q, kept %v", told, *kept)
+				}
+				return
+			}
+			if told != "api.example.com "+c.told || len(*kept) != 1 || (*kept)[0].RCode != "SERVFAIL" {
+				t.Errorf("told %q, kept %v", told, *kept)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -14,15 +15,21 @@ import (
 // when this much waits for it.
 const maxPending = 4 << 20
 
+// maxUnresolved is how many names that can't be resolved are told.
+const maxUnresolved = 100
+
 // recording is the engine of record mode: what passes becomes records, which
 // the CLI writes to the tape.
 type recording struct {
 	s        *serving
 	recorder *record.Recorder
+
+	mu   sync.Mutex
+	told map[string]bool // names that could not be resolved
 }
 
 func newRecording(s *serving) *recording {
-	r := &recording{s: s}
+	r := &recording{s: s, told: make(map[string]bool)}
 	r.recorder = record.New(record.Options{
 		Start:      time.Now(),
 		MaxPending: maxPending,
@@ -36,7 +43,18 @@ func newRecording(s *serving) *recording {
 		return s.out.raw(append(line, '}', '\n'))
 	})
 	s.dns.keep = func(n tape.Name) { r.recorder.Add(tape.Record{Name: &n}) }
+	s.dns.unresolved = r.unresolved
 	return r
+}
+
+// unresolved tells of a name that can't be resolved, once.
+func (r *recording) unresolved(name, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.told[name] && len(r.told) < maxUnresolved {
+		r.told[name] = true
+		r.s.out.send(FromAgent{Event: &Event{Type: string(proxy.Refused), URL: name, Detail: "its name can't be resolved: " + why}})
+	}
 }
 
 func (r *recording) configure(cfg *proxy.Config) {

@@ -91,6 +91,7 @@ type NoticeKind string
 const (
 	Opaque    NoticeKind = "opaque"    // relayed, or in replay refused, because it isn't HTTP
 	Untrusted NoticeKind = "untrusted" // a client rejected our certificate
+	Closed    NoticeKind = "closed"    // a client went away after our certificate, and asked nothing
 	Refused   NoticeKind = "refused"   // upstream can't be reached or isn't trusted
 	Unknown   NoticeKind = "unknown"   // a connection that nobody led here; it was closed
 	// Misused is a client of the explicit proxy that can't be served; Authority is the client's.

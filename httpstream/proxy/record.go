@@ -158,6 +158,9 @@ func (p *Proxy) recordInside(ctx context.Context, down, up *tls.Conn, dest Dest,
 	_, serverSpoke := server.(*prefixConn)
 	switch {
 	case errors.Is(err, io.EOF):
+		if hasEnded(down) {
+			p.closed(dest)
+		}
 		httpstream.RelayRaw(ctx, client, server)
 	case err != nil:
 		p.clientFailed(down, dest, err)
@@ -253,15 +256,32 @@ func (p *Proxy) clientFailed(client net.Conn, dest Dest, err error) {
 			why, ok = rejected(below.alert())
 		}
 	}
-	if ok {
+	switch {
+	case ok:
 		p.cfg.Notify(Notice{Kind: Untrusted, Service: dest.Service, Authority: dest.Authority(), Detail: why})
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		p.closed(dest)
 	}
 	reset(client)
 }
 
+// closed tells of a client that went away after our certificate without a request
+// or an alert. It may have changed its mind, but some, as those of GnuTLS, reject a
+// certificate like that.
+func (p *Proxy) closed(dest Dest) {
+	p.cfg.Notify(Notice{Kind: Closed, Service: dest.Service, Authority: dest.Authority()})
+}
+
+// hasEnded reports whether a connection was found ended before; it does not wait.
+func hasEnded(conn *tls.Conn) bool {
+	conn.SetReadDeadline(past)
+	defer conn.SetReadDeadline(time.Time{})
+	_, err := conn.Read(make([]byte, 1))
+	return errors.Is(err, io.EOF)
+}
+
 // rejected reports whether err is a client's alert about our certificate
-// (RFC 8446 section 6.2). A client that closes without an alert may mean the
-// same, but says the same as one that changed its mind.
+// (RFC 8446 section 6.2).
 func rejected(err error) (string, bool) {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" {

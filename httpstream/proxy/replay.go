@@ -95,6 +95,7 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 	defer down.Close()
 	proto, inner, err := sniffUntil(ctx, down)
 	if errors.Is(err, io.EOF) {
+		p.closed(dest)
 		return
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -328,5 +329,62 @@ func TestHalfAClientHelloIsCutOff(t *testing.T) {
 	io.WriteString(conn, "\x16\x03\x01\x02\x00\x01")
 	if n := rec.waitNotice(Opaque); !strings.HasPrefix(n.Detail, "not a TLS handshake") {
 		t.Errorf("noticed %+v", n)
+	}
+}
+
+func TestAClientThatGoesAwayAfterOurCertificateIsCounted(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, c := range []struct {
+			name string
+			end  func(t *testing.T, client net.Conn, conf *tls.Config)
+		}{
+			{"in the handshake, as GnuTLS does", func(t *testing.T, client net.Conn, conf *tls.Config) {
+				conf.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error {
+					client.Close()
+					return errors.New("no")
+				}
+				tls.Client(client, conf).Handshake()
+			}},
+			{"after the handshake", func(t *testing.T, client net.Conn, conf *tls.Config) {
+				conn := tls.Client(client, conf)
+				if err := conn.Handshake(); err != nil {
+					t.Error(err)
+				}
+				conn.Close()
+			}},
+		} {
+			for _, protos := range [][]string{{"h2", "http/1.1"}, nil} {
+				t.Run(fmt.Sprint(tls.VersionName(version), protos, c.name), func(t *testing.T) {
+					w := newWorld(t)
+					w.https("api.example.com:443", streamer("api"), "h2", "http/1.1")
+					rec := w.recordWith(nil, transparent)
+					c.end(t, rec.dialTo(named("api.example.com:443")), &tls.Config{
+						ServerName: "api.example.com", InsecureSkipVerify: true, NextProtos: protos, MinVersion: version, MaxVersion: version,
+					})
+					n := rec.waitNotice(Closed)
+					if n.Service != "app" || n.Authority != "api.example.com:443" {
+						t.Errorf("noticed %+v", n)
+					}
+					if tp := rec.tape(); len(tp.Calls) != 0 {
+						t.Errorf("the tape has calls: %q", urls(tp.Calls))
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestAServerThatGoesAwayIsNotTakenForItsClient(t *testing.T) {
+	w := newWorld(t)
+	w.raw("api.example.com:443", w.rawTLS(nil, func(c net.Conn) { c.Close() }))
+	rec := w.recordWith(nil, transparent)
+	conn := w.clientTLS(rec.dialTo(named("api.example.com:443")), "api.example.com")
+	io.Copy(io.Discard, conn)
+	conn.Close()
+	rec.close()
+	for _, n := range rec.all() {
+		if n.Kind == Closed {
+			t.Errorf("noticed %+v", n)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Replace puts the finished recording newDir in the place of dir, and removes
@@ -50,6 +51,34 @@ func Replace(newDir, dir string) error {
 		return err
 	}
 	return discard(old, dir)
+}
+
+// A Worth is how much there is on a tape, for what takes whose place.
+type Worth int
+
+const (
+	Nothing    Worth = iota // no exchange
+	Unanswered              // calls were made, or names asked for, and none was answered
+	Something
+)
+
+// WorthOf looks at the tape at dir; one that can't be read may be worth something.
+func WorthOf(dir string) Worth {
+	if !isTape(dir) {
+		return Nothing
+	}
+	t, err := Open(dir)
+	switch {
+	case err != nil:
+		return Something
+	case slices.ContainsFunc(t.Calls, func(x *Exchange) bool { return x.Response != nil }):
+		return Something
+	case len(t.Calls) > 0, slices.ContainsFunc(t.Manifest.Names, func(n Name) bool { return n.RCode == "SERVFAIL" }):
+		return Unanswered
+	case len(t.Cases) == 0:
+		return Nothing
+	}
+	return Something
 }
 
 func isTape(dir string) bool {

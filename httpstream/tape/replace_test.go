@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/wiretape/wiretape/httpstream"
 )
 
 func TestReplacePutsANewTapeInThePlaceOfAnOldOne(t *testing.T) {
@@ -75,5 +77,47 @@ func TestReplaceLeavesAloneWhatIsNoTape(t *testing.T) {
 		if _, err := os.Stat(file); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestATapeIsWorthWhatWasAnsweredOnIt(t *testing.T) {
+	answered := &Response{Head: httpstream.ResponseHead{Proto: "HTTP/1.1", Status: 200, Line: "HTTP/1.1 200 OK"}}
+	exchange := func(kind Kind, r *Response, failed string) Record {
+		return Record{ID: 1, Exchange: &Exchange{
+			Kind: kind, Number: 1, Response: r, Failed: failed,
+			Request: Request{Proto: "HTTP/1.1", Method: "GET", URL: "http://a.example/"},
+		}}
+	}
+	for _, c := range []struct {
+		name    string
+		records []Record
+		want    Worth
+	}{
+		{"nothing", nil, Nothing},
+		{"a name that was not found", []Record{{Name: &Name{Name: "a", Type: "A", RCode: "NXDOMAIN"}}}, Nothing},
+		{"a name that no resolver answered", []Record{{Name: &Name{Name: "a", Type: "A", RCode: "SERVFAIL"}}}, Unanswered},
+		{"a call that failed", []Record{exchange(Call, nil, "connection refused")}, Unanswered},
+		{"a call", []Record{exchange(Call, answered, "")}, Something},
+		{"a case", []Record{exchange(Case, answered, "")}, Something},
+	} {
+		dir := filepath.Join(t.TempDir(), "tape")
+		w, err := Create(dir, Manifest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range c.records {
+			if err := w.Apply(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := WorthOf(dir); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+	if got := WorthOf(t.TempDir()); got != Nothing {
+		t.Errorf("no tape: %v", got)
 	}
 }
