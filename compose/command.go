@@ -45,7 +45,7 @@ func (e *ExitError) Unwrap() error { return e.Err }
 // Run runs the command with our own standard streams, in an environment in
 // which docker compose means the session's project. When ctx ends, the command
 // and its children are interrupted, as by Ctrl-C, and killed if that is not
-// enough. The error is an *ExitError if the command failed.
+// enough; so they are where this process is killed. The error is an *ExitError if the command failed.
 func (c *Command) Run(ctx context.Context, s *Session) error {
 	cmd := exec.Command(c.path)
 	cmd.Args = c.argv
@@ -53,9 +53,12 @@ func (c *Command) Run(ctx context.Context, s *Session) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	restore := foreground(cmd)
 	defer restore()
+	mourner := newMourner(endPatiently)
+	defer mourner.dismiss()
 	if err := cmd.Start(); err != nil {
 		return usage("check that it is a program for this host", "start %s: %w", c.argv[0], err)
 	}
+	mourner.watch(cmd.Process)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	err := waitOrEnd(ctx, cmd.Process, ended)

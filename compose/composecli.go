@@ -65,7 +65,13 @@ func runDocker(ctx context.Context, docker string, env []string, line func(strin
 	ownProcessGroup(cmd)
 	cmd.Cancel = func() error { return interruptGroup(cmd.Process) }
 	cmd.WaitDelay = killAfter
-	err := cmd.Run()
+	mourner := newMourner(endAtOnce)
+	defer mourner.dismiss()
+	err := cmd.Start()
+	if err == nil {
+		mourner.watch(cmd.Process)
+		err = cmd.Wait()
+	}
 	stderr.flush()
 	switch {
 	case err == nil:

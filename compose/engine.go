@@ -36,6 +36,8 @@ type Engine interface {
 	ContainerWait(ctx context.Context, id string, condition container.WaitCondition) (<-chan container.WaitResponse, <-chan error)
 	ContainerStop(ctx context.Context, id string, options container.StopOptions) error
 	ContainerPause(ctx context.Context, id string) error
+	ContainerUnpause(ctx context.Context, id string) error
+	ContainerRename(ctx context.Context, id, name string) error
 	ContainerRemove(ctx context.Context, id string, options container.RemoveOptions) error
 	ContainerLogs(ctx context.Context, id string, options container.LogsOptions) (io.ReadCloser, error)
 	CopyFromContainer(ctx context.Context, id, path string) (io.ReadCloser, container.PathStat, error)
@@ -45,6 +47,7 @@ type Engine interface {
 	NetworkInspect(ctx context.Context, id string, options network.InspectOptions) (network.Inspect, error)
 	NetworkCreate(ctx context.Context, name string, options network.CreateOptions) (network.CreateResponse, error)
 	NetworkConnect(ctx context.Context, network, container string, config *network.EndpointSettings) error
+	NetworkDisconnect(ctx context.Context, network, container string, force bool) error
 	NetworkRemove(ctx context.Context, id string) error
 
 	VolumeList(ctx context.Context, options volume.ListOptions) (volume.ListResponse, error)

@@ -42,12 +42,14 @@ type overrideMount struct {
 }
 
 type overrideNetwork struct {
-	Internal bool `yaml:"internal"`
+	Internal bool              `yaml:"internal,omitempty"`
+	Labels   map[string]string `yaml:"labels,omitempty"`
 }
 
 type overrideVolume struct {
-	Name     string `yaml:"name"`
-	External bool   `yaml:"external"`
+	Name     string            `yaml:"name,omitempty"`
+	External bool              `yaml:"external,omitempty"`
+	Labels   map[string]string `yaml:"labels,omitempty"`
 }
 
 // override renders the compose file that wires the services to the agent.
@@ -60,9 +62,10 @@ func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[st
 	}
 	mark := map[string]string{labelSession: state.Session}
 	for name, s := range p.Services {
-		// Containers that did not exist before are ours to remove.
-		if s.Provider == nil && state.Before.scale(name) == 0 {
-			f.Services[name] = overrideService{Labels: mark}
+		if s.Provider == nil {
+			o := overrideService{Labels: mark}
+			o.Volumes = f.keepAnonymous(s, state.Before)
+			f.Services[name] = o
 		}
 	}
 	for _, t := range l.targets {
@@ -72,7 +75,7 @@ func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[st
 			CgroupParent: t.Parent,
 			Environment:  make(map[string]string, len(merge.Env)),
 			Labels:       mark,
-			Volumes:      []overrideMount{{Type: "volume", Source: trustKey, Target: path.Dir(t.Trust), ReadOnly: true}},
+			Volumes:      append([]overrideMount{{Type: "volume", Source: trustKey, Target: path.Dir(t.Trust), ReadOnly: true}}, f.Services[t.Name].Volumes...),
 		}
 		o.Volumes[0].Volume.NoCopy = true
 		for k, v := range merge.Env {
@@ -84,11 +87,23 @@ func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[st
 		}
 		f.Services[t.Name] = o
 	}
-	if opt.fenced() {
-		for key, n := range p.Networks {
-			if !n.External {
-				f.Networks[key] = overrideNetwork{Internal: true}
-			}
+	for key, n := range p.Networks {
+		if n.External {
+			continue
+		}
+		o := overrideNetwork{Internal: opt.fenced()}
+		// What the session makes is known by its label. A network that stays as it
+		// is must not get one: compose would make it again.
+		if !state.Before.hasNetwork(n.Name) || o.Internal && !n.Internal {
+			o.Labels = mark
+		}
+		if o.Internal || o.Labels != nil {
+			f.Networks[key] = o
+		}
+	}
+	for key, v := range p.Volumes {
+		if !bool(v.External) && !slices.Contains(state.Before.Volumes, v.Name) {
+			f.Volumes[key] = overrideVolume{Labels: mark}
 		}
 	}
 	var buf bytes.Buffer
@@ -99,6 +114,28 @@ func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[st
 		return nil, err
 	}
 	return buf.Bytes(), enc.Close()
+}
+
+// keepAnonymous mounts the anonymous volumes of a service's container where it
+// has them, as docker compose does when it makes a container again. With several
+// containers each would need its own, which a compose file can't say.
+func (f *overrideFile) keepAnonymous(s types.ServiceConfig, before Snapshot) []overrideMount {
+	if before.scale(s.Name) != 1 {
+		return nil
+	}
+	i := slices.IndexFunc(before.Containers, func(c Container) bool { return c.Service == s.Name })
+	anonymous := before.Containers[i].Anonymous
+	var mounts []overrideMount
+	for n, target := range slices.Sorted(maps.Keys(anonymous)) {
+		named := func(v types.ServiceVolumeConfig) bool { return path.Clean(v.Target) == target && v.Source != "" }
+		if slices.ContainsFunc(s.Volumes, named) {
+			continue // the compose file says otherwise by now
+		}
+		key := fmt.Sprintf("wiretape-%s-%d", s.Name, n)
+		f.Volumes[key] = overrideVolume{Name: anonymous[target], External: true}
+		mounts = append(mounts, overrideMount{Type: "volume", Source: key, Target: target})
+	}
+	return mounts
 }
 
 // userEnv is the environment of a service's containers before us.

@@ -46,7 +46,7 @@ func newPlan(p *Project, state State, engine EngineInfo, opt *Options, l *layout
 	plan.Override, plan.Warnings = override, l.warnings
 	plan.Stages = [][]Step{
 		{makeVolume{state.volume()}},
-		{makeNetwork{state.network()}, loadImage{engine.Arch}},
+		append([]Step{makeNetwork{state.network()}, loadImage{engine.Arch}}, asideStep(state.Before)...),
 		{composeCreate{state.Before, scale}, makeAgent{
 			Name: state.agent(), Network: state.network(), Volume: state.volume(),
 			Ingress: l.ingress, Engine: engine, Privileged: opt.Privileged, Tape: replayed(opt),
@@ -72,12 +72,21 @@ func undoPlan(state State) *Plan {
 		Session: state.Session, Project: state.Project, Mode: state.Mode,
 		Stages: [][]Step{
 			{makeVolume{state.volume()}},
-			{makeNetwork{state.network()}},
+			append([]Step{makeNetwork{state.network()}}, asideStep(state.Before)...),
 			{composeCreate{Before: state.Before}, makeAgent{Name: state.agent()}},
 			{startAgent{state.agent()}},
 			{composeUp{Before: state.Before}},
 		},
 	}
+}
+
+// asideStep is the step that sets containers aside, if there are any. Networks
+// are made again by its undo as well.
+func asideStep(before Snapshot) []Step {
+	if len(before.aside()) == 0 && len(before.Networks) == 0 {
+		return nil
+	}
+	return []Step{setAside{before}}
 }
 
 // replayed is the tape that the agent plays; empty if it records.

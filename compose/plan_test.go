@@ -99,6 +99,7 @@ func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 		}
 	}
 	p := loadForTest(t, archive, opt.Profiles)
+	before.setAside(p, opt.fenced())
 	state, err := newState("0a1b2c3d", p, opt.Mode, engine, before, "/tmp/x")
 	if err != nil {
 		t.Fatal(err)

@@ -121,7 +121,7 @@ func (r *Session) notReadyError(open map[string]*waiting) error {
 
 // lookReady looks at the services that are open and drops those that are ready.
 func (r *Session) lookReady(ctx context.Context, open map[string]*waiting) error {
-	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
+	list, err := containersWith(ctx, r.engine, r.ours()...)
 	if err != nil {
 		return engineError(err)
 	}
@@ -278,7 +278,7 @@ func (r *Session) whyNotUp(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	list, lerr := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
+	list, lerr := containersWith(ctx, r.engine, r.ours()...)
 	if lerr != nil {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,21 @@ import (
 
 // tempPrefix is what the names of sessions' folders begin with.
 const tempPrefix = "wiretape-session-"
+
+// longestTemp leaves room for a socket's path, which 104 bytes bound on some systems.
+const longestTemp = 60
+
+// makeTemp makes a session's folder.
+func makeTemp() (string, error) {
+	dir := os.TempDir()
+	if runtime.GOOS != "windows" && len(dir) > longestTemp {
+		dir = shortTemp
+	}
+	return os.MkdirTemp(dir, tempPrefix)
+}
+
+// shortTemp is where a session's folder is if TMPDIR is too long for a socket.
+const shortTemp = "/tmp"
 
 // A Session is one run of wiretape over a project.
 type Session struct {
@@ -35,11 +51,13 @@ type Session struct {
 	tmp     string // a folder of the session's own
 	// override is the path of the generated compose file.
 	override string
+	api      *apiProxy // nil where only the state is known
 
 	image        string        // of the agent
 	link         *link         // nil until the agent was attached to
 	agentStarted bool          // the agent's container may have run
 	unsettled    bool          // docker compose was interrupted
+	blocked      bool          // the undo failed, and must be done again
 	ready        chan struct{} // closed when the services were
 	published    []agent.Ingress
 	roots        map[string][]byte // PEM, by service
@@ -57,7 +75,7 @@ type Session struct {
 // and when the agent is gone; context.Cause tells which. When ctx ends while use
 // runs, Run's error is use's. The result is nil where nothing was recorded.
 func Run(ctx context.Context, opt Options, use func(context.Context, *Session) error) (*Result, error) {
-	tmp, err := os.MkdirTemp("", tempPrefix)
+	tmp, err := makeTemp()
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +129,7 @@ func (s *Session) prepare(ctx context.Context) (closeEngine func(), err error) {
 		err = engineErr
 	}
 	closeEngine = func() {
+		s.api.close()
 		if engine != nil {
 			engine.Close()
 		}
@@ -124,7 +143,11 @@ func (s *Session) prepare(ctx context.Context) (closeEngine func(), err error) {
 	if err := s.cleanLeftovers(ctx); err != nil {
 		return closeEngine, err
 	}
-	return closeEngine, s.makePlan(ctx)
+	if err := s.makePlan(ctx); err != nil {
+		return closeEngine, err
+	}
+	s.api, err = startAPIProxy(s.tmp, engine.Dialer(), s.project.Name, s.state.Before.aside())
+	return closeEngine, err
 }
 
 // cleanLeftovers undoes what sessions left that were killed.
@@ -138,8 +161,12 @@ func (s *Session) cleanLeftovers(ctx context.Context) error {
 			return alreadyRunning(s.project.Name)
 		}
 		s.opt.progress(Info, fmt.Sprintf("cleaning up after session %s, which ended without doing so", f.Session), "")
-		if err := undoFound(s.engine, s.info, f.State, s.opt); err != nil {
+		blocked, err := undoFound(s.engine, s.info, f.State, s.opt)
+		if blocked {
 			return err
+		}
+		if err != nil {
+			s.opt.progress(Warn, err.Error(), "the session goes on with the project as it is")
 		}
 	}
 	return nil
@@ -150,6 +177,7 @@ func (s *Session) makePlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	before.setAside(s.project, s.opt.fenced())
 	if s.state, err = newState(newID(), s.project, s.opt.Mode, s.info, before, s.tmp); err != nil {
 		return err
 	}
@@ -218,8 +246,10 @@ func (s *Session) run(ctx context.Context, use func(context.Context, *Session) e
 		close(s.ready)
 		err = s.use(ctx, use)
 	}
-	if undoErr := s.undo(); undoErr != nil && err == nil {
-		err = undoErr
+	undoErr := s.undo()
+	var known *Error
+	if err == nil || undoErr != nil && errors.As(err, &known) && known.Kind == Interrupted {
+		return undoErr
 	}
 	return err
 }
@@ -333,7 +363,7 @@ func (s *Session) Request(ctx context.Context, m agent.ToAgent) (agent.Reply, er
 // Env is the environment, on top of one's own, in which docker compose means
 // this session's project.
 func (s *Session) Env() []string {
-	env := append(composeFileEnv(s.Files()),
+	env := append(append(composeFileEnv(s.Files()), s.api.env()...),
 		"COMPOSE_PROJECT_NAME="+s.state.Project, "WIRETAPE_MODE="+string(s.opt.Mode), "WIRETAPE_SESSION="+s.state.Session)
 	if len(s.opt.Profiles) > 0 {
 		env = append(env, "COMPOSE_PROFILES="+strings.Join(s.opt.Profiles, ","))

@@ -307,19 +307,9 @@ func startRunning(t *testing.T) (p *testProject, before []string) {
 	return p, p.inventory()
 }
 
-// restored is the inventory that is as good as before: containers that had
-// ended are made again, but not run again.
-func restored(before []string) []string {
-	out := make([]string, len(before))
-	for i, line := range before {
-		out[i] = strings.Replace(line, " exited ", " created ", 1)
-	}
-	return out
-}
-
 func (p *testProject) wantRestored(before []string, session string) {
 	p.t.Helper()
-	p.wantAsBefore(restored(before), session)
+	p.wantAsBefore(before, session)
 	if got := p.compose("exec", "db", "/app", "read", "/anonymous/file"); got != "kept" {
 		p.t.Errorf("the anonymous volume has %q", got)
 	}

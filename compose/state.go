@@ -1,20 +1,19 @@
 package compose
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/wiretape/wiretape/compose/agent"
@@ -26,6 +25,7 @@ const (
 	labelSession = "io.wiretape.session" // its ID; also on the containers that run in it
 	labelProject = "io.wiretape.project" // the compose project
 	labelState   = "io.wiretape.state"   // on the trust volume: the State, as JSON
+	labelUndone  = "io.wiretape.undone"  // on a volume beside one that could not be removed: that state is of no use
 )
 
 // Labels that compose sets.
@@ -34,21 +34,49 @@ const (
 	composeService   = "com.docker.compose.service"
 	composeOneOff    = "com.docker.compose.oneoff"
 	composeDependsOn = "com.docker.compose.depends_on"
+	composeNumber    = "com.docker.compose.container-number"
 )
 
-// A Snapshot is what a project has on the engine, by name.
+// A Snapshot is what a project has on the engine, sorted by name.
 type Snapshot struct {
 	Containers []Container `json:"containers,omitempty"`
-	Networks   []string    `json:"networks,omitempty"`
+	Networks   []Network   `json:"networks,omitempty"`
 	Volumes    []string    `json:"volumes,omitempty"`
 }
 
 // A Container is a container of a service; those of docker compose run are not here.
 type Container struct {
+	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Service string `json:"service"`
 	Running bool   `json:"running,omitempty"`
 	Paused  bool   `json:"paused,omitempty"`
+	// Aside is set where the session sets it aside.
+	Aside bool `json:"aside,omitempty"`
+	// Networks are how it is attached to networks, by their names. What the engine
+	// chooses anew at each start is not here, but for the address: see startOrder.
+	Networks map[string]Endpoint `json:"networks,omitempty"`
+	// Anonymous are its volumes that have no name of the user's, by where they
+	// are mounted.
+	Anonymous map[string]string `json:"anonymous,omitempty"`
+}
+
+// An Endpoint is how a container is attached to a network.
+type Endpoint struct {
+	Aliases    []string                    `json:"aliases,omitempty"`
+	Links      []string                    `json:"links,omitempty"`
+	IPAM       *network.EndpointIPAMConfig `json:"ipam,omitempty"` // addresses that it asked for
+	DriverOpts map[string]string           `json:"driver_opts,omitempty"`
+	MAC        string                      `json:"mac,omitempty"` // that it asked for
+	GwPriority int                         `json:"gw_priority,omitempty"`
+	Address    string                      `json:"address,omitempty"` // that it has
+}
+
+// A Network is a network of the project's own, with all that makes it anew.
+type Network struct {
+	Name   string                `json:"name"`
+	ID     string                `json:"id"`
+	Create network.CreateOptions `json:"create"`
 }
 
 // scale returns how many containers the service has.
@@ -74,6 +102,31 @@ func (s Snapshot) services(keep func(Container) bool) []string {
 	return names
 }
 
+// hasNetwork reports whether a network of that name was there.
+func (s Snapshot) hasNetwork(name string) bool {
+	return slices.ContainsFunc(s.Networks, func(n Network) bool { return n.Name == name })
+}
+
+// setAside marks the containers that the session sets aside: those of the
+// project's services, and where all of its networks are made again, all.
+func (s *Snapshot) setAside(p *Project, all bool) {
+	for i, c := range s.Containers {
+		_, known := p.Services[c.Service]
+		s.Containers[i].Aside = known || all
+	}
+}
+
+// aside are the containers that the session sets aside.
+func (s Snapshot) aside() []Container {
+	var out []Container
+	for _, c := range s.Containers {
+		if c.Aside {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 func label(name, value string) filters.KeyValuePair {
 	return filters.Arg("label", name+"="+value)
 }
@@ -95,25 +148,16 @@ func nameOf(c container.Summary) string {
 func observeProject(ctx context.Context, e Engine, project string) (Snapshot, error) {
 	var s Snapshot
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		list, err := containersWith(ctx, e, label(composeProject, project))
-		for _, c := range list {
-			if service := c.Labels[composeService]; service != "" && c.Labels[composeOneOff] != "True" {
-				s.Containers = append(s.Containers, Container{
-					Name: nameOf(c), Service: service,
-					Running: c.State == "running" || c.State == "restarting" || c.State == "paused",
-					Paused:  c.State == "paused",
-				})
-			}
-		}
+	g.Go(func() (err error) {
+		s.Containers, err = observeContainers(ctx, e, project)
 		return err
 	})
 	g.Go(func() error {
 		list, err := e.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(label(composeProject, project))})
 		for _, n := range list {
-			s.Networks = append(s.Networks, n.Name)
+			s.Networks = append(s.Networks, networkOf(n))
 		}
-		slices.Sort(s.Networks)
+		slices.SortFunc(s.Networks, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
 		return err
 	})
 	g.Go(func() error {
@@ -130,6 +174,92 @@ func observeProject(ctx context.Context, e Engine, project string) (Snapshot, er
 	return s, nil
 }
 
+func observeContainers(ctx context.Context, e Engine, project string) ([]Container, error) {
+	list, err := containersWith(ctx, e, label(composeProject, project))
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Container, len(list))
+	var g errgroup.Group
+	for i, c := range list {
+		if c.Labels[composeService] == "" || c.Labels[composeOneOff] == "True" || c.State == "removing" {
+			continue
+		}
+		g.Go(func() error {
+			info, err := e.ContainerInspect(ctx, c.ID)
+			if err != nil || info.ContainerJSONBase == nil {
+				return ignoreMissing(err)
+			}
+			found[i] = containerOf(c, info)
+			return nil
+		})
+	}
+	err = g.Wait()
+	return slices.DeleteFunc(found, func(c Container) bool { return c.ID == "" }), err
+}
+
+var anonymousName = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func containerOf(c container.Summary, info container.InspectResponse) Container {
+	out := Container{
+		ID: c.ID, Name: nameOf(c), Service: c.Labels[composeService],
+		Running:   info.State.Running || info.State.Restarting || info.State.Paused,
+		Paused:    info.State.Paused,
+		Networks:  make(map[string]Endpoint),
+		Anonymous: make(map[string]string),
+	}
+	if info.NetworkSettings != nil {
+		for name, n := range info.NetworkSettings.Networks {
+			if n != nil {
+				out.Networks[name] = endpointOf(n, !info.State.Running)
+			}
+		}
+	}
+	for _, m := range info.Mounts {
+		if m.Type == mount.TypeVolume && anonymousName.MatchString(m.Name) {
+			out.Anonymous[m.Destination] = m.Name
+		}
+	}
+	return out
+}
+
+// endpointOf keeps of an endpoint what it was asked to be. Its MAC address is the
+// engine's choice while it runs.
+func endpointOf(n *network.EndpointSettings, stopped bool) Endpoint {
+	e := Endpoint{
+		Aliases: n.Aliases, Links: n.Links, IPAM: n.IPAMConfig, DriverOpts: n.DriverOpts,
+		GwPriority: n.GwPriority, Address: n.IPAddress,
+	}
+	if stopped {
+		e.MAC = n.MacAddress
+	}
+	if e.IPAM != nil && e.IPAM.IPv4Address == "" && e.IPAM.IPv6Address == "" && len(e.IPAM.LinkLocalIPs) == 0 {
+		e.IPAM = nil
+	}
+	return e
+}
+
+func (e Endpoint) settings() *network.EndpointSettings {
+	return &network.EndpointSettings{
+		Aliases: e.Aliases, Links: e.Links, IPAMConfig: e.IPAM, DriverOpts: e.DriverOpts,
+		MacAddress: e.MAC, GwPriority: e.GwPriority,
+	}
+}
+
+func networkOf(n network.Inspect) Network {
+	opt := network.CreateOptions{
+		Driver: n.Driver, Scope: n.Scope, IPAM: &n.IPAM, Internal: n.Internal, Attachable: n.Attachable,
+		Ingress: n.Ingress, ConfigOnly: n.ConfigOnly, Options: n.Options, Labels: n.Labels,
+	}
+	if n.EnableIPv6 {
+		opt.EnableIPv6 = &n.EnableIPv6
+	}
+	if n.ConfigFrom.Network != "" {
+		opt.ConfigFrom = &n.ConfigFrom
+	}
+	return Network{Name: n.Name, ID: n.ID, Create: opt}
+}
+
 // A State is what the undo of a session depends on. It is kept in a label, for
 // the case that the CLI is killed.
 type State struct {
@@ -138,16 +268,13 @@ type State struct {
 	Mode    agent.Mode `json:"mode"`
 	Host    string     `json:"host"` // where the CLI runs
 	PID     int        `json:"pid"`
+	Process string     `json:"process,omitempty"` // tells that process from a later one with its number
 	Created time.Time  `json:"created"`
 	Systemd bool       `json:"systemd,omitempty"`
 	Before  Snapshot   `json:"before"`
 	Temp    string     `json:"temp"` // the session's folder on that host
 	// Recording is the folder on that host in which a tape is being recorded.
 	Recording string `json:"recording,omitempty"`
-	// Dir and Config are the project's folder and its docker compose config,
-	// compressed. They are kept where containers must be made again.
-	Dir    string `json:"dir,omitempty"`
-	Config []byte `json:"config,omitempty"`
 }
 
 func newState(id string, p *Project, mode agent.Mode, e EngineInfo, before Snapshot, tmp string) (State, error) {
@@ -155,48 +282,30 @@ func newState(id string, p *Project, mode agent.Mode, e EngineInfo, before Snaps
 	if err != nil {
 		return State{}, err
 	}
-	s := State{
-		Session: id, Project: p.Name, Mode: mode, Host: host, PID: os.Getpid(),
+	return State{
+		Session: id, Project: p.Name, Mode: mode, Host: host, PID: os.Getpid(), Process: processBirth(os.Getpid()),
 		Created: time.Now().UTC().Truncate(time.Second), Systemd: e.Systemd, Before: before, Temp: tmp,
-	}
-	if len(before.Containers) == 0 {
-		return s, nil
-	}
-	var buf bytes.Buffer
-	z := gzip.NewWriter(&buf)
-	if _, err := z.Write(p.Config); err != nil {
-		return State{}, err
-	}
-	if err := z.Close(); err != nil {
-		return State{}, err
-	}
-	s.Dir, s.Config = p.dir(), buf.Bytes()
-	return s, nil
+	}, nil
 }
 
 // removeTemp removes the session's folder, where it is on this host and could be
 // nothing else.
 func (s State) removeTemp() error {
 	host, err := os.Hostname()
-	if err != nil || host != s.Host || filepath.Dir(s.Temp) != filepath.Clean(os.TempDir()) ||
+	if dir := filepath.Dir(s.Temp); err != nil || host != s.Host || dir != filepath.Clean(os.TempDir()) && dir != shortTemp ||
 		!strings.HasPrefix(filepath.Base(s.Temp), tempPrefix) {
 		return err
 	}
 	return os.RemoveAll(s.Temp)
 }
 
-// config returns the project as docker compose config printed it.
-func (s State) config() ([]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(s.Config))
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(z)
-}
-
 func (s State) volume() string  { return "wiretape-" + s.Session + "-trust" }
+func (s State) undone() string  { return "wiretape-" + s.Session + "-undone" }
 func (s State) network() string { return "wiretape-" + s.Session }
 func (s State) agent() string   { return "wiretape-" + s.Session + "-agent" }
+
+// asideName is what a container is called while it is set aside.
+func (s State) asideName(c Container) string { return "wiretape-" + s.Session + "-aside-" + c.Name }
 
 // labels are on all that the session makes for itself.
 func (s State) labels() map[string]string {
@@ -238,8 +347,17 @@ func findSessions(ctx context.Context, e Engine, project string) ([]foundSession
 		return nil, engineError(err)
 	}
 	var found []foundSession
+	undone := make(map[string]bool)
+	for _, v := range list.Volumes {
+		if v.Labels[labelUndone] != "" {
+			undone[v.Labels[labelSession]] = true
+		}
+	}
 	for _, v := range list.Volumes {
 		var f foundSession
+		if undone[v.Labels[labelSession]] {
+			continue
+		}
 		if err := json.Unmarshal([]byte(v.Labels[labelState]), &f.State); err != nil || f.Session == "" {
 			continue
 		}
@@ -270,7 +388,7 @@ func findSessions(ctx context.Context, e Engine, project string) ([]foundSession
 // its CLI does; before there is an agent, the CLI's process tells.
 func (f foundSession) alive() bool {
 	if host, err := os.Hostname(); err == nil && host == f.Host {
-		return processAlive(f.PID)
+		return processAlive(f.PID) && (f.Process == "" || f.Process == processBirth(f.PID))
 	}
 	return f.agentRuns
 }

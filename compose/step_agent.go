@@ -298,7 +298,10 @@ func (s startAgent) undo(ctx context.Context, r *Session) error {
 	if !r.agentStarted {
 		return nil
 	}
-	return r.cleanCgroups(ctx)
+	if err := r.cleanCgroups(ctx); err != nil {
+		return &leftover{err: err, byHand: s.byHand(r), harmless: true, final: true}
+	}
+	return nil
 }
 
 // cleanCgroups removes the session's cgroups where its agent is gone: another
@@ -378,6 +381,7 @@ func (r *Session) startMessage(ctx context.Context) (*agent.Start, error) {
 		start.Ingress = append(start.Ingress, agent.Ingress{Listen: i.Listen, Service: i.Service, Port: i.Port, Published: at})
 	}
 	r.published = start.Ingress
+	r.api.publish(start.Ingress)
 	if err := r.internalAddresses(ctx, start); err != nil {
 		return nil, err
 	}
@@ -454,7 +458,7 @@ func (r *Session) internalNames(ctx context.Context) ([]string, error) {
 			add(fmt.Sprintf("%s-%s-%d", r.state.Project, s.Name, i+1))
 		}
 	}
-	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
+	list, err := containersWith(ctx, r.engine, r.ours()...)
 	if err != nil {
 		return nil, engineError(err)
 	}

@@ -6,18 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
-	"github.com/wiretape/wiretape/compose/agent"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -35,17 +32,11 @@ func (s composeCreate) Cause() string {
 }
 
 func (s composeCreate) UndoCall() string {
-	if existed := s.Before.services(func(Container) bool { return true }); len(existed) > 0 {
-		return "make " + strings.Join(existed, ", ") + " again without the override, start what ran, remove the rest"
-	}
-	return "remove its containers, networks and volumes that were not there before"
+	return "remove its containers, and the networks and volumes that were not there before"
 }
 
 func (s composeCreate) byHand(r *Session) string {
-	if r.project != nil {
-		return r.project.cli.byHand("up", "-d")
-	}
-	return "docker compose up -d"
+	return "docker rm -f -v $(docker ps -a -q --filter label=" + labelSession + "=" + r.state.Session + ")"
 }
 
 func (s composeCreate) do(ctx context.Context, r *Session) error {
@@ -77,10 +68,8 @@ func (s composeCreate) do(ctx context.Context, r *Session) error {
 		return engineError(err)
 	}
 	for _, c := range list {
-		if s.Before.scale(c.Labels[composeService]) == 0 {
-			if err := r.removeContainer(ctx, c); err != nil {
-				return err
-			}
+		if err := r.removeContainer(ctx, c); err != nil {
+			return err
 		}
 	}
 	return r.compose(ctx, args...)
@@ -89,7 +78,9 @@ func (s composeCreate) do(ctx context.Context, r *Session) error {
 // compose runs docker compose on the session's project, with the override.
 func (r *Session) compose(ctx context.Context, args ...string) error {
 	line := func(text string) { r.opt.progress(Detail, text, "") }
-	_, err := r.project.with(r.override).run(ctx, line, append([]string{"--ansi", "never", "--progress", "plain"}, args...)...)
+	dc := r.project.with(r.override)
+	dc.env = append(dc.env, r.api.env()...)
+	_, err := dc.run(ctx, line, append([]string{"--ansi", "never", "--progress", "plain"}, args...)...)
 	if err != nil && ctx.Err() != nil {
 		r.unsettled = true
 	}
@@ -108,14 +99,7 @@ func (s composeCreate) undo(ctx context.Context, r *Session) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
-	var errs []error
-	existed := s.Before.services(func(Container) bool { return true })
-	if len(existed) > 0 {
-		errs = append(errs, r.restore(ctx))
-	}
-	errs = append(errs, r.removeContainers(ctx, r.ours()...))
-	errs = append(errs, r.removeNetworks(ctx), r.removeVolumes(ctx))
-	return errors.Join(errs...)
+	return errors.Join(r.removeContainers(ctx, r.ours()...), r.removeNetworks(ctx), r.removeVolumes(ctx))
 }
 
 // settle waits for what the engine may still be doing for a docker compose that
@@ -128,121 +112,44 @@ func (r *Session) settle(ctx context.Context) error {
 	return pause(ctx, settleTime)
 }
 
-// ours selects the containers that run in the session.
+// ours selects what docker compose made for the session: the override labels it.
 func (r *Session) ours() []filters.KeyValuePair {
 	return []filters.KeyValuePair{label(composeProject, r.state.Project), label(labelSession, r.state.Session)}
 }
 
-// restore makes the containers that were there before as they were. Compose
-// takes over the anonymous volumes of those that it replaces.
-func (r *Session) restore(ctx context.Context) error {
-	before := r.state.Before
-	changed, err := r.anyChanged(ctx)
-	if err != nil || !changed {
-		return err
-	}
-	cli, known, err := r.original(ctx)
-	if err != nil {
-		return err
-	}
-	running := before.services(func(c Container) bool { return c.Running && known(c.Service) })
-	stopped := before.services(func(c Container) bool { return known(c.Service) && !slices.Contains(running, c.Service) })
-	up := func(services []string, args ...string) error {
-		if len(services) == 0 {
-			return nil
-		}
-		args = append([]string{"--ansi", "never", "--progress", "plain", "up", "--no-build", "--no-deps", "--quiet-pull"}, args...)
-		for _, name := range services {
-			args = append(args, "--scale", fmt.Sprintf("%s=%d", name, before.scale(name)))
-		}
-		_, err := cli.run(ctx, func(s string) { r.opt.progress(Detail, s, "") }, append(args, services...)...)
-		return err
-	}
-	if err := errors.Join(up(stopped, "--no-start"), up(running, "--detach")); err != nil {
-		return err
-	}
-	for _, c := range before.Containers {
-		if c.Paused {
-			err = errors.Join(err, r.engine.ContainerPause(ctx, c.Name))
-		}
-	}
-	return err
-}
-
-// anyChanged reports whether the session touched a container that was there
-// before, or may have touched a network.
-func (r *Session) anyChanged(ctx context.Context) (bool, error) {
-	if r.state.Mode == agent.Replay && len(r.state.Before.Networks) > 0 {
-		return true, nil
-	}
-	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
-	if err != nil {
-		return false, err
-	}
-	for _, c := range r.state.Before.Containers {
-		i := slices.IndexFunc(list, func(now container.Summary) bool { return nameOf(now) == c.Name })
-		if i < 0 || list[i].Labels[labelSession] != "" {
-			return true, nil
-		}
-		if running := list[i].State == "running" || list[i].State == "restarting" || list[i].State == "paused"; running != c.Running {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// original is how to run docker compose on the project as it was found: on its
-// own files, or, where they were read by a CLI that is gone, on what they said
-// then. known tells which services the project has; others were not touched.
-func (r *Session) original(ctx context.Context) (dc composeCLI, known func(service string) bool, err error) {
-	knownTo := func(p *types.Project) func(string) bool {
-		return func(service string) bool { _, ok := p.Services[service]; return ok }
-	}
-	if r.project != nil {
-		return r.project.cli, knownTo(r.project.Project), nil
-	}
-	config, err := r.state.config()
-	if err != nil {
-		return dc, nil, err
-	}
-	project, err := parseConfig(ctx, config)
-	if err != nil {
-		return dc, nil, err
-	}
-	file := filepath.Join(r.tmp, "compose.json")
-	if err := os.WriteFile(file, config, 0o600); err != nil {
-		return dc, nil, err
-	}
-	dc.docker, dc.files = "docker", []string{file}
-	dc.flags = []string{"--project-name", r.state.Project, "--project-directory", r.state.Dir, "--profile", "*"}
-	return dc, knownTo(project), nil
-}
-
-// removeNetworks removes the project's networks that were not there before.
+// removeNetworks removes the networks that the session made, but for those that
+// are in the place of the project's own: restoring replaces them.
 func (r *Session) removeNetworks(ctx context.Context) error {
-	list, err := r.engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(label(composeProject, r.state.Project))})
+	list, err := r.engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(r.ours()...)})
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, n := range list {
-		if !slices.Contains(r.state.Before.Networks, n.Name) {
-			errs = append(errs, ignoreMissing(r.engine.NetworkRemove(ctx, n.ID)))
+		if r.state.Before.hasNetwork(n.Name) {
+			continue
+		}
+		if err := r.removeNetwork(ctx, n); err != nil {
+			errs = append(errs, &leftover{err: fmt.Errorf("remove network %s: %w", n.Name, err),
+				byHand: "docker network rm " + n.Name, harmless: true, final: true})
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// removeVolumes removes the project's volumes that were not there before.
+// removeVolumes removes the volumes that the session made.
 func (r *Session) removeVolumes(ctx context.Context) error {
-	list, err := r.engine.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(label(composeProject, r.state.Project))})
+	list, err := r.engine.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(r.ours()...)})
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, v := range list.Volumes {
 		if !slices.Contains(r.state.Before.Volumes, v.Name) {
-			errs = append(errs, ignoreMissing(r.engine.VolumeRemove(ctx, v.Name, false)))
+			if err := ignoreMissing(r.engine.VolumeRemove(ctx, v.Name, false)); err != nil {
+				errs = append(errs, &leftover{err: fmt.Errorf("remove volume %s: %w", v.Name, err),
+					byHand: "docker volume rm " + v.Name, harmless: true, final: true})
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -260,7 +167,7 @@ func (s composeUp) Call() string {
 }
 func (s composeUp) Cause() string { return "the app runs, and its first connection is caught" }
 func (s composeUp) UndoCall() string {
-	return "stop the services, and remove the containers that were not there before"
+	return "stop the services, and remove their containers"
 }
 
 func (s composeUp) byHand(r *Session) string { return "docker compose -p " + r.state.Project + " stop" }
@@ -290,9 +197,7 @@ func (s composeUp) undo(ctx context.Context, r *Session) error {
 	if err != nil {
 		return err
 	}
-	return r.stopInOrder(ctx, list, func(c container.Summary) bool {
-		return c.Labels[composeOneOff] == "True" || s.Before.scale(c.Labels[composeService]) == 0
-	})
+	return r.stopInOrder(ctx, list, func(container.Summary) bool { return true })
 }
 
 // runStopHooks leaves to docker compose what only it can do when services stop.

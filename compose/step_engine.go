@@ -3,6 +3,7 @@ package compose
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -46,7 +47,15 @@ func (s makeVolume) do(ctx context.Context, r *Session) error {
 }
 
 func (s makeVolume) undo(ctx context.Context, r *Session) error {
-	return ignoreMissing(r.engine.VolumeRemove(ctx, s.Name, true))
+	err := ignoreMissing(r.engine.VolumeRemove(ctx, s.Name, true))
+	if err == nil {
+		return nil
+	}
+	// The rest is undone, and must not be once more, when the project is another.
+	labels := r.state.labels()
+	labels[labelUndone] = "true"
+	_, merr := r.engine.VolumeCreate(ctx, volume.CreateOptions{Name: r.state.undone(), Labels: labels})
+	return errors.Join(&leftover{err: fmt.Errorf("remove volume %s: %w", s.Name, err), byHand: s.byHand(r), harmless: merr == nil, final: true}, merr)
 }
 
 func alreadyRunning(project string) error {
@@ -81,7 +90,14 @@ func (s makeNetwork) do(ctx context.Context, r *Session) error {
 }
 
 func (s makeNetwork) undo(ctx context.Context, r *Session) error {
-	return ignoreMissing(r.engine.NetworkRemove(ctx, s.Name))
+	n, err := r.engine.NetworkInspect(ctx, s.Name, network.InspectOptions{})
+	if err == nil {
+		err = r.removeNetwork(ctx, n)
+	}
+	if err = ignoreMissing(err); err != nil {
+		return &leftover{err: fmt.Errorf("remove network %s: %w", s.Name, err), byHand: s.byHand(r), harmless: true, final: true}
+	}
+	return nil
 }
 
 // loadImage makes sure of the agent's image. It stays: the next session needs it.
@@ -190,14 +206,15 @@ func freeAddresses(n network.Inspect, taken []string) *network.EndpointIPAMConfi
 }
 
 // lastAddr is the last address of a prefix that a host can have: the one before
-// the broadcast address of IPv4.
+// the broadcast address of IPv4, and in IPv6 the one before the last, which
+// engines up to 20.10 have no bit for in a /64.
 func lastAddr(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {
 		b[i/8] |= 1 << (7 - i%8)
 	}
 	a, _ := netip.AddrFromSlice(slices.Clone(b))
-	if a.Is4() && p.Bits() < 31 {
+	if a.Is4() && p.Bits() < 31 || a.Is6() && p.Bits() < 127 {
 		return a.Prev()
 	}
 	return a

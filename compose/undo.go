@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
 )
 
 const (
@@ -31,13 +31,14 @@ func (s *Session) undo() error {
 	go s.answerInterrupts(done)
 
 	var failed []string
+	needed := false // the state, by another undo
 	for i := len(s.begun) - 1; i >= 0; i-- {
 		step := s.begun[i]
 		what := step.UndoCall()
 		if what == "" {
 			continue
 		}
-		if _, last := step.(makeVolume); last && len(failed) > 0 {
+		if _, last := step.(makeVolume); last && needed {
 			break // it has what wiretape compose down needs
 		}
 		s.opt.progress(Detail, "undo: "+step.Call()+": "+what, "")
@@ -47,23 +48,34 @@ func (s *Session) undo() error {
 		ctx, cancel := context.WithTimeout(context.Background(), undoTimeout+s.grace())
 		err := step.undo(ctx, s)
 		cancel()
-		if err != nil {
-			failed = append(failed, step.Call())
+		if err == nil {
+			continue
+		}
+		for _, l := range leftovers(err, step.byHand(s)) {
 			hint := ""
-			if cmd := step.byHand(s); cmd != "" {
-				hint = "by hand: " + cmd
+			if l.byHand != "" {
+				hint = "by hand: " + l.byHand
 			}
-			s.opt.progress(Failed, fmt.Sprintf("could not undo %q: %v", step.Call(), err), hint)
+			if l.harmless {
+				s.opt.progress(Warn, "left behind, which does no harm: "+l.Error(), hint)
+				continue
+			}
+			needed = needed || !l.final
+			failed = append(failed, l.Error())
+			s.opt.progress(Failed, l.Error(), hint)
 		}
 	}
 	if s.link != nil {
 		s.link.close()
 	}
-	if len(failed) > 0 {
-		return environment("try again with: wiretape compose down -p "+s.state.Project,
-			"not everything of session %s could be undone: %s", s.state.Session, strings.Join(failed, "; "))
+	if len(failed) == 0 {
+		return nil
 	}
-	return nil
+	hint := "the lines above say what to do by hand"
+	if s.blocked = needed; needed {
+		hint = "try again with: wiretape compose down -p " + s.state.Project
+	}
+	return environment(hint, "project %s is not as it was before session %s: %s", s.state.Project, s.state.Session, strings.Join(failed, "; "))
 }
 
 // grace is how long the services may take to stop, in all.
@@ -94,24 +106,27 @@ func (s *Session) answerInterrupts(done <-chan struct{}) {
 	}
 }
 
-// undoFound undoes a session whose CLI is gone.
-func undoFound(e Engine, info EngineInfo, state State, opt *Options) error {
-	tmp, err := os.MkdirTemp("", tempPrefix)
+// undoFound undoes a session whose CLI is gone. blocked is set where another undo
+// is needed before a new session can be.
+func undoFound(e Engine, info EngineInfo, state State, opt *Options) (blocked bool, err error) {
+	tmp, err := makeTemp()
 	if err != nil {
-		return err
+		return true, err
 	}
 	defer os.RemoveAll(tmp)
 	plan := undoPlan(state)
 	s := &Session{
 		opt: opt, engine: e, info: info, state: state, plan: plan, tmp: tmp,
 		agentStarted: true, stopWatching: func() {}, begun: slices.Concat(plan.Stages...),
+		unsettled: true, // its docker compose may have been killed a moment ago
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
 	if err := s.rescue(ctx); err != nil {
 		opt.progress(Warn, err.Error(), "")
 	}
-	return errors.Join(s.undo(), state.removeTemp())
+	err = s.undo()
+	return s.blocked, errors.Join(err, state.removeTemp())
 }
 
 // Down undoes the sessions of a project that were begun and not undone, also
@@ -138,13 +153,14 @@ func Down(ctx context.Context, opt Options) (int, error) {
 	var errs []error
 	for _, f := range found {
 		opt.progress(Info, fmt.Sprintf("cleaning up after session %s of project %s", f.Session, project), "")
-		errs = append(errs, undoFound(engine, info, f.State, &opt))
+		_, err := undoFound(engine, info, f.State, &opt)
+		errs = append(errs, err)
 	}
 	n := len(found)
 	if err := errors.Join(errs...); err != nil {
 		return n, err
 	}
-	return n, removeStray(ctx, engine, project)
+	return n, removeStray(ctx, engine, project, &opt)
 }
 
 // downProject finds out which project is meant, also where its file is gone or
@@ -178,17 +194,42 @@ func downProject(ctx context.Context, e Engine, flags ProjectFlags) (string, err
 
 // removeStray removes what sessions of the project made for themselves, should
 // something be left of which no state is.
-func removeStray(ctx context.Context, e Engine, project string) error {
-	var errs []error
-	list, err := containersWith(ctx, e, label(labelProject, project))
-	errs = append(errs, err)
+func removeStray(ctx context.Context, e Engine, project string, opt *Options) error {
+	r := &Session{engine: e, opt: opt}
+	mine := label(labelProject, project)
+	left := func(what, name string, err error) {
+		if err != nil {
+			opt.progress(Warn, fmt.Sprintf("left behind, which does no harm: %s %s: %v", what, name, err), "by hand: docker "+what+" rm "+name)
+		}
+	}
+	list, err := containersWith(ctx, e, mine)
+	if err != nil {
+		return engineError(err)
+	}
 	for _, c := range list {
-		errs = append(errs, ignoreMissing(e.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})))
+		left("container", nameOf(c), r.removeContainer(ctx, c))
 	}
-	nets, err := e.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(label(labelProject, project))})
-	errs = append(errs, err)
+	nets, err := e.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(mine)})
+	if err != nil {
+		return engineError(err)
+	}
 	for _, n := range nets {
-		errs = append(errs, ignoreMissing(e.NetworkRemove(ctx, n.ID)))
+		left("network", n.Name, r.removeNetwork(ctx, n))
 	}
-	return errors.Join(errs...)
+	vols, err := e.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(mine)})
+	if err != nil {
+		return engineError(err)
+	}
+	// A state that is of no use goes before what says so.
+	slices.SortStableFunc(vols.Volumes, func(a, b *volume.Volume) int {
+		return boolCompare(a.Labels[labelUndone] != "", b.Labels[labelUndone] != "")
+	})
+	for _, v := range vols.Volumes {
+		err := ignoreMissing(e.VolumeRemove(ctx, v.Name, true))
+		left("volume", v.Name, err)
+		if err != nil {
+			break
+		}
+	}
+	return nil
 }

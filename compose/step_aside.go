@@ -1,0 +1,92 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+)
+
+// setAside stops the containers that are there before the session, and gives
+// them other names. They keep all that they have: their own layer, their log,
+// their exit code. docker compose does not see them while the session runs, and
+// makes new ones in their place; the undo gives them their names back.
+type setAside struct{ Before Snapshot }
+
+func (s setAside) Call() string {
+	if len(s.Before.aside()) == 0 {
+		return "keep in mind the networks that are there"
+	}
+	return "stop and set aside " + strings.Join(s.names(), ", ")
+}
+func (s setAside) Cause() string {
+	if len(s.Before.aside()) == 0 {
+		return "docker compose may make them again"
+	}
+	return "the session has containers of its own in their place"
+}
+func (s setAside) UndoCall() string {
+	return "give them their names and networks back, start those that ran, and look whether all is as it was"
+}
+
+func (s setAside) byHand(r *Session) string {
+	var cmds []string
+	for _, c := range s.Before.aside() {
+		cmds = append(cmds, "docker rename "+r.state.asideName(c)+" "+c.Name)
+		if c.Running {
+			cmds = append(cmds, "docker start "+c.Name)
+		}
+	}
+	return strings.Join(cmds, "; ")
+}
+
+func (s setAside) names() []string {
+	var names []string
+	for _, c := range s.Before.aside() {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+func (s setAside) do(ctx context.Context, r *Session) error {
+	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
+	if err != nil {
+		return engineError(err)
+	}
+	aside := s.Before.aside()
+	list = slices.DeleteFunc(list, func(c container.Summary) bool {
+		return !slices.ContainsFunc(aside, func(a Container) bool { return a.ID == c.ID })
+	})
+	for _, c := range list {
+		if c.State == "paused" { // it can't stop by itself
+			if err := r.engine.ContainerUnpause(ctx, c.ID); err != nil {
+				return engineError(err)
+			}
+		}
+	}
+	// A stop that was begun is waited for: it would hit the undo.
+	if err := r.stopInOrder(context.WithoutCancel(ctx), list, func(container.Summary) bool { return false }); err != nil {
+		return engineError(err)
+	}
+	for _, c := range aside {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := r.engine.ContainerRename(context.WithoutCancel(ctx), c.ID, r.state.asideName(c)); err != nil {
+			if errdefs.IsNotFound(err) {
+				return environment("try again", "container %s was removed while the session began", c.Name)
+			}
+			return engineError(fmt.Errorf("rename %s: %w", c.Name, err))
+		}
+	}
+	return nil
+}
+
+func (s setAside) undo(ctx context.Context, r *Session) error {
+	b := &restoring{r: r, before: s.Before}
+	return errors.Join(b.networks(ctx), b.containers(ctx))
+}
