@@ -40,6 +40,7 @@ type link struct {
 
 	mu      sync.Mutex
 	err     error
+	closed  bool // by us
 	fatal   *agent.Fatal
 	stderr  []byte
 	heard   time.Time // when the last line came
@@ -73,7 +74,7 @@ func (l *link) read(pr *io.PipeReader) {
 	err := l.readLines(bufio.NewReaderSize(pr, 256<<10))
 	pr.CloseWithError(io.ErrClosedPipe)
 	how := ""
-	if !errors.Is(err, errFatal) { // then it has said so itself
+	if !errors.Is(err, errFatal) && !l.isClosed() { // then it has said so itself, or we have
 		how = l.autopsy()
 	}
 	l.mu.Lock()
@@ -278,8 +279,21 @@ func (l *link) stop(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-// close ends our side: the agent takes its hooks away and ends.
-func (l *link) close() { l.conn.Close() }
+// close ends our side: the agent takes its hooks away and ends. When it returns,
+// message is not called any more.
+func (l *link) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.conn.Close()
+	<-l.done
+}
+
+func (l *link) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
 
 // stderrKeeper keeps the end of what the agent writes on standard error.
 type stderrKeeper link

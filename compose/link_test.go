@@ -160,3 +160,25 @@ func FuzzLink(f *testing.F) {
 type silent struct{ net.Conn }
 
 func (silent) Close() error { return nil }
+
+func TestAClosedLinkPassesNothingOnAnyMore(t *testing.T) {
+	began, goOn := make(chan struct{}), make(chan struct{})
+	var results []int // read without a lock once the link is closed
+	l, p := newPeer(t, func(m agent.FromAgent) {
+		close(began)
+		<-goOn
+		results = append(results, m.Event.Number)
+	})
+	go p.say(agent.FromAgent{Event: &agent.Event{Type: "call", Number: 7}})
+	<-began
+	closed := make(chan struct{})
+	go func() {
+		l.close()
+		close(closed)
+	}()
+	close(goOn)
+	<-closed
+	if len(results) != 1 || results[0] != 7 {
+		t.Errorf("the results are %v", results)
+	}
+}

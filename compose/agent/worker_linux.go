@@ -200,7 +200,7 @@ func (s *serving) listen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.wg.Go(func() { s.proxy.Serve(ctx, l) })
+		s.serve(ctx, fmt.Sprintf("port %d of the proxy", port), func() error { return s.proxy.Serve(ctx, l) })
 	}
 	// One socket an address, so that an answer leaves from where it was asked.
 	seen := make(map[string]bool)
@@ -215,7 +215,7 @@ func (s *serving) listen(ctx context.Context) error {
 				return fmt.Errorf("the DNS server's port: %w", err)
 			}
 			context.AfterFunc(ctx, func() { conn.Close() })
-			s.wg.Go(func() { s.dns.serveUDP(ctx, conn) })
+			s.serve(ctx, "the DNS server at "+addr, func() error { return s.dns.serveUDP(ctx, conn) })
 		}
 	}
 	for _, in := range s.start.Ingress {
@@ -247,8 +247,23 @@ func (s *serving) listenIngress(ctx context.Context, in Ingress) error {
 	if r, ok := s.engine.(*recording); ok {
 		ingress.Record = r.caseSink
 	}
-	s.wg.Go(func() { s.proxy.ServeIngress(ctx, l, ingress) })
+	s.serve(ctx, "the port for "+in.Published, func() error { return s.proxy.ServeIngress(ctx, l, ingress) })
 	return nil
+}
+
+// serve runs a server until ctx ends. One that ends earlier is the session's end:
+// the app would go on without it, and nobody would know.
+func (s *serving) serve(ctx context.Context, what string, run func() error) {
+	s.wg.Go(func() {
+		err := run()
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = net.ErrClosed
+		}
+		s.out.send(FromAgent{Fatal: &Fatal{Error: fmt.Sprintf("%s has ended: %v", what, err), Hint: "start the session again; if it happens again, report it with the output of --debug"}})
+	})
 }
 
 func (s *serving) request(m *ToAgent) *Reply {

@@ -1,0 +1,33 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"testing"
+)
+
+func TestAServerThatDiesEndsTheSession(t *testing.T) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dns := newDNSServer(true, newNameTable(nil, nil, nil))
+	serveDNS := func(ctx context.Context) string {
+		var out bytes.Buffer
+		s := &serving{out: &lineWriter{w: &out}, dns: dns}
+		s.serve(ctx, "the DNS server at 127.0.0.1", func() error { return s.dns.serveUDP(ctx, conn) })
+		conn.Close()
+		s.wg.Wait()
+		return out.String()
+	}
+	if got := serveDNS(t.Context()); !strings.Contains(got, `"fatal":{"error":"the DNS server at 127.0.0.1 has ended: `) {
+		t.Errorf("the agent says %q", got)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := serveDNS(ended); got != "" {
+		t.Errorf("at the session's end, the agent says %q", got)
+	}
+}
