@@ -210,6 +210,7 @@ func (p *testProject) killedSession(mode string) (session string) {
 }
 
 func TestTheCLIIsKilledAndDownCleansUp(t *testing.T) {
+	needEngine(t) // its folder is all tests'
 	t.Setenv("TMPDIR", t.TempDir())
 	p := newTestProject(t, webYAML)
 	before := p.inventory()
