@@ -369,7 +369,7 @@ func conclude(c *cli.Context, r *reporter, mode agent.Mode, opt compose.Options,
 		return &failure{code: exitFailed, err: errors.New(report.Plural(n.Misses, "miss") + ": the app asked for what the tape does not have"),
 			hint: "see what differs above; if the app is right, add it to the tape with --on-miss record"}
 	case mode == agent.Replay && n.Errors > 0:
-		return &failure{code: exitFailed, err: errors.New(report.Plural(n.Errors, "answer") + " could not be played to the end"), hint: "check the tape with wiretape tape verify " + opt.Tape}
+		return &failure{code: exitFailed, err: errors.New(report.Plural(n.Errors, "answer") + " could not be played to the end"), hint: "the errors above name them; wiretape tape verify " + opt.Tape + " tells whether the tape is at fault"}
 	}
 	return nil
 }

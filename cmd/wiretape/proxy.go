@@ -334,8 +334,16 @@ func proxyReplay(c *cli.Context, io streams) error {
 		Speed: speed, Reuse: true, Redact: tape.NewRedactor(tape.RedactRules{}),
 		OnEvent: func(e replay.Event) {
 			r.event(agent.PlayedEvent(e))
-			if e.Err != nil {
-				r.event(&agent.Event{Type: "error", URL: e.URL, Detail: e.Err.Error(), Hint: "check the tape with wiretape tape verify " + t.Dir})
+			err := e.Err
+			if err == nil && c.Context.Err() == nil { // else it is we who went away
+				err = e.LeftError()
+			}
+			if err != nil {
+				ev := agent.ErrorEvent(e, err)
+				if ev.Hint == "" {
+					ev.Hint = "check the tape with wiretape tape verify " + t.Dir
+				}
+				r.event(ev)
 			}
 		},
 	})

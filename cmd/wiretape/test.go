@@ -375,7 +375,7 @@ func (t *testRun) conclude(err error) error {
 	if n.Errors > 0 {
 		run.Errors = append(run.Errors, report.Note{
 			Message: report.Plural(n.Errors, "answer") + " could not be played to the end",
-			Next:    "check the tape with wiretape tape verify " + strings.Join(run.Tapes, " "),
+			Next:    "the errors above name them; wiretape tape verify " + strings.Join(run.Tapes, " ") + " tells whether the tape is at fault",
 		})
 	}
 	if err != nil && len(run.Cases) == 0 {

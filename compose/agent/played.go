@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/wiretape/wiretape/httpstream/replay"
 )
@@ -19,6 +20,15 @@ func PlayedEvent(e replay.Event) *Event {
 	ev.Number = e.Exchange.Number
 	if e.Late.Max > 0 {
 		ev.Late = &Lateness{Median: e.Late.P50, Max: e.Late.Max}
+	}
+	return ev
+}
+
+// ErrorEvent tells of a call that could not be played as it was recorded.
+func ErrorEvent(e replay.Event, err error) *Event {
+	ev := &Event{Type: "error", Service: e.Service, URL: e.URL, Case: e.Case, Detail: err.Error()}
+	if c := (*replay.CallError)(nil); errors.As(err, &c) {
+		ev.Number, ev.Hint = c.Number, c.Hint
 	}
 	return ev
 }

@@ -180,9 +180,20 @@ func (r *replaying) onEvent(e replay.Event) {
 		}
 	}
 	r.s.out.send(FromAgent{Event: ev})
-	if e.Err != nil {
-		r.s.out.send(FromAgent{Event: &Event{Type: "error", Service: e.Service, URL: e.URL, Detail: e.Err.Error()}})
+	err := e.Err
+	if err == nil && r.s.ctx.Err() == nil && !r.hasSent() { // else the cases' verdicts say it
+		err = e.LeftError()
 	}
+	if err != nil {
+		r.s.out.send(FromAgent{Event: ErrorEvent(e, err)})
+	}
+}
+
+// hasSent reports whether this session sends cases.
+func (r *replaying) hasSent() bool {
+	r.sentMu.Lock()
+	defer r.sentMu.Unlock()
+	return len(r.sent) > 0
 }
 
 // close ends the recording of misses; other answers under way are the app's to finish.

@@ -178,8 +178,11 @@ func TestCausesStandBeforeTheirEffects(t *testing.T) {
 			}
 		}},
 		{"bidi", func(w *world) { w.https("api.example.com:443", http.HandlerFunc(serveBidi), "h2") }, func(b *lab) func(int) error {
-			client := b.client("h2")
-			return func(i int) error { return talkBidi(client, i) }
+			clients := make([]*http.Client, n/50+1) // connections to a lab last for its patience only
+			for i := range clients {
+				clients[i] = b.client("h2")
+			}
+			return func(i int) error { return talkBidi(clients[i/50], i) }
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,8 +3,11 @@ package replay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -37,6 +40,8 @@ type Result struct {
 	// head left, and Took when the answer was over.
 	First, Took time.Duration
 	Late        Lateness // not counted at speed 0
+	// Left is set where the client went away, though the call was recorded to its end.
+	Left bool
 }
 
 // Play answers req with x. Times count from the moment at which the request was
@@ -64,10 +69,34 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 	// A client may go away as soon as it has the end, which it got all the same.
 	if ctx.Err() != nil && (err != nil || pl.result.How == "") {
 		pl.result.How = httpstream.Cancelled
+		pl.result.Left = pl.goesOn()
 	}
 	pl.result.Took = time.Since(pl.origin)
 	pl.result.Late = pl.late.lateness()
 	return pl.result, err
+}
+
+// goesOn reports whether the answer was recorded to its end, and has more bytes
+// than were written. A client that has all of them need not wait for the end.
+func (p *play) goesOn() bool {
+	if p.x.Stream == "" {
+		return p.x.Response != nil && p.result.Status == 0
+	}
+	var bytes int64
+	r, err := p.player.Lines(p.x)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	for {
+		l, err := r.Next()
+		if err != nil || l.End != nil {
+			return err == nil && l.End.How == httpstream.EOF && (bytes > p.result.Bytes || p.result.Status == 0)
+		}
+		if !l.FromClient {
+			bytes += int64(len(l.Data))
+		}
+	}
 }
 
 // play is one answer under way.
@@ -92,6 +121,8 @@ type play struct {
 	recorded counter
 	needed   int64
 	causeAt  time.Duration // the time of the last of it
+	expected []byte        // the last of it
+	lastAt   time.Duration // the time of the server's step before
 	waits    bool          // for needed
 	waitsEnd bool          // for the client to end its request
 
@@ -146,7 +177,7 @@ func (p *play) run() error {
 			// What ends no unit is no cause: a ping, or half a message.
 			if n := p.recorded.count(s.line.Data); n > 0 {
 				p.needed += n
-				p.waits, p.causeAt = true, s.at
+				p.waits, p.causeAt, p.expected = true, s.at, s.line.Data
 			}
 			continue
 		case clientEnd:
@@ -162,6 +193,7 @@ func (p *play) run() error {
 		if err != nil {
 			return err
 		}
+		p.lastAt = s.at
 	}
 	return nil
 }
@@ -193,13 +225,49 @@ func (p *play) due(at time.Duration) error {
 // awaitClient waits until the client is where it was when it was recorded. What
 // follows is due relative to that moment.
 func (p *play) awaitClient() (err error) {
+	patience := messagePatience + max(0, p.causeAt-p.lastAt)
+	began := time.Now()
 	if p.waitsEnd {
-		p.anchor, err = p.client.waitEnd(p.ctx)
+		p.anchor, err = p.client.waitEnd(p.ctx, patience)
 	} else {
-		p.anchor, err = p.client.wait(p.ctx, p.needed)
+		p.anchor, err = p.client.wait(p.ctx, p.needed, patience)
+	}
+	if errors.Is(err, errSilent) {
+		err = p.silent(time.Since(began))
 	}
 	p.anchorAt, p.waits, p.waitsEnd = p.causeAt, false, false
 	return err
+}
+
+// silent says what the client did not send.
+func (p *play) silent(waited time.Duration) error {
+	e := &CallError{
+		Number: p.x.Number,
+		Hint:   "see why the client does not send it; if that is right, record the call again",
+	}
+	after := fmt.Sprintf("after %v; it came %v after the step before when it was recorded",
+		waited.Round(time.Millisecond), max(0, p.causeAt-p.lastAt).Round(time.Millisecond))
+	switch {
+	case p.waitsEnd:
+		e.Detail = "the client has not ended its request " + after
+	case p.client.messages:
+		e.Detail = fmt.Sprintf("the client's message %d (%s) has not come %s", p.client.sent()+1, excerpt(p.expected), after)
+	default:
+		e.Detail = fmt.Sprintf("only %d of the client's %d bytes, up to %s, have come %s", p.client.sent(), p.needed, excerpt(p.expected), after)
+	}
+	return e
+}
+
+// excerpt shows recorded bytes in a message.
+func excerpt(b []byte) string {
+	const most = 60
+	if !utf8.Valid(b) {
+		return fmt.Sprintf("%d bytes", len(b))
+	}
+	if s := []rune(string(b)); len(s) > most {
+		return fmt.Sprintf("%q…", string(s[:most]))
+	}
+	return strconv.Quote(string(b))
 }
 
 func (p *play) scale(d time.Duration) time.Duration {

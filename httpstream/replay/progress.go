@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
 	"sync"
@@ -15,7 +16,13 @@ const (
 	// in the middle of what it sent when it was recorded. After that it is taken
 	// to have said the same in fewer bytes.
 	partialPatience = 2 * time.Second
+	// messagePatience is how much longer than it was recorded a client may be silent
+	// where its next message is the cause of what follows.
+	messagePatience = 30 * time.Second
 )
+
+// errSilent is a client that does not send what is waited for.
+var errSilent = errors.New("the client is silent")
 
 // progress follows what a client sends: who waits for it learns when it came
 // how far.
@@ -86,12 +93,15 @@ func (p *progress) thinOut() {
 
 // wait returns when the client had sent so many units, which may be in the past.
 // Where the client has ended its body, that is when it did. The next call must
-// ask for no fewer.
-func (p *progress) wait(ctx context.Context, units int64) (time.Time, error) {
+// ask for no fewer. A client from which nothing comes for as long as patience says
+// ends the wait with errSilent.
+func (p *progress) wait(ctx context.Context, units int64, patience time.Duration) (time.Time, error) {
 	before := p.asked
 	p.asked = units
-	patience := time.NewTimer(partialPatience)
-	defer patience.Stop()
+	partial := time.NewTimer(partialPatience)
+	defer partial.Stop()
+	silence := time.NewTimer(patience)
+	defer silence.Stop()
 	for {
 		m, ok := p.reached(units)
 		if ok {
@@ -99,11 +109,14 @@ func (p *progress) wait(ctx context.Context, units int64) (time.Time, error) {
 		}
 		var stalled <-chan time.Time
 		if !p.messages && m.units > before && units < math.MaxInt64 {
-			patience.Reset(time.Until(m.at.Add(partialPatience)))
-			stalled = patience.C
+			partial.Reset(time.Until(m.at.Add(partialPatience)))
+			stalled = partial.C
 		}
 		select {
 		case <-p.more:
+			silence.Reset(patience)
+		case <-silence.C:
+			return time.Time{}, errSilent
 		case <-stalled:
 			return m.at, nil
 		case <-ctx.Done():
@@ -113,8 +126,15 @@ func (p *progress) wait(ctx context.Context, units int64) (time.Time, error) {
 }
 
 // waitEnd returns when the client ended its body.
-func (p *progress) waitEnd(ctx context.Context) (time.Time, error) {
-	return p.wait(ctx, math.MaxInt64)
+func (p *progress) waitEnd(ctx context.Context, patience time.Duration) (time.Time, error) {
+	return p.wait(ctx, math.MaxInt64, patience)
+}
+
+// sent is how many units the client has sent.
+func (p *progress) sent() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last.units
 }
 
 // reached returns the mark at which units were complete, or else the last one.

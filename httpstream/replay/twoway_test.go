@@ -182,6 +182,69 @@ func TestABodyOfKnownLengthIsMatchedWhole(t *testing.T) {
 	})
 }
 
+func TestAMessageThatDoesNotComeEndsTheReplayWithItsName(t *testing.T) {
+	grpc := func(s string) string { return string([]byte{0, 0, 0, 0, byte(len(s))}) + s }
+	ended := bidi("text/plain", client(50*ms, "hello"), server(110*ms, "y"), end(110*ms, httpstream.EOF))
+	ended.x.Request.Took = 100 * ms
+	for _, tc := range []struct {
+		name string
+		s    stream
+		ask  string
+		want string
+	}{
+		{"a WebSocket's message", webSocket(), upgrade, `call 1: the client's message 1 (`},
+		{"a gRPC message", bidi("application/grpc", client(50*ms, grpc("hello")), server(70*ms, "x"), end(70*ms, httpstream.EOF)),
+			strings.Replace(postA, "text/plain", "application/grpc", 1),
+			`call 1: the client's message 1 ("\x00\x00\x00\x00\x05hello") has not come after 30.04s; it came 40ms after the step before when it was recorded`},
+		{"bytes", bidi("text/plain", client(50*ms, "hello"), server(70*ms, "x"), end(70*ms, httpstream.EOF)), postA,
+			`call 1: only 0 of the client's 5 bytes, up to "hello", have come after 30.04s; `},
+		{"the end of the request", ended, postA + chunkOf("hello"), `call 1: the client has not ended its request after 30.09s; `},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, record(t, tc.s), 1, nil, func(t *testing.T, w *wire) {
+				go io.WriteString(w, tc.ask)
+				w.arrivals() // which gives up after a minute
+				e := <-w.events
+				if e.Err == nil || !strings.HasPrefix(e.Err.Error(), tc.want) || e.How != httpstream.Reset {
+					t.Errorf("%v, ended %v", e.Err, e.How)
+				}
+			})
+		})
+	}
+}
+
+func TestAClientThatLeavesBeforeTheRecordedEndIsNamed(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		how   httpstream.End
+		leave time.Duration
+		want  string
+	}{
+		{"before the last bytes", httpstream.EOF, 50 * ms, "call 1: the client went away after 1 bytes of the answer, which was recorded to its end"},
+		{"with all bytes and before the end", httpstream.EOF, 250 * ms, ""},
+		{"as when it was recorded", httpstream.Cancelled, 50 * ms, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x := tape.Exchange{Request: request("GET", "https://h/"), Response: response(10*ms, 200, chunked), Stream: "streams/0001.ndjson"}
+			s := stream{x, []tape.Line{server(20*ms, "a"), server(200*ms, "b"), end(300*ms, tc.how)}}
+			bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
+				w.send(t, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+				go io.Copy(io.Discard, w)
+				time.Sleep(tc.leave)
+				w.Close()
+				e := <-w.events
+				got := ""
+				if err := e.LeftError(); err != nil {
+					got = err.Error()
+				}
+				if e.How != httpstream.Cancelled || got != tc.want {
+					t.Errorf("ended %v: %q, want %q", e.How, got, tc.want)
+				}
+			})
+		})
+	}
+}
+
 func FuzzWebSocketCounter(f *testing.F) {
 	f.Add([]byte(said("hello")+frame(0x89, "", true)+frame(0x88, "", true)), 3)
 	f.Add([]byte(said(strings.Repeat("x", 125))+said("")), 1)
