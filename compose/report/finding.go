@@ -209,7 +209,13 @@ func headline(c *CaseResult) string {
 	case failing(c.Misses) > 0: // what differs follows from it, most likely
 		for i := range c.Misses {
 			if m := &c.Misses[i]; m.Answered == "" {
-				return oneLine(fmt.Sprintf("no recorded call answers %s %s", m.Method, m.URL))
+				s := fmt.Sprintf("no recorded call answers %s %s", m.Method, m.URL)
+				for _, d := range m.Differences {
+					if d.Message != "" { // it says why
+						return oneLine(s + ": " + d.Message)
+					}
+				}
+				return oneLine(s)
 			}
 		}
 	case c.Verdict != nil && len(c.Verdict.Differences) > 0:

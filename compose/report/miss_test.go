@@ -28,3 +28,13 @@ func TestNoRuleIsAdvisedForMissingCredentials(t *testing.T) {
 		t.Error("a rule that hides missing credentials")
 	}
 }
+
+func TestMissingCredentialsAreNamedInTheHeadline(t *testing.T) {
+	c := &CaseResult{Status: Fail, Misses: []Miss{{
+		Method: "GET", URL: "https://h/",
+		Differences: []MissDifference{{Where: "header X-Api-Key", Recorded: "REDACTED", Now: "(none)", Message: "the request has no credentials in header X-Api-Key now"}},
+	}}}
+	if got := headline(c); !strings.HasSuffix(got, "GET https://h/: the request has no credentials in header X-Api-Key now") {
+		t.Error(got)
+	}
+}

@@ -24,7 +24,7 @@ type slot struct {
 
 // take notes that an entry is given out: lent, if another case has it.
 func (e *entry) take(s Scope) {
-	lend := s.Case > 0 && e.call.Case > 0 && e.call.Case != s.Case
+	lend := e.lendsTo(s)
 	e.used++
 	if lend {
 		e.lent = true
@@ -39,6 +39,11 @@ func (e *entry) take(s Scope) {
 	}
 }
 
+// lendsTo reports whether the entry is another case's.
+func (e *entry) lendsTo(s Scope) bool {
+	return s.Case > 0 && e.call.Case > 0 && e.call.Case != s.Case
+}
+
 // free makes an entry available again.
 func (e *entry) free() {
 	e.taken, e.lent = false, false
@@ -48,11 +53,12 @@ func (e *entry) free() {
 	}
 }
 
-// A group holds calls that one key leads to, in recorded order.
+// A group holds calls that one key leads to, in recorded order. Most have one call,
+// and need no queues.
 type group struct {
-	queues map[Scope]*queue  // by service and case
-	owned  map[string]*queue // by service
 	all    queue
+	queues map[Scope]*queue  // by service and case; nil for one call
+	owned  map[string]*queue // by service; nil for one call
 	// failures counts the entries that failed to connect, by service.
 	failures map[string]int
 }
@@ -63,15 +69,28 @@ const anyService = "*"
 func addTo[K comparable](groups map[K]*group, key K, e *entry) *group {
 	g := groups[key]
 	if g == nil {
-		g = &group{queues: map[Scope]*queue{}, owned: map[string]*queue{}}
+		g = &group{}
 		groups[key] = g
 	}
+	switch len(g.all.entries) {
+	case 0:
+		g.all.entries = append(g.all.entries, e)
+		return g
+	case 1:
+		first := g.all.entries[0]
+		g.all, g.queues, g.owned = queue{}, map[Scope]*queue{}, map[string]*queue{}
+		g.add(first)
+	}
+	g.add(e)
+	return g
+}
+
+func (g *group) add(e *entry) {
 	g.all.add(e)
 	for _, service := range []string{e.call.Service, anyService} {
 		push(g.queues, Scope{service, e.call.Case}, e)
 	}
 	push(g.owned, e.call.Service, e)
-	return g
 }
 
 func push[K comparable](queues map[K]*queue, key K, e *entry) {
@@ -102,6 +121,13 @@ func (g *group) failed(service string) {
 
 // first returns the entry that is next for a scope.
 func (g *group) first(s Scope) *entry {
+	if g.queues == nil {
+		e := g.all.entries[0]
+		if e.taken || e.lent && e.lendsTo(s) {
+			return nil
+		}
+		return e
+	}
 	if s.Case > 0 {
 		return g.firstOfCase(s)
 	}

@@ -103,7 +103,7 @@ func TestWhatIsNextIsAsInAModel(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		services, cases := []string{"", "a", "b", "new"}, 4
 		var calls []*tape.Exchange
-		for i := range 1 + r.IntN(200) {
+		for i := range 1 + r.IntN(1+r.IntN(200)) {
 			x := call(i+1, "GET", "https://h/", "", "")
 			x.Service, x.Case = services[r.IntN(3)], r.IntN(cases)
 			calls = append(calls, x)
