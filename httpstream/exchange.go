@@ -157,6 +157,9 @@ type Request struct {
 	// Body ends in io.EOF when the request is complete. Never nil. For an upgraded
 	// connection (101) and for CONNECT it is the raw bytes that the client sends.
 	Body io.Reader
+	// Finished is closed when the client of an HTTP/1 connection has closed its side.
+	// It may still read the answer, or be gone: only writing to it tells. Nil in HTTP/2.
+	Finished <-chan struct{}
 	// Complete returns when the read that completed the request was made, and the
 	// trailer; it is valid once Body has returned io.EOF.
 	Complete func() (at time.Time, trailer Fields)

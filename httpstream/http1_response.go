@@ -267,7 +267,7 @@ func (w *h1Response) End(end EndInfo) error {
 	case Closed:
 		w.ended = true
 		w.fate = h1Close
-		return w.flush()
+		return w.flushLast()
 	default:
 		w.ended = true
 		return w.abort()
@@ -278,7 +278,20 @@ func (w *h1Response) End(end EndInfo) error {
 		w.abort()
 		return err
 	}
-	return w.flush()
+	return w.flushLast()
+}
+
+// flushLast flushes the end of an answer.
+func (w *h1Response) flushLast() error {
+	finished := w.c.hasFinished()
+	if err := w.flush(); err != nil || !finished {
+		return err
+	}
+	if w.err = w.c.gone(); w.err != nil {
+		w.fate = h1Gone
+		w.c.cancel()
+	}
+	return w.err
 }
 
 func (w *h1Response) finishBody(trailer Fields) error {

@@ -17,10 +17,10 @@ const (
 )
 
 // ServeHTTP1 reads HTTP/1 requests (RFC 9112) from conn, has h answer them one
-// after the other, and closes conn. The context that h gets is done as soon as
-// the client closes its side, unless the protocol was changed (101, CONNECT):
-// then it is done when the client resets the connection or cannot be written to,
-// and the client's close is the end of Body. What Body yields after the change
+// after the other, and closes conn. The context that h gets is done when the client
+// resets the connection or cannot be written to. A client that has closed its side
+// may still read: Request.Finished tells, and for a changed
+// protocol (101, CONNECT) it is the end of Body. What Body yields after the change
 // begins after ResponseWriter.Head was called; before it, Body ends where the
 // request's framing says. A handler that returns without End cuts the answer
 // short.
@@ -29,7 +29,7 @@ const (
 // The error is ctx's if that ended, and nil however else the connection ended.
 func ServeHTTP1(ctx context.Context, conn net.Conn, h Handler) error {
 	connCtx, cancel := context.WithCancel(ctx)
-	c := &h1ServerConn{conn: conn, in: newH1Inbox(), cancel: cancel}
+	c := &h1ServerConn{conn: conn, in: newH1Inbox(), cancel: cancel, finished: make(chan struct{})}
 	var reader sync.WaitGroup
 	reader.Go(func() { c.in.run(conn, c.clientEnded) })
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -52,7 +52,8 @@ type h1ServerConn struct {
 	conn     net.Conn
 	in       *h1Inbox
 	cancel   func()
-	switched atomic.Bool // to another protocol
+	finished chan struct{} // closed when the client sends no more
+	switched atomic.Bool   // to another protocol
 
 	// Used by one goroutine at a time: by h1Body under its mutex, else by serve.
 	p   h1Parser
@@ -62,8 +63,40 @@ type h1ServerConn struct {
 
 // clientEnded is called when nothing more comes from the client.
 func (c *h1ServerConn) clientEnded(err error) {
-	if !isEOF(err) || !c.switched.Load() {
+	// Where there is no half-close, or where TLS was not closed in order, the client
+	// is gone.
+	if err != io.EOF || tcpOf(c.conn) == nil && !c.switched.Load() {
 		c.cancel()
+	}
+	close(c.finished)
+}
+
+// hasFinished reports whether the client has closed its side.
+func (c *h1ServerConn) hasFinished() bool {
+	select {
+	case <-c.finished:
+		return true
+	default:
+		return false
+	}
+}
+
+// gone reports why a client that had closed its side can't have got what was
+// written then: one that does not read any more answers with a reset. It waits
+// until the client's host has acknowledged all, a second at most.
+func (c *h1ServerConn) gone() error {
+	tcp := tcpOf(c.conn)
+	if tcp == nil || c.switched.Load() {
+		return nil
+	}
+	for deadline := time.Now().Add(h1CloseLinger); ; time.Sleep(time.Millisecond) {
+		n, err := unacknowledged(tcp)
+		if isClosed(err) {
+			return nil // by this side, as ctx ended
+		}
+		if err != nil || n == 0 || time.Now().After(deadline) {
+			return err
+		}
 	}
 }
 
@@ -112,7 +145,7 @@ func (c *h1ServerConn) serveOne(ctx context.Context, h Handler, head *RequestHea
 	defer cancel()
 	w := newH1Response(c, head)
 	body := &h1Body{c: c, w: w, closed: make(chan struct{})}
-	h.ServeStream(ctx, &Request{Head: head, Arrived: at, Body: body, Complete: body.complete}, w)
+	h.ServeStream(ctx, &Request{Head: head, Arrived: at, Body: body, Finished: c.finished, Complete: body.complete}, w)
 	cancel()
 	body.close()
 	switch w.finish() {

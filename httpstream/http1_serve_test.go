@@ -203,26 +203,81 @@ func TestServerCutsAnAnswerShortWithAClose(t *testing.T) {
 	h1ExpectEOF(t, client)
 }
 
-func TestServerNoticesAtOnceThatTheClientIsGone(t *testing.T) {
-	gone := make(chan error, 1)
-	client, done := h1Serve(t, func(ctx context.Context, _ *Request, w ResponseWriter) {
-		w.Head(&ResponseHead{Proto: "HTTP/1.1", Status: 200})
+func TestServerNoticesThatTheClientIsGone(t *testing.T) {
+	for name, leave := range map[string]func(*net.TCPConn){
+		"at once where it resets":       func(c *net.TCPConn) { c.SetLinger(0); c.Close() },
+		"as it writes, where it closes": func(c *net.TCPConn) { c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			gone := make(chan error, 1)
+			client, done := h1Serve(t, func(ctx context.Context, req *Request, w ResponseWriter) {
+				w.Head(&ResponseHead{Proto: "HTTP/1.1", Status: 200})
+				w.Flush()
+				<-req.Finished
+				for ctx.Err() == nil && strings.HasPrefix(name, "as") {
+					w.Chunk(h1Text("x"))
+					w.Flush()
+				}
+				<-ctx.Done()
+				gone <- ctx.Err()
+			})
+			h1Send(t, client, h1Get)
+			h1Expect(t, client, "HTTP/1.1 200 OK\r\n\r\n")
+			leave(client)
+			select {
+			case <-gone:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the handler waits for ever")
+			}
+			err := <-done
+			done <- err
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestServerAnswersAClientThatHasHalfClosed(t *testing.T) {
+	finished := make(chan struct{})
+	ended := make(chan error, 1)
+	client, _ := h1Serve(t, func(ctx context.Context, req *Request, w ResponseWriter) {
+		body, err := io.ReadAll(req.Body)
+		<-req.Finished
+		close(finished)
+		if string(body) != "ab" || err != nil || ctx.Err() != nil {
+			t.Errorf("%q, %v, %v", body, err, ctx.Err())
+		}
+		w.Head(&ResponseHead{Proto: "HTTP/1.1", Status: 200, Header: Fields{{Name: "Content-Length", Value: "4"}}})
 		w.Flush()
-		<-ctx.Done()
-		gone <- ctx.Err()
+		w.Chunk(h1Text("cdef"))
+		ended <- w.End(EndInfo{How: EOF})
+	})
+	h1Send(t, client, "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab")
+	client.CloseWrite()
+	<-finished
+	h1Expect(t, client, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ncdef")
+	h1ExpectEOF(t, client)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// An answer that fits in one write is not taken for delivered.
+func TestServerNoticesAClientThatWasGoneBeforeItsAnswer(t *testing.T) {
+	ended := make(chan error, 1)
+	client, _ := h1Serve(t, func(ctx context.Context, req *Request, w ResponseWriter) {
+		<-req.Finished
+		w.Head(&ResponseHead{Proto: "HTTP/1.1", Status: 204})
+		ended <- w.End(EndInfo{How: EOF})
+		if ctx.Err() == nil {
+			t.Error("the context goes on")
+		}
 	})
 	h1Send(t, client, h1Get)
-	h1Expect(t, client, "HTTP/1.1 200 OK\r\n\r\n")
 	client.Close()
-	select {
-	case <-gone:
-	case <-time.After(10 * time.Second):
-		t.Fatal("the handler waits for ever")
-	}
-	err := <-done
-	done <- err
-	if err != nil {
-		t.Error(err)
+	if err := <-ended; err == nil {
+		t.Error("no error")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,9 +54,19 @@ func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName str
 		answer.recorder = p.cfg.Record(s)
 	}
 	go io.Copy(io.Discard, ours) // what the relay passes back, answer has already
+	finished := make(chan struct{})
 	go func() {
-		if err := writeRequest(ours, req); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-			cancel() // the request can't be completed
+		if err := writeRequest(ours, req); err != nil {
+			if !errors.Is(err, io.ErrClosedPipe) {
+				cancel() // the request can't be completed
+			}
+			return
+		}
+		select {
+		case <-req.Finished:
+			close(finished)
+			theirs.SetReadDeadline(past)
+		case <-ctx.Done():
 		}
 	}()
 	opt := httpstream.RelayOptions{}
@@ -65,7 +76,7 @@ func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName str
 	// The end of ctx reaches the relay as a client that is gone, which it tells upstream.
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return s.Service, s.Authority, p.cfg.Record != nil })
 	defer unread.tell()
-	httpstream.RelayHTTP1(context.WithoutCancel(ctx), goneConn{theirs, ctx}, upstream, opt, answer)
+	httpstream.RelayHTTP1(context.WithoutCancel(ctx), goneConn{theirs, ctx, finished}, upstream, opt, answer)
 	return answer.err()
 }
 
@@ -78,17 +89,26 @@ func (p *Proxy) unreachable(ctx context.Context, s Stream, err error) error {
 	return fmt.Errorf("%w: %s", replay.ErrUnreachable, why)
 }
 
-// A goneConn is a connection whose peer reset it once ctx is done.
+// A goneConn is a connection whose peer reset it once ctx is done, and has closed
+// its side once finished is closed, and its read deadline is over.
 type goneConn struct {
 	net.Conn
-	ctx context.Context
+	ctx      context.Context
+	finished <-chan struct{}
 }
 
 // Read implements net.Conn.
 func (c goneConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil && c.ctx.Err() != nil {
-		err = syscall.ECONNRESET
+		return n, syscall.ECONNRESET
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		select {
+		case <-c.finished:
+			return n, io.EOF
+		default:
+		}
 	}
 	return n, err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -156,7 +157,7 @@ func (a *answer) serve() bool {
 	}
 	a.event.URL = a.h.Index.RedactURL(q.URL) // the event goes to terminals and reports
 	likely := a.h.Index.Peek(&q)
-	q.HeadOnly = likely == nil && a.forwarding() != nil || a.headOnly(&q)
+	q.HeadOnly = likely == nil && a.forwarding() != nil || a.headOnly(&q) || expectationRefused(likely)
 	if !q.HeadOnly {
 		if err := a.readBody(&q, likely); err != nil {
 			a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: "the request is incomplete: " + err.Error()})
@@ -198,6 +199,22 @@ func (a *answer) headOnly(q *match.Query) bool {
 	return !head.Header.Has("Content-Length") && a.h.Index.TwoWay(q)
 }
 
+// expectationRefused reports whether a call was answered without its body, which
+// its client kept back for a 100 (Continue) that never came (RFC 9110 section
+// 10.1.1): the same request must be answered before its body, too.
+func expectationRefused(x *tape.Exchange) bool {
+	if x == nil || x.Response == nil || !expectsContinue(x.Request.Header) || len(x.Request.Body.Data) > 0 || x.Request.Body.Size > 0 {
+		return false
+	}
+	continued := slices.ContainsFunc(x.Interim, func(h tape.Response) bool { return h.Head.Status == 100 })
+	length := x.Request.Header.Get("Content-Length")
+	return !continued && (length != "" && length != "0" || x.Request.Header.Has("Transfer-Encoding"))
+}
+
+func expectsContinue(fs httpstream.Fields) bool {
+	return strings.EqualFold(fs.Get("Expect"), "100-continue")
+}
+
 // readBody reads the request to its end. A client that waits for 100 (Continue)
 // gets it if it did when the call was recorded.
 func (a *answer) readBody(q *match.Query, likely *tape.Exchange) error {
@@ -237,7 +254,7 @@ func (a *answer) readBody(q *match.Query, likely *tape.Exchange) error {
 // sendContinue sends the recorded 100 at its time, which for a call that is not
 // two-way counts backwards from the end of the request.
 func (a *answer) sendContinue(x *tape.Exchange) error {
-	if x == nil || !strings.EqualFold(a.req.Head.Header.Get("Expect"), "100-continue") {
+	if x == nil || !expectsContinue(a.req.Head.Header) {
 		return nil
 	}
 	for i := range x.Interim {

@@ -67,7 +67,7 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 		pl.end(&httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
 	}
 	// A client may go away as soon as it has the end, which it got all the same.
-	if ctx.Err() != nil && (err != nil || pl.result.How == "") {
+	if ctx.Err() != nil && err != nil || pl.result.How == "" && pl.clientGone() {
 		pl.result.How = httpstream.Cancelled
 		pl.result.Left = pl.goesOn()
 	}
@@ -139,7 +139,7 @@ type play struct {
 func (p *play) begin() error {
 	if p.x.TwoWay {
 		p.origin = p.req.Arrived
-		if !tunnel(p.x) {
+		if !tunnel(p.x) && !expectationRefused(p.x) {
 			p.follow()
 		}
 	} else {
@@ -153,7 +153,8 @@ func (p *play) begin() error {
 	return nil
 }
 
-// follow begins to read what the client sends. In a tunnel that can't be before
+// follow begins to read what the client sends, which asks a client that waits for
+// 100 (Continue) to send it. In a tunnel that can't be before
 // the head was written, which is what opens it.
 func (p *play) follow() {
 	if p.client != nil {
@@ -352,7 +353,7 @@ func (p *play) cutShort(s step) error {
 	end := *s.line.End
 	if end.How == httpstream.Cancelled || end.How == httpstream.Open {
 		err := p.hold(s.at)
-		if p.ctx.Err() != nil {
+		if p.clientGone() {
 			p.over = true
 			return nil
 		}
@@ -373,5 +374,27 @@ func (p *play) hold(recorded time.Duration) error {
 	if p.player.Speed > 0 {
 		patience += p.scale(recorded)
 	}
-	return p.player.Scheduler.Wait(p.ctx, time.Now().Add(patience))
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-p.req.Finished:
+			cancel()
+		case <-done:
+		}
+	}()
+	return p.player.Scheduler.Wait(ctx, time.Now().Add(patience))
+}
+
+// clientGone reports whether the client went away, or has closed its side: where
+// no more of an answer comes, that is the same.
+func (p *play) clientGone() bool {
+	select {
+	case <-p.req.Finished:
+		return true
+	default:
+		return p.ctx.Err() != nil
+	}
 }
