@@ -32,6 +32,7 @@ func RelayHTTP1(ctx context.Context, client, upstream net.Conn, opt RelayOptions
 	r := &h1Relay{ctx: ctx, opt: opt, sink: sink, client: client}
 	r.changed.L = &r.mu
 	r.unread.tell = opt.Unread
+	defer opt.begun(&r.order)()
 	defer client.Close()
 	defer r.closeUpstream()
 	defer context.AfterFunc(ctx, r.stop)()

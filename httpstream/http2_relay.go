@@ -30,6 +30,7 @@ func RelayHTTP2(ctx context.Context, client, upstream net.Conn, opt RelayOptions
 		requests:  newH2Requests(streams, opt.RewriteRequest),
 		responses: newH2Responses(streams),
 	}
+	defer opt.begun(&r.order)()
 	defer client.Close()
 	defer upstream.Close()
 	stopped := make(chan struct{})

@@ -30,6 +30,18 @@ type RelayOptions struct {
 	// has passed so far can be asked for at any time. The error of the relay has
 	// it in the end. It does not block. May be nil.
 	Unread func(*Unread)
+	// Begun is told when the relay begins, with a function that returns when the
+	// sink was told of all that the relay had read by then, and returns one that is
+	// called at the relay's end. May be nil.
+	Begun func(catchUp func()) (ended func())
+}
+
+// begun tells of a relay that begins, and returns what is called at its end.
+func (opt *RelayOptions) begun(o *order) (ended func()) {
+	if opt.Begun == nil {
+		return func() {}
+	}
+	return opt.Begun(func() { o.now(func() {}) })
 }
 
 // RelayRaw copies bytes both ways, until both directions are done or ctx ends,

@@ -311,6 +311,7 @@ func (s *serving) stop() {
 	s.ended = true
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	s.proxy.CatchUp()
 	s.proxy.TellUnread()
 	if err := s.engine.close(ctx); err != nil {
 		s.out.send(FromAgent{Event: &Event{Type: "error", Detail: err.Error()}})

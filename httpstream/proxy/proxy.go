@@ -144,6 +144,7 @@ type Proxy struct {
 
 	mu     sync.Mutex
 	unread map[*unreadConn]struct{} // connections that are not understood and not told of
+	relays map[*func()]struct{}     // the catchUp of each relay that runs
 }
 
 // New returns a Proxy.
@@ -154,7 +155,7 @@ func New(cfg Config) *Proxy {
 	if cfg.Notify == nil {
 		cfg.Notify = func(Notice) {}
 	}
-	return &Proxy{cfg: cfg, unread: make(map[*unreadConn]struct{})}
+	return &Proxy{cfg: cfg, unread: make(map[*unreadConn]struct{}), relays: make(map[*func()]struct{})}
 }
 
 // Serve handles the connections of l until ctx ends or l is closed. It then ends

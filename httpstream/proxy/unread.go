@@ -15,10 +15,12 @@ type unreadConn struct {
 	read  *httpstream.Unread // guarded by p.mu
 }
 
-// watchUnread has a relay's options note what is not understood. about tells which
+// watchUnread has a relay's options note what is not understood, and the relay known
+// to CatchUp. about tells which
 // connection it is, and whether it should be on the tape.
 func (p *Proxy) watchUnread(opt *httpstream.RelayOptions, about func() (service, authority string, wanted bool)) *unreadConn {
 	c := &unreadConn{p: p, about: about}
+	opt.Begun = p.begun
 	opt.Unread = func(u *httpstream.Unread) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -47,6 +49,33 @@ func (c *unreadConn) tell() {
 			c.p.cfg.Notify(Notice{Kind: Opaque, Service: service, Authority: authority, Detail: u.Reason, Bytes: u.Bytes, HTTP: true})
 		}
 	})
+}
+
+// begun keeps a relay's catchUp until the relay ends.
+func (p *Proxy) begun(catchUp func()) (ended func()) {
+	key := &catchUp
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.relays[key] = struct{}{}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.relays, key)
+	}
+}
+
+// CatchUp returns when all that was read from any connection by now is told to its
+// sink: an answer whose end the app has is not cut off by the end of a recording.
+func (p *Proxy) CatchUp() {
+	p.mu.Lock()
+	relays := make([]func(), 0, len(p.relays))
+	for catchUp := range p.relays {
+		relays = append(relays, *catchUp)
+	}
+	p.mu.Unlock()
+	for _, catchUp := range relays {
+		catchUp()
+	}
 }
 
 // TellUnread notifies of the connections that are not understood and still open,
