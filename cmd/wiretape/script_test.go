@@ -33,9 +33,10 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"wiretape": main,
-		"origin":   origin,
-		"fetch":    fetch,
+		"wiretape":      main,
+		"origin":        origin,
+		"fetch":         fetch,
+		"interruptable": interruptable,
 	})
 }
 

@@ -44,6 +44,9 @@ type testRun struct {
 	// sending is set while results count: when a session is interrupted the app is
 	// stopped under the case that runs.
 	sending bool
+	// reached is set once cases of the tape now were sent, up to parallel at once.
+	reached  bool
+	parallel int
 }
 
 // A testTape is a tape, and those of its cases that are to be sent.
@@ -57,8 +60,9 @@ func testProject(c *cli.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	for _, tp := range t.tapes {
-		if err = t.session(tp); err != nil {
+	for i, tp := range t.tapes {
+		if err = t.session(tp); err != nil || c.Context.Err() != nil {
+			t.unsent(t.tapes[i:], err)
 			break
 		}
 	}
@@ -187,7 +191,7 @@ func (t *testRun) projectFlags() []string {
 func (t *testRun) session(tp testTape) error {
 	opt := t.opt
 	opt.Tape = tp.Dir
-	t.now = tp.Tape
+	t.now, t.reached = tp.Tape, false
 	t.r.setQuiet(len(tp.numbers) > 0)
 	defer t.r.setQuiet(false)
 	if len(t.tapes) > 1 {
@@ -248,6 +252,7 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 	if t.opt.OnMiss == agent.RecordMiss {
 		parallel = 1 // what is recorded must be known to be this case's
 	}
+	t.parallel = max(1, parallel)
 	t.setSending(true)
 	defer t.setSending(false)
 	reply, err := s.Request(ctx, agent.ToAgent{Run: &agent.Run{
@@ -263,6 +268,7 @@ func (t *testRun) setSending(on bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sending = on
+	t.reached = t.reached || on
 }
 
 // failed notes what fails the run beside its cases.
@@ -279,6 +285,46 @@ func (t *testRun) missing(tp testTape, err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, c := range t.without(tp) {
+		c.Error = "not sent: " + err.Error()
+		t.add(c)
+	}
+}
+
+// unsent notes what a run that ended early did not come to: all that is left of the
+// first of these tapes, and the others.
+func (t *testRun) unsent(tapes []testTape, err error) {
+	interrupted := t.c.Context.Err() != nil
+	for _, tp := range tapes {
+		if !interrupted {
+			if len(t.run.Cases) > 0 { // else the error says it all
+				t.missing(tp, err)
+			}
+			continue
+		}
+		t.mu.Lock()
+		for i, c := range t.without(tp) {
+			c.Reason = "not sent: the test was interrupted"
+			if t.reached && i < t.parallel {
+				c.Reason = "broken off, or not sent: the test was interrupted"
+			}
+			t.add(c)
+		}
+		t.reached = false
+		t.mu.Unlock()
+	}
+	if !interrupted {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.run.Errors = append(t.run.Errors, report.Note{Message: "the test was interrupted", Next: "run it again, to its end"})
+}
+
+// without are the results to be of a tape's cases that have none. The caller holds mu.
+func (t *testRun) without(tp testTape) []report.CaseResult {
+	t.now = tp.Tape
+	var list []report.CaseResult
 	for _, x := range tp.Cases {
 		if !slices.Contains(tp.numbers, x.Number) || slices.ContainsFunc(t.run.Cases, func(c report.CaseResult) bool {
 			return c.Tape == relative(tp.Dir) && c.Number == x.Number
@@ -286,9 +332,18 @@ func (t *testRun) missing(tp testTape, err error) {
 			continue
 		}
 		c, _ := report.FromTape(tp.Tape, x)
-		c.Error = "not sent: " + err.Error()
-		t.localize(&c)
-		t.run.Cases = append(t.run.Cases, c)
+		list = append(list, c)
+	}
+	return list
+}
+
+// add takes a result that the agent did not make. The caller holds mu.
+func (t *testRun) add(c report.CaseResult) {
+	t.localize(&c)
+	c.Settle(&t.run)
+	t.run.Cases = append(t.run.Cases, c)
+	if t.r.json { // people find it in the report at the end
+		t.r.result(&c)
 	}
 }
 

@@ -2,10 +2,12 @@ package main
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"log"
 	"net"
 	"os"
 	"os/exec"
@@ -115,4 +117,28 @@ func (w *world) projectCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("DOCKER_HOST", ts.Getenv("ENGINE"))
 	ts.Setenv("DOCKER_BUILDKIT", "0")
 	ts.Setenv("PATH", w.dir+string(filepath.ListSeparator)+ts.Getenv("PATH"))
+}
+
+// interruptable is a program that runs a command, and interrupts it as Ctrl-C does once
+// it tells of the first case. It ends as the command does.
+func interruptable() {
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		fmt.Println(lines.Text())
+		if strings.Contains(lines.Text(), "0001-") {
+			cmd.Process.Signal(os.Interrupt)
+		}
+	}
+	cmd.Wait()
+	os.Exit(cmd.ProcessState.ExitCode())
 }
