@@ -1,7 +1,8 @@
 // Package bpf leads what the processes of one cgroup send to the outside to an
 // agent, and remembers where it was going. It attaches to the cgroup that it is
-// given and to nothing else, and what it attaches is gone when the process that
-// holds the [Redirect] ends.
+// given and to nothing else. What it attaches is gone when the process that holds
+// the [Redirect] ends, but in an isolated session: there it stays with the cgroup,
+// refuses what it would lead to an agent that is gone, and lets no packet out.
 //
 // TCP goes to one of the agent's TCP ports, DNS over UDP to its DNS port, and
 // UDP/443 to a port where nothing listens, so that QUIC falls back to TCP. The
@@ -32,8 +33,9 @@ type Config struct {
 	// leaves UDP/443 alone.
 	ClosedPort uint16
 	// Isolate refuses what can't be led to the agent, and leads all other UDP to
-	// ClosedPort: nothing leaves but what is excluded. Without it such calls go on
-	// directly.
+	// ClosedPort: nothing leaves but what is excluded, and answers to what others
+	// opened. That goes for every packet, also of raw sockets. Without it such
+	// calls go on directly.
 	Isolate bool
 }
 

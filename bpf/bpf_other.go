@@ -5,6 +5,7 @@ package bpf
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"os"
 )
@@ -32,7 +33,10 @@ func Load(Config) (*Redirect, error) { return nil, unsupported() }
 // Attach links the programs to the cgroup.
 func (*Redirect) Attach() error { return unsupported() }
 
-// Close detaches the programs.
+// Detach takes the programs off the cgroup.
+func (*Redirect) Detach() error { return unsupported() }
+
+// Close frees what this process holds.
 func (*Redirect) Close() error { return unsupported() }
 
 // FromFiles makes Maps of what [Maps.Files] returned.
@@ -53,6 +57,9 @@ func (*Maps) RemoveService(uint64) error { return unsupported() }
 // Exclude leaves the destinations of a prefix alone.
 func (*Maps) Exclude(netip.Prefix) error { return unsupported() }
 
+// Borrow is Exclude for addresses that may be another's after the session.
+func (*Maps) Borrow(netip.Prefix) error { return unsupported() }
+
 // Include redirects the destinations of a prefix.
 func (*Maps) Include(netip.Prefix) error { return unsupported() }
 
@@ -61,6 +68,9 @@ func (*Maps) Forget(netip.Prefix) error { return unsupported() }
 
 // Bypass lets new connects go directly.
 func (*Maps) Bypass(bool) error { return unsupported() }
+
+// Live says that this process is there for what is led to the agent.
+func (*Maps) Live() (io.Closer, error) { return nil, unsupported() }
 
 // Take returns where an accepted connection was going.
 func (*Maps) Take(local, remote netip.AddrPort) (Origin, bool, error) {

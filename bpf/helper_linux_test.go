@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 		"maps":  helpMaps,
 		"hold":  helpHold,
 		"probe": helpProbe,
+		"send":  helpSend,
+		"serve": helpServe,
 	}
 	if help := helpers[os.Getenv(helperEnv)]; help != nil {
 		if err := help(); err != nil {
@@ -291,9 +293,23 @@ func helpMaps() error {
 
 // helpHold attaches to CGROUP and waits to be killed.
 func helpHold() error {
-	r, err := Load(Config{Cgroup: os.Getenv("CGROUP"), TCPPorts: tcpPorts})
+	r, err := Load(Config{
+		Cgroup: os.Getenv("CGROUP"), TCPPorts: tcpPorts, DNSPort: dnsPort, ClosedPort: closedPort,
+		Isolate: os.Getenv("ISOLATE") != "",
+	})
 	if err != nil {
 		return err
+	}
+	if id, err := strconv.ParseUint(os.Getenv("SERVICE"), 10, 64); err == nil {
+		if err := r.SetService(Service{CgroupID: id, AgentIPv4: agent4, AgentIPv6: agent6}); err != nil {
+			return err
+		}
+		if err := r.Borrow(netip.PrefixFrom(agent4, 32)); err != nil {
+			return err
+		}
+		if _, err := r.Live(); err != nil {
+			return err
+		}
 	}
 	if err := r.Attach(); err != nil {
 		return err

@@ -54,6 +54,7 @@ type lab struct {
 	web        string
 	webID      uint64
 	r          *Redirect
+	live       io.Closer
 
 	mu      sync.Mutex
 	ports   map[uint16]int // connections by agent port
@@ -107,6 +108,17 @@ func newLab(t *testing.T, change ...func(*Config)) *lab {
 		}
 	})
 	l.r = r
+	live, err := r.Live()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { live.Close() })
+	l.live = live
+	for _, ip := range []netip.Addr{agent4, agent6} {
+		if err := r.Borrow(netip.PrefixFrom(ip, ip.BitLen())); err != nil {
+			t.Fatal(err)
+		}
+	}
 	l.setService(Service{CgroupID: l.webID, AgentIPv4: agent4, AgentIPv6: agent6})
 	if err := r.Attach(); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ func attached(t *testing.T, cgroup string) (n int) {
 	}
 	defer dir.Close()
 	for _, at := range []ebpf.AttachType{
-		ebpf.AttachCGroupSockOps,
+		ebpf.AttachCGroupInetEgress, ebpf.AttachCGroupSockOps,
 		ebpf.AttachCGroupInet4Connect, ebpf.AttachCGroupInet6Connect,
 		ebpf.AttachCGroupUDP4Sendmsg, ebpf.AttachCGroupUDP6Sendmsg,
 		ebpf.AttachCGroupUDP4Recvmsg, ebpf.AttachCGroupUDP6Recvmsg,

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 
@@ -14,8 +16,15 @@ import (
 // Maps is what the programs and the agent share. It works in any process that has
 // its files, and is safe for concurrent use.
 type Maps struct {
-	config, services, excluded4, excluded6, pending, udpOrigins *ebpf.Map
+	config, services, places4, places6, alive, pending, udpOrigins *ebpf.Map
 }
+
+// What a destination is: enum place of the programs.
+const (
+	outside uint32 = iota
+	inside
+	borrowed
+)
 
 // ErrIsolated is returned by [Maps.Bypass] where nothing may leave.
 var ErrIsolated = errors.New("an isolated session can't be bypassed")
@@ -43,8 +52,9 @@ func (m *Maps) named() []namedMap {
 	return []namedMap{
 		{redirectMapConfig, &m.config},
 		{redirectMapServices, &m.services},
-		{redirectMapExcluded4, &m.excluded4},
-		{redirectMapExcluded6, &m.excluded6},
+		{redirectMapPlaces4, &m.places4},
+		{redirectMapPlaces6, &m.places6},
+		{redirectMapAlive, &m.alive},
 		{redirectMapPending, &m.pending},
 		{redirectMapUdpOrigins, &m.udpOrigins},
 	}
@@ -160,7 +170,11 @@ func (m *Maps) RemoveService(cgroupID uint64) error {
 
 // Exclude leaves the destinations in p alone, but for DNS. Where prefixes overlap,
 // the longest decides.
-func (m *Maps) Exclude(p netip.Prefix) error { return m.setPrefix(p, 1) }
+func (m *Maps) Exclude(p netip.Prefix) error { return m.setPrefix(p, inside) }
+
+// Borrow is Exclude for addresses that may be another's once the session is over:
+// an isolated session that has lost its agent refuses them.
+func (m *Maps) Borrow(p netip.Prefix) error { return m.setPrefix(p, borrowed) }
 
 // Include redirects the destinations in p, which may be a part of an excluded
 // prefix. Loopback can't be included.
@@ -171,7 +185,7 @@ func (m *Maps) Include(p netip.Prefix) error {
 			return fmt.Errorf("include %v: loopback is never redirected", p)
 		}
 	}
-	return m.setPrefix(p, 0)
+	return m.setPrefix(p, outside)
 }
 
 // Forget takes back an Exclude or Include of the same prefix. It is no error if
@@ -187,12 +201,12 @@ func (m *Maps) Forget(p netip.Prefix) error {
 	return nil
 }
 
-func (m *Maps) setPrefix(p netip.Prefix, pass uint32) error {
+func (m *Maps) setPrefix(p netip.Prefix, place uint32) error {
 	lpm, key, err := m.prefixKey(p)
 	if err != nil {
 		return err
 	}
-	if err := lpm.Put(key, pass); err != nil {
+	if err := lpm.Put(key, place); err != nil {
 		return fmt.Errorf("set prefix %v: %w", p, err)
 	}
 	return nil
@@ -205,9 +219,9 @@ func (m *Maps) prefixKey(p netip.Prefix) (*ebpf.Map, any, error) {
 	p = unmapPrefix(p).Masked()
 	w := words(p.Addr())
 	if p.Addr().Is4() {
-		return m.excluded4, redirectPrefix4{Bits: uint32(p.Bits()), Ip: w[3]}, nil
+		return m.places4, redirectPrefix4{Bits: uint32(p.Bits()), Ip: w[3]}, nil
 	}
-	return m.excluded6, redirectPrefix6{Bits: uint32(p.Bits()), Ip: w}, nil
+	return m.places6, redirectPrefix6{Bits: uint32(p.Bits()), Ip: w}, nil
 }
 
 // unmapPrefix turns a prefix of ::ffff:0:0/96 into that of the IPv4 addresses,
@@ -237,6 +251,27 @@ func (m *Maps) Bypass(on bool) error {
 		return fmt.Errorf("write settings: %w", err)
 	}
 	return nil
+}
+
+// Live says that this process is there for what is led to the agent, until it
+// closes what is returned or ends, in whatever way. Until then, an isolated session
+// refuses all that it would lead there.
+func (m *Maps) Live() (io.Closer, error) {
+	// Nothing is sent to this socket. That it is bound is what the map asks of it.
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		cerr := raw.Control(func(fd uintptr) { err = m.alive.Put(uint32(0), uint64(fd)) })
+		err = errors.Join(err, cerr)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("say that the agent lives: %w", explain(err))
+	}
+	return conn, nil
 }
 
 // Take returns where an accepted connection was going, and forgets it: a second

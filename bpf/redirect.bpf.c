@@ -11,6 +11,7 @@
  *                   the origin is handed to the agent
  *   recvmsg4/6      a DNS answer comes from the resolver that was asked
  *   getpeername4/6  the peer is the one that was asked for
+ *   fence           every packet, in an isolated session: only those to inside
  */
 #include "bpf_helpers.h"
 #include "maps.h"
@@ -82,21 +83,32 @@ static __always_inline int is_resolver(const struct endpoint *dst)
 	return !is_own(dst->ip) || (is_v4(dst->ip) && dst->ip[3] == bpf_htonl(0x7f00000b));
 }
 
-static __always_inline int is_excluded(const __be32 ip[4])
+static __always_inline enum place place_of(const __be32 ip[4])
 {
-	__u32 *pass;
+	__u32 *place;
 
 	if (is_own(ip))
-		return 1;
+		return INSIDE;
 	if (is_v4(ip)) {
 		struct prefix4 key = { .bits = 32, .ip = ip[3] };
-		pass = bpf_map_lookup_elem(&excluded4, &key);
+		place = bpf_map_lookup_elem(&places4, &key);
 	} else {
 		struct prefix6 key = { .bits = 128 };
 		copy_ip(key.ip, ip);
-		pass = bpf_map_lookup_elem(&excluded6, &key);
+		place = bpf_map_lookup_elem(&places6, &key);
 	}
-	return pass && *pass;
+	return place ? *place : UNLISTED;
+}
+
+static __always_inline int agent_lives(void)
+{
+	__u32 zero = 0;
+	void *sk = bpf_map_lookup_elem(&alive, &zero);
+
+	if (!sk)
+		return 0;
+	bpf_sk_release(sk);
+	return 1;
 }
 
 /* The outermost cgroup of the caller's that is a service. The levels are tried one
@@ -215,7 +227,7 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct bpf
 	__u64 service_id = 0;
 	enum verdict verdict;
 	int stream = ctx->type == SOCK_STREAM;
-	int dns, closed;
+	int dns, closed, dead;
 
 	if (!set || (set->bypass && !set->isolate))
 		return PASS;
@@ -228,12 +240,19 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, struct bpf
 	if (state && state->agent.port == dst->port && same_ip(state->agent.ip, dst->ip))
 		return PASS;
 
+	dead = set->isolate && !agent_lives();
 	dns = is_resolver(dst) && (stream || set->dns_port);
-	if (!dns && is_excluded(dst->ip))
-		return PASS;
+	if (!dns) {
+		enum place place = place_of(dst->ip);
+
+		if (place == INSIDE || (place == BORROWED && !dead))
+			return PASS;
+	}
 	closed = !stream && !dns;
 	if (closed && (!set->closed_port || (dst->port != PORT_HTTPS && !set->isolate)))
 		return PASS;
+	if (dead)
+		return REFUSE;
 
 	service = find_service(&service_id);
 	if (!service)
@@ -424,12 +443,20 @@ int hand_over(struct bpf_sock_ops *ctx)
 	struct socket_state *state;
 	struct bpf_sock *sk;
 	struct flow flow = {};
+	__u32 zero = 0;
 
-	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB)
+	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB && ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		return 1;
 	sk = ctx->sk;
 	if (!sk)
 		return 1;
+	if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+		struct settings *set = bpf_map_lookup_elem(&config, &zero);
+
+		if (set && set->isolate)
+			bpf_sk_storage_get(&accepted, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		return 1;
+	}
 	state = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!state)
 		return 1;
@@ -447,4 +474,62 @@ int hand_over(struct bpf_sock_ops *ctx)
 	flow.app.port = bpf_htons((__u16)ctx->local_port);
 	bpf_map_update_elem(&pending, &flow, &state->origin, BPF_ANY);
 	return 1;
+}
+
+/* Whether a packet belongs to a TCP connection that was opened from elsewhere; a
+ * SYN-ACK comes with the socket that listens. */
+static __always_inline int is_answer(struct __sk_buff *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->type != SOCK_STREAM || sk->protocol != IPPROTO_TCP)
+		return 0;
+	return sk->state == BPF_TCP_LISTEN || bpf_sk_storage_get(&accepted, sk, 0, 0) != 0;
+}
+
+/* Whether the kernel tells a neighbour of its own who has an address (RFC 4861, 4):
+ * its socket for that may count as the app's. */
+static __always_inline int is_neighbour_discovery(struct __sk_buff *ctx)
+{
+	__u8 head[41]; /* IPv6's, and the type */
+
+	if (bpf_skb_load_bytes(ctx, 0, head, sizeof(head)))
+		return 0;
+	return head[6] == IPPROTO_ICMPV6 && head[7] == 255 &&
+	       (head[40] == NDISC_NEIGHBOUR_SOLICITATION || head[40] == NDISC_NEIGHBOUR_ADVERTISEMENT);
+}
+
+/* The last word on each packet of an isolated session, whatever socket it is from
+ * and whenever that was connected. What a packet is sent to is known here for
+ * certain: routing and address translation are done. */
+SEC("cgroup_skb/egress")
+int fence(struct __sk_buff *ctx)
+{
+	__u32 zero = 0;
+	struct settings *set = bpf_map_lookup_elem(&config, &zero);
+	int v6 = ctx->protocol == bpf_htons(ETH_P_IPV6);
+	enum place place;
+	__be32 ip[4];
+
+	if ((set && !set->isolate) || ctx->ifindex == LOOPBACK_IFINDEX)
+		return 1;
+	if (v6) {
+		if (bpf_skb_load_bytes(ctx, 24, ip, 16))
+			return 0;
+	} else {
+		__be32 v4;
+
+		if (ctx->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(ctx, 16, &v4, 4))
+			return 0;
+		set_v4(ip, v4);
+	}
+	place = place_of(ip);
+	if (place == INSIDE || (place == BORROWED && agent_lives()))
+		return 1;
+	if (is_answer(ctx))
+		return 1;
+	return v6 && place != UNLISTED && is_neighbour_discovery(ctx);
 }

@@ -82,15 +82,18 @@ type redirectUdpSocket struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	redirectMapAccepted      = "accepted"
+	redirectMapAlive         = "alive"
 	redirectMapConfig        = "config"
-	redirectMapExcluded4     = "excluded4"
-	redirectMapExcluded6     = "excluded6"
 	redirectMapPending       = "pending"
+	redirectMapPlaces4       = "places4"
+	redirectMapPlaces6       = "places6"
 	redirectMapServices      = "services"
 	redirectMapSockets       = "sockets"
 	redirectMapUdpOrigins    = "udp_origins"
 	redirectProgConnect4     = "connect4"
 	redirectProgConnect6     = "connect6"
+	redirectProgFence        = "fence"
 	redirectProgGetpeername4 = "getpeername4"
 	redirectProgGetpeername6 = "getpeername6"
 	redirectProgHandOver     = "hand_over"
@@ -145,6 +148,7 @@ type redirectSpecs struct {
 type redirectProgramSpecs struct {
 	Connect4     *ebpf.ProgramSpec `ebpf:"connect4"`
 	Connect6     *ebpf.ProgramSpec `ebpf:"connect6"`
+	Fence        *ebpf.ProgramSpec `ebpf:"fence"`
 	Getpeername4 *ebpf.ProgramSpec `ebpf:"getpeername4"`
 	Getpeername6 *ebpf.ProgramSpec `ebpf:"getpeername6"`
 	HandOver     *ebpf.ProgramSpec `ebpf:"hand_over"`
@@ -158,10 +162,12 @@ type redirectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type redirectMapSpecs struct {
+	Accepted   *ebpf.MapSpec `ebpf:"accepted"`
+	Alive      *ebpf.MapSpec `ebpf:"alive"`
 	Config     *ebpf.MapSpec `ebpf:"config"`
-	Excluded4  *ebpf.MapSpec `ebpf:"excluded4"`
-	Excluded6  *ebpf.MapSpec `ebpf:"excluded6"`
 	Pending    *ebpf.MapSpec `ebpf:"pending"`
+	Places4    *ebpf.MapSpec `ebpf:"places4"`
+	Places6    *ebpf.MapSpec `ebpf:"places6"`
 	Services   *ebpf.MapSpec `ebpf:"services"`
 	Sockets    *ebpf.MapSpec `ebpf:"sockets"`
 	UdpOrigins *ebpf.MapSpec `ebpf:"udp_origins"`
@@ -194,10 +200,12 @@ func (o *redirectObjects) Close() error {
 //
 // It can be passed to loadRedirectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type redirectMaps struct {
+	Accepted   *ebpf.Map `ebpf:"accepted"`
+	Alive      *ebpf.Map `ebpf:"alive"`
 	Config     *ebpf.Map `ebpf:"config"`
-	Excluded4  *ebpf.Map `ebpf:"excluded4"`
-	Excluded6  *ebpf.Map `ebpf:"excluded6"`
 	Pending    *ebpf.Map `ebpf:"pending"`
+	Places4    *ebpf.Map `ebpf:"places4"`
+	Places6    *ebpf.Map `ebpf:"places6"`
 	Services   *ebpf.Map `ebpf:"services"`
 	Sockets    *ebpf.Map `ebpf:"sockets"`
 	UdpOrigins *ebpf.Map `ebpf:"udp_origins"`
@@ -205,10 +213,12 @@ type redirectMaps struct {
 
 func (m *redirectMaps) Close() error {
 	return _RedirectClose(
+		m.Accepted,
+		m.Alive,
 		m.Config,
-		m.Excluded4,
-		m.Excluded6,
 		m.Pending,
+		m.Places4,
+		m.Places6,
 		m.Services,
 		m.Sockets,
 		m.UdpOrigins,
@@ -228,6 +238,7 @@ type redirectVariables struct {
 type redirectPrograms struct {
 	Connect4     *ebpf.Program `ebpf:"connect4"`
 	Connect6     *ebpf.Program `ebpf:"connect6"`
+	Fence        *ebpf.Program `ebpf:"fence"`
 	Getpeername4 *ebpf.Program `ebpf:"getpeername4"`
 	Getpeername6 *ebpf.Program `ebpf:"getpeername6"`
 	HandOver     *ebpf.Program `ebpf:"hand_over"`
@@ -241,6 +252,7 @@ func (p *redirectPrograms) Close() error {
 	return _RedirectClose(
 		p.Connect4,
 		p.Connect6,
+		p.Fence,
 		p.Getpeername4,
 		p.Getpeername6,
 		p.HandOver,

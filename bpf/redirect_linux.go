@@ -3,7 +3,9 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -12,13 +14,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Redirect holds the loaded programs and their links. Closing it, or the end of
-// the process, detaches them.
+// A Redirect holds the loaded programs. Closing it, or the end of the process,
+// detaches them, but not in an isolated session: there they stay until
+// [Redirect.Detach], or until the cgroup is removed.
 type Redirect struct {
 	Maps
 	programs redirectPrograms
 	cgroup   string
-	links    []link.Link
+	isolate  bool
+	attached []attachment
+}
+
+// An attachment is a program on the cgroup.
+type attachment struct {
+	at      ebpf.AttachType
+	program *ebpf.Program
+	link    link.Link // nil where it outlives this process
 }
 
 // Load loads the programs, which do nothing before [Redirect.Attach]. It needs
@@ -44,18 +55,21 @@ func Load(cfg Config) (*Redirect, error) {
 	}
 	// The programs hold their maps; these handles are not needed.
 	objs.Sockets.Close()
+	objs.Accepted.Close()
 
 	r := &Redirect{
 		Maps: Maps{
 			config:     objs.Config,
 			services:   objs.Services,
-			excluded4:  objs.Excluded4,
-			excluded6:  objs.Excluded6,
+			places4:    objs.Places4,
+			places6:    objs.Places6,
+			alive:      objs.Alive,
 			pending:    objs.Pending,
 			udpOrigins: objs.UdpOrigins,
 		},
 		programs: objs.redirectPrograms,
 		cgroup:   cfg.Cgroup,
+		isolate:  cfg.Isolate,
 	}
 	if err := r.fill(settings); err != nil {
 		r.Close()
@@ -99,11 +113,11 @@ func (r *Redirect) fill(set redirectSettings) error {
 	return nil
 }
 
-// Attach links the programs to the cgroup, beside any that are there. From then on
-// what its processes connect to is redirected; sockets made earlier, or made
+// Attach attaches the programs to the cgroup, beside any that are there. From then
+// on what its processes connect to is redirected; sockets made earlier, or made
 // elsewhere and passed in, are not.
 func (r *Redirect) Attach() error {
-	if len(r.links) > 0 {
+	if len(r.attached) > 0 {
 		return errors.New("already attached")
 	}
 	if err := checkCgroup2(r.cgroup); err != nil {
@@ -111,41 +125,83 @@ func (r *Redirect) Attach() error {
 	}
 	p := &r.programs
 	// The connect programs come last: what they need is in place by then.
-	for _, a := range []struct {
-		at      ebpf.AttachType
-		program *ebpf.Program
-	}{
-		{ebpf.AttachCGroupSockOps, p.HandOver},
-		{ebpf.AttachCgroupInet4GetPeername, p.Getpeername4},
-		{ebpf.AttachCgroupInet6GetPeername, p.Getpeername6},
-		{ebpf.AttachCGroupUDP4Recvmsg, p.Recvmsg4},
-		{ebpf.AttachCGroupUDP6Recvmsg, p.Recvmsg6},
-		{ebpf.AttachCGroupUDP4Sendmsg, p.Sendmsg4},
-		{ebpf.AttachCGroupUDP6Sendmsg, p.Sendmsg6},
-		{ebpf.AttachCGroupInet4Connect, p.Connect4},
-		{ebpf.AttachCGroupInet6Connect, p.Connect6},
+	for _, a := range []attachment{
+		{at: ebpf.AttachCGroupInetEgress, program: p.Fence},
+		{at: ebpf.AttachCGroupSockOps, program: p.HandOver},
+		{at: ebpf.AttachCgroupInet4GetPeername, program: p.Getpeername4},
+		{at: ebpf.AttachCgroupInet6GetPeername, program: p.Getpeername6},
+		{at: ebpf.AttachCGroupUDP4Recvmsg, program: p.Recvmsg4},
+		{at: ebpf.AttachCGroupUDP6Recvmsg, program: p.Recvmsg6},
+		{at: ebpf.AttachCGroupUDP4Sendmsg, program: p.Sendmsg4},
+		{at: ebpf.AttachCGroupUDP6Sendmsg, program: p.Sendmsg6},
+		{at: ebpf.AttachCGroupInet4Connect, program: p.Connect4},
+		{at: ebpf.AttachCGroupInet6Connect, program: p.Connect6},
 	} {
-		l, err := link.AttachCgroup(link.CgroupOptions{Path: r.cgroup, Attach: a.at, Program: a.program})
-		if err != nil {
-			return errors.Join(fmt.Errorf("attach %v to %s: %w", a.at, r.cgroup, explain(err)), r.detach())
+		if a.program == p.Fence && !r.isolate {
+			continue // it would only cost
 		}
-		r.links = append(r.links, l)
+		if err := r.attach(a); err != nil {
+			return errors.Join(fmt.Errorf("attach %v to %s: %w", a.at, r.cgroup, explain(err)), r.Detach())
+		}
 	}
 	return nil
 }
 
-func (r *Redirect) detach() error {
-	var errs []error
-	for _, l := range r.links {
-		errs = append(errs, l.Close())
+// attach attaches one program: with a link, which ends with this process, or, in an
+// isolated session, as a property of the cgroup.
+func (r *Redirect) attach(a attachment) (err error) {
+	if r.isolate {
+		err = r.onCgroup(func(fd int) error {
+			return link.RawAttachProgram(link.RawAttachProgramOptions{
+				Target: fd, Program: a.program, Attach: a.at, Flags: unix.BPF_F_ALLOW_MULTI,
+			})
+		})
+	} else {
+		a.link, err = link.AttachCgroup(link.CgroupOptions{Path: r.cgroup, Attach: a.at, Program: a.program})
 	}
-	r.links = nil
+	if err == nil {
+		r.attached = append(r.attached, a)
+	}
+	return err
+}
+
+func (r *Redirect) onCgroup(f func(fd int) error) error {
+	dir, err := os.Open(r.cgroup)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return f(int(dir.Fd()))
+}
+
+// Detach takes the programs off the cgroup, the last attached first.
+func (r *Redirect) Detach() error {
+	var errs []error
+	for _, a := range slices.Backward(r.attached) {
+		if a.link != nil {
+			errs = append(errs, a.link.Close())
+			continue
+		}
+		// With its folder, the cgroup and all on it are gone.
+		err := r.onCgroup(func(fd int) error {
+			return link.RawDetachProgram(link.RawDetachProgramOptions{Target: fd, Program: a.program, Attach: a.at})
+		})
+		if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	r.attached = nil
 	return errors.Join(errs...)
 }
 
-// Close detaches the programs and frees them.
+// Close frees what this process holds. In an isolated session, what is attached
+// stays.
 func (r *Redirect) Close() error {
-	return errors.Join(r.detach(), r.programs.Close(), r.Maps.Close())
+	var errs []error
+	if !r.isolate {
+		errs = append(errs, r.Detach())
+	}
+	return errors.Join(append(errs, r.programs.Close(), r.Maps.Close())...)
 }
 
 // Probe loads every program and attaches it to a cgroup of its own making, which it
@@ -160,11 +216,16 @@ func Probe(cgroup2 string) (err error) {
 		return explainAccess(err)
 	}
 	defer func() { err = errors.Join(err, unix.Rmdir(dir)) }()
-	r, err := Load(Config{Cgroup: dir, TCPPorts: []uint16{1}, DNSPort: 1, ClosedPort: 1})
+	r, err := Load(Config{Cgroup: dir, TCPPorts: []uint16{1}, DNSPort: 1, ClosedPort: 1, Isolate: true})
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.Attach(), r.Close())
+	live, err := r.Live()
+	if err == nil {
+		defer live.Close()
+		err = r.Attach()
+	}
+	return errors.Join(err, r.Detach(), r.Close())
 }
 
 // explain finds the reason why the kernel refused the programs.
@@ -185,6 +246,7 @@ func explain(err error) error {
 		{"BPF LRU maps", "4.10", func() error { return features.HaveMapType(ebpf.LRUHash) }},
 		{"BPF prefix maps", "4.11", func() error { return features.HaveMapType(ebpf.LPMTrie) }},
 		{"BPF socket storage", "5.2", func() error { return features.HaveMapType(ebpf.SkStorage) }},
+		{"BPF socket maps (CONFIG_NET)", "5.13", func() error { return features.HaveMapType(ebpf.SockMap) }},
 		{"BPF cgroup programs (CONFIG_CGROUP_BPF)", "4.17", func() error { return features.HaveProgramType(ebpf.CGroupSockAddr) }},
 		{"BPF sockops programs", "4.13", func() error { return features.HaveProgramType(ebpf.SockOps) }},
 		{"bpf_get_netns_cookie", "5.7", helper(asm.FnGetNetnsCookie)},

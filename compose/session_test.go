@@ -186,8 +186,8 @@ func helperMain() int {
 	return runHelper(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 }
 
-// killedSession runs a session in another process and kills that with -9.
-func (p *testProject) killedSession(mode string) (session string) {
+// startSession runs a session in another process, until that is killed.
+func (p *testProject) startSession(mode string) (cli *exec.Cmd, session string) {
 	p.t.Helper()
 	cmd := exec.Command(os.Args[0], p.name, filepath.Join(p.dir, "compose.yaml"), filepath.Join(testDir(), "agent"), filepath.Join(testDir(), "ca"), p.emptyTape())
 	cmd.Env = append(os.Environ(), helperEnv+"="+mode)
@@ -200,13 +200,21 @@ func (p *testProject) killedSession(mode string) (session string) {
 		p.t.Fatal(err)
 	}
 	id := make([]byte, 8)
-	_, err = out.Read(id)
-	cmd.Process.Kill()
-	cmd.Wait()
-	if err != nil {
+	if _, err = out.Read(id); err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
 		p.t.Fatal(err)
 	}
-	return string(id)
+	return cmd, string(id)
+}
+
+// killedSession runs a session in another process and kills that with -9.
+func (p *testProject) killedSession(mode string) (session string) {
+	p.t.Helper()
+	cmd, id := p.startSession(mode)
+	cmd.Process.Kill()
+	cmd.Wait()
+	return id
 }
 
 func TestTheCLIIsKilledAndDownCleansUp(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -420,12 +421,30 @@ func (r *Session) internalAddresses(ctx context.Context, start *agent.Start) err
 		}
 		for _, pool := range n.IPAM.Config {
 			start.Exclude = append(start.Exclude, pool.Subnet)
-			if gateway, _, _ := strings.Cut(pool.Gateway, "/"); gateway != "" {
-				start.Include = append(start.Include, gateway)
-			}
+			start.Include = append(start.Include, gatewayOf(pool)...)
 		}
 	}
 	return nil
+}
+
+// gatewayOf is the host's address on a network. An engine that chose it itself does
+// not tell: it takes the first of the range that addresses are given from.
+func gatewayOf(pool network.IPAMConfig) []string {
+	if gateway, _, _ := strings.Cut(pool.Gateway, "/"); gateway != "" {
+		return []string{gateway}
+	}
+	subnet, err := netip.ParsePrefix(pool.Subnet)
+	if err != nil {
+		return nil
+	}
+	first := subnet.Masked().Addr()
+	if r, err := netip.ParsePrefix(pool.IPRange); err == nil {
+		first = r.Masked().Addr()
+	}
+	if first == subnet.Masked().Addr() {
+		first = first.Next() // that is the subnet's own name
+	}
+	return []string{first.String()}
 }
 
 // internalNames lists what the project's own networks answer to a DNS query.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
  * What redirect.bpf.c uses of the kernel's user-space interface: excerpts of
- * include/uapi/linux/{types,bpf,in,in6,socket,errno}.h.
+ * include/uapi/linux/{types,bpf,in,in6,icmpv6,if_ether,socket,errno}.h.
  */
 #pragma once
 
@@ -35,8 +35,28 @@ enum {
 };
 
 enum {
+	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
+	IPPROTO_ICMPV6 = 58,
 	IPPROTO_UDPLITE = 136,
+};
+
+enum {
+	ETH_P_IP = 0x0800,
+	ETH_P_IPV6 = 0x86DD,
+};
+
+enum {
+	NDISC_NEIGHBOUR_SOLICITATION = 135,
+	NDISC_NEIGHBOUR_ADVERTISEMENT = 136,
+};
+
+enum {
+	LOOPBACK_IFINDEX = 1,
+};
+
+enum {
+	BPF_TCP_LISTEN = 10,
 };
 
 enum bpf_map_type {
@@ -44,6 +64,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
+	BPF_MAP_TYPE_SOCKMAP = 15,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 };
 
@@ -55,6 +76,7 @@ enum {
 
 enum {
 	BPF_SOCK_OPS_TCP_CONNECT_CB = 3,
+	BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5,
 };
 
 struct sockaddr_in {
@@ -144,5 +166,39 @@ struct bpf_sock_ops {
 	__u32 sk_txhash;
 	__u64 bytes_received;
 	__u64 bytes_acked;
+	__bpf_md_ptr(struct bpf_sock *, sk);
+};
+
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 protocol; /* network byte order */
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+	__u32 tc_index;
+	__u32 cb[5];
+	__u32 hash;
+	__u32 tc_classid;
+	__u32 data;
+	__u32 data_end;
+	__u32 napi_id;
+	__u32 family;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port;
+	__u32 local_port;
+	__u32 data_meta;
+	__bpf_md_ptr(void *, flow_keys);
+	__u64 tstamp;
+	__u32 wire_len;
+	__u32 gso_segs;
 	__bpf_md_ptr(struct bpf_sock *, sk);
 };

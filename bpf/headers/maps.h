@@ -16,7 +16,7 @@ struct endpoint {
 };
 
 struct settings {
-	__u32 isolate; /* nothing may leave that is not excluded */
+	__u32 isolate; /* nothing may leave that is not inside */
 	__u32 bypass; /* touch nothing; ignored where isolate is set */
 	__u32 tcp_ports;
 	__be16 dns_port; /* 0: DNS is left alone */
@@ -79,14 +79,24 @@ struct {
 	__type(value, struct service);
 } services SEC(".maps");
 
-/* The longest prefix decides: 1 leaves the destination alone, 0 redirects it. */
+/* What a destination is. */
+enum place {
+	OUTSIDE, /* led to the agent */
+	INSIDE, /* left alone */
+	/* Left alone too, but in an isolated session only while the agent lives: once
+	 * the engine forgets whose the address was, anybody may get it. */
+	BORROWED,
+	UNLISTED, /* of no prefix; as OUTSIDE */
+};
+
+/* The longest prefix decides. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 8192);
 	__type(key, struct prefix4);
 	__type(value, __u32);
-} excluded4 SEC(".maps");
+} places4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -94,7 +104,7 @@ struct {
 	__uint(max_entries, 8192);
 	__type(key, struct prefix6);
 	__type(value, __u32);
-} excluded6 SEC(".maps");
+} places6 SEC(".maps");
 
 /* Freed with the socket. */
 struct {
@@ -103,6 +113,24 @@ struct {
 	__type(key, int);
 	__type(value, struct socket_state);
 } sockets SEC(".maps");
+
+/* A socket of the agent's, which the kernel takes out when it is closed, however
+ * the agent ended: in an isolated session nothing is led to where it was then. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} alive SEC(".maps");
+
+/* TCP connections that somebody else opened: what they send is an answer. Freed
+ * with the socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u32);
+} accepted SEC(".maps");
 
 /* From the SYN to the agent's accept. The whole four-tuple is the key, because one
  * source port can be in use towards several of the agent's ports at once. LRU,

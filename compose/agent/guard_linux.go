@@ -12,11 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/wiretape/wiretape/bpf"
+	"github.com/wiretape/wiretape/netns"
 )
 
 const (
@@ -49,10 +51,14 @@ type guard struct {
 	redirect *bpf.Redirect
 	unsaved  unsaved
 
-	mu     sync.Mutex
-	worker *worker
-	ended  bool // no more worker is wanted, so its end is no fault
+	mu       sync.Mutex
+	worker   *worker
+	ended    bool // no more worker is wanted, so its end is no fault
+	attached bool
 }
+
+// isolates reports whether nothing may leave the session.
+func (s *Start) isolates() bool { return s.Mode == Replay && !s.OnMiss.Open() }
 
 // A worker is the guard's side of the worker process.
 type worker struct {
@@ -186,6 +192,9 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 				g.fatal(err)
 				continue
 			}
+			g.mu.Lock()
+			g.attached = true
+			g.mu.Unlock()
 		}
 		// Without a CLI the lines are kept all the same, if they are records.
 		if err := g.unsaved.add(line); err != nil {
@@ -259,7 +268,8 @@ func (g *guard) handle(line []byte) (done bool, err error) {
 		default:
 		}
 	case m.Exclude != nil:
-		if err := g.exclude(m.Exclude); err != nil {
+		// Addresses of containers, which get others when they start again.
+		if err := g.eachPrefix(m.Exclude, (*bpf.Redirect).Borrow); err != nil {
 			g.out.send(FromAgent{ID: m.ID, Reply: &Reply{Error: err.Error()}})
 			return false, nil
 		}
@@ -280,7 +290,7 @@ func (g *guard) begin(s *Start, line []byte) error {
 	}
 	r, err := bpf.Load(bpf.Config{
 		Cgroup: root, TCPPorts: tcpPorts, DNSPort: dnsPort, ClosedPort: closedPort,
-		Isolate: s.Mode == Replay && !s.OnMiss.Open(),
+		Isolate: s.isolates(),
 	})
 	if err != nil {
 		return err
@@ -291,21 +301,8 @@ func (g *guard) begin(s *Start, line []byte) error {
 			return fmt.Errorf("service %s: %w", svc.Name, err)
 		}
 	}
-	if err := g.exclude(s.Exclude); err != nil {
+	if err := g.tellPlaces(s); err != nil {
 		return err
-	}
-	include := s.Include
-	if s.Mode == Replay && !s.OnMiss.Open() {
-		include = append(include, linkLocal...)
-	}
-	for _, c := range include {
-		p, err := parsePrefix(c)
-		if err != nil {
-			return err
-		}
-		if err := r.Include(p); err != nil {
-			return err
-		}
 	}
 	files, err := r.Files()
 	if err != nil {
@@ -336,7 +333,30 @@ func (g *guard) addService(s Service) error {
 	return g.redirect.SetService(svc)
 }
 
-func (g *guard) exclude(cidrs []string) error {
+// tellPlaces says what is inside: the project's networks, without their gateways,
+// which are the host.
+func (g *guard) tellPlaces(s *Start) error {
+	include := s.Include
+	if s.isolates() {
+		include = append(include, linkLocal...)
+	}
+	own, err := addrsOf(os.Getpid(), nil)
+	if err != nil {
+		return fmt.Errorf("the agent's addresses: %w", err)
+	}
+	// The engine may have chosen a gateway that it does not tell. What started the
+	// agent is on the host, and the agent shares the host's processes.
+	host, err := addrsOf(os.Getppid(), s.Exclude)
+	if err != nil {
+		g.out.send(FromAgent{Log: &Log{Level: "debug", Message: "the host's addresses: " + err.Error()}})
+	}
+	return errors.Join(
+		g.eachPrefix(s.Exclude, (*bpf.Redirect).Exclude),
+		g.eachPrefix(append(include, host...), (*bpf.Redirect).Include),
+		g.eachPrefix(own, (*bpf.Redirect).Borrow))
+}
+
+func (g *guard) eachPrefix(cidrs []string, set func(*bpf.Redirect, netip.Prefix) error) error {
 	for _, c := range cidrs {
 		p, err := parsePrefix(c)
 		if err != nil {
@@ -345,11 +365,36 @@ func (g *guard) exclude(cidrs []string) error {
 		if g.redirect == nil {
 			return errors.New("exclude came before start")
 		}
-		if err := g.redirect.Exclude(p); err != nil {
+		if err := set(g.redirect, p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addrsOf lists the addresses of a process's network namespace, as far as one of
+// the networks contains them; of all where there is no list of networks.
+func addrsOf(pid int, networks []string) ([]string, error) {
+	ns, err := netns.Of(pid)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	addrs, err := ns.Addrs()
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, a := range addrs {
+		in := func(c string) bool {
+			p, err := parsePrefix(c)
+			return err == nil && p.Contains(a)
+		}
+		if networks == nil || slices.ContainsFunc(networks, in) {
+			found = append(found, a.String())
+		}
+	}
+	return found, nil
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
@@ -372,7 +417,8 @@ func (g *guard) endWorker() {
 	}
 }
 
-// cleanup takes the hooks away and removes the session's cgroups.
+// cleanup takes the hooks away and removes the session's cgroups. In a test, the
+// hooks go with the cgroups, so that what still runs stays inside.
 func (g *guard) cleanup() error {
 	var errs []error
 	if g.redirect != nil {
@@ -393,10 +439,17 @@ func (g *guard) keepUnsaved() error {
 	return g.unsaved.spill(UnsavedDir)
 }
 
+// close ends what the CLI did not end. In a test the services may still run, so
+// hooks that are attached stay until the session is undone.
 func (g *guard) close() {
 	g.endWorker()
 	g.unsaved.close()
-	g.cleanup()
+	g.mu.Lock()
+	stays := g.attached && g.redirect != nil && g.start.isolates()
+	g.mu.Unlock()
+	if !stays {
+		g.cleanup()
+	}
 }
 
 // Cleanup removes the cgroups of a session whose agent is gone.

@@ -27,6 +27,7 @@ type serving struct {
 	start    *Start
 	out      *lineWriter
 	redirect *bpf.Maps
+	live     io.Closer // see bpf.Maps.Live
 	finder   *netns.Finder
 	names    *nameTable
 	dns      *dnsServer
@@ -131,6 +132,11 @@ func begin(ctx context.Context, start *Start, issuer *mitmtls.Issuer, out *lineW
 		services: make(map[uint64]Service),
 	}
 	if err := s.prepare(ctx, issuer); err != nil {
+		s.shutdown()
+		return nil, err
+	}
+	// From here on the kernel knows when this process is gone.
+	if s.live, err = redirect.Live(); err != nil {
 		s.shutdown()
 		return nil, err
 	}
@@ -320,6 +326,9 @@ func (s *serving) stop() {
 }
 
 func (s *serving) shutdown() {
+	if s.live != nil {
+		s.live.Close()
+	}
 	s.cancel()
 	s.wg.Wait()
 	s.finder.Close()

@@ -44,6 +44,8 @@ func main() {
 				time.Sleep(20 * time.Millisecond)
 			}
 		}))
+	case "leak": // sends all that it can to the addresses, and to the host
+		go leak(os.Args[2:])
 	case "sleep":
 	case "say": // and end with a status
 		fmt.Println(os.Args[3])
