@@ -33,8 +33,11 @@ type Options struct {
 	Root         *mitmtls.Root
 	UpstreamCA   []byte // PEM: further roots for upstream's certificates
 	KeepEncoding bool
-	Privileged   bool // run the agent with --privileged
-	Debug        bool
+	// Correlate are header fields that the app passes on, by which a call names the
+	// case that it was made for, beside those that are known.
+	Correlate  []string
+	Privileged bool // run the agent with --privileged
+	Debug      bool
 	// Agent is the program for the agent's container; nil for this program.
 	Agent   *images.Binary
 	Version string

@@ -361,7 +361,7 @@ func (r *Session) startMessage(ctx context.Context) (*agent.Start, error) {
 	}
 	start := &agent.Start{
 		Session: r.state.Session, Mode: r.opt.Mode, Cgroup: r.state.cgroup(),
-		Hosts: r.opt.Hosts, UpstreamCA: string(r.opt.UpstreamCA), KeepEncoding: r.opt.KeepEncoding, Redact: r.opt.Redact,
+		Hosts: r.opt.Hosts, UpstreamCA: string(r.opt.UpstreamCA), KeepEncoding: r.opt.KeepEncoding, Redact: r.opt.Redact, Correlate: r.opt.Correlate,
 		Speed: r.opt.Speed, Reuse: r.opt.Reuse, OnMiss: r.opt.OnMiss, Noise: r.opt.Noise, MatchHeaders: r.opt.MatchHeaders, Debug: r.opt.Debug,
 	}
 	if r.opt.Mode == agent.Replay && r.opt.Tape != "" {

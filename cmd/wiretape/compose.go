@@ -180,7 +180,7 @@ func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Optio
 	if opt.Tape == "" {
 		opt.Tape = filepath.Join(dir, filepath.FromSlash(defaultTape))
 	}
-	opt.Redact = cfg.Redact.rules()
+	opt.Redact, opt.Correlate = cfg.Redact.rules(), cfg.Correlate
 	if mode == agent.Replay {
 		opt.KeepEncoding = cfg.KeepEncoding
 		opt.MatchHeaders = cfg.Match.Headers

@@ -31,10 +31,12 @@ type config struct {
 	// Hosts are the patterns of --host.
 	Hosts []string `yaml:"hosts"`
 	// KeepEncoding lets servers compress, as --keep-encoding does.
-	KeepEncoding bool         `yaml:"keep_encoding"`
-	UpstreamCA   string       `yaml:"upstream_ca"` // relative to the file
-	Redact       redactConfig `yaml:"redact"`
-	Match        matchConfig  `yaml:"match"`
+	KeepEncoding bool `yaml:"keep_encoding"`
+	// Correlate are fields by which a call names its case; see runner.Correlation.
+	Correlate  []string     `yaml:"correlate"`
+	UpstreamCA string       `yaml:"upstream_ca"` // relative to the file
+	Redact     redactConfig `yaml:"redact"`
+	Match      matchConfig  `yaml:"match"`
 	// Noise is what changes by itself; see compare.ParseRules.
 	Noise yaml.Node `yaml:"noise"`
 	// Shape is how much timing may differ; see compare.ParseLimits.

@@ -113,7 +113,9 @@ type Start struct {
 	UpstreamCA   string           `json:"upstream_ca,omitempty"`
 	KeepEncoding bool             `json:"keep_encoding,omitempty"`
 	Redact       tape.RedactRules `json:"redact"`
-	Ingress      []Ingress        `json:"ingress,omitempty"`
+	// Correlate are the fields by which a call names its case, beside the usual ones.
+	Correlate []string  `json:"correlate,omitempty"`
+	Ingress   []Ingress `json:"ingress,omitempty"`
 	// Tape is the folder in the agent's container that holds the tape to replay.
 	Tape   string  `json:"tape,omitempty"`
 	Speed  float64 `json:"speed"`

@@ -65,13 +65,13 @@ func (r *recording) configure(cfg *proxy.Config) {
 func (r *recording) conn(kind tape.Kind, st proxy.Stream) record.Conn {
 	return record.Conn{
 		Kind: kind, Service: st.Service, Scheme: st.Scheme, Authority: st.Authority, TLS: st.TLS,
-		Case: r.s.cases.current,
+		Cases: r.s.cases.Cases,
 	}
 }
 
 // caseSink records what a client asks the app.
 func (r *recording) caseSink(st proxy.Stream) httpstream.Sink {
-	return caseSink{r.recorder.Conn(r.conn(tape.Case, st)), &r.s.cases}
+	return r.s.cases.Sink(r.recorder.Conn(r.conn(tape.Case, st)))
 }
 
 func (r *recording) opaque(n proxy.Notice) {

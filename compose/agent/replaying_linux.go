@@ -46,6 +46,10 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, x := range t.Cases {
+		s.known.Add(x.Number, x.Request.Header)
+	}
+	runner.Attribute(t, s.known)
 	rules, err := parseNoise(s.start.Noise)
 	if err != nil {
 		return nil, nil, err
@@ -56,7 +60,7 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 		Speed:   s.start.Speed,
 		Reuse:   s.start.Reuse,
 		Redact:  tape.NewRedactor(s.start.Redact),
-		Case:    s.cases.current,
+		Case:    s.cases.One,
 		Rules:   requestRules(t, rules, s.start),
 		OnEvent: r.onEvent,
 		Watch:   r.ledger.Watch,
@@ -151,7 +155,7 @@ func (r *replaying) configure(cfg *proxy.Config) {
 	if r.misses != nil {
 		cfg.Record = func(st proxy.Stream) httpstream.Sink {
 			return r.misses.Conn(record.Conn{
-				Kind: tape.Call, Service: st.Service, Scheme: st.Scheme, Authority: st.Authority, TLS: st.TLS, Case: r.s.cases.current,
+				Kind: tape.Call, Service: st.Service, Scheme: st.Scheme, Authority: st.Authority, TLS: st.TLS, Cases: r.s.cases.Cases,
 			})
 		}
 	}

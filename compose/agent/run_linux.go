@@ -27,14 +27,14 @@ func (s *serving) runCases(m *Run) *Reply {
 	}
 	opt := runner.Options{
 		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Redact: tape.NewRedactor(s.start.Redact), Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
-		Headers: m.Headers, TimeLimit: m.TimeLimit, Parallel: m.Parallel, MaxDifferences: m.MaxDifferences,
+		Headers: m.Headers, TimeLimit: m.TimeLimit, Parallel: m.Parallel, Collisions: r.playback.Collisions(), MaxDifferences: m.MaxDifferences,
 		Dial: s.dialCase,
 		Begin: func(number int, alone bool) {
 			r.playback.Release(number)
 			if !alone {
 				number = 0
 			}
-			s.cases.set(number)
+			s.cases.Set(number)
 		},
 		Sent: r.caseSent,
 		Result: func(c report.CaseResult) error {
@@ -46,7 +46,7 @@ func (s *serving) runCases(m *Run) *Reply {
 	}
 	err := runner.Run(s.ctx, opt, m.Cases)
 	// What runs behind the cases finds the tape as it was.
-	s.cases.set(0)
+	s.cases.Set(0)
 	r.playback.ReleaseAll()
 	if err != nil {
 		return &Reply{Error: err.Error()}

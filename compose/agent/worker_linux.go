@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/bpf"
+	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/netns"
 	mitmtls "github.com/wiretape/wiretape/tls"
@@ -34,8 +35,9 @@ type serving struct {
 	services map[uint64]Service // by cgroup ID
 	proxy    *proxy.Proxy
 	engine   engine
-	cases    caseClock
-	ended    bool // the recording or the playing
+	cases    *runner.Clock
+	known    *runner.Correlation // its
+	ended    bool                // the recording or the playing
 	ports    []servicePort
 
 	ctx    context.Context // ends with the session
@@ -129,8 +131,9 @@ func begin(ctx context.Context, start *Start, issuer *mitmtls.Issuer, out *lineW
 	s := &serving{
 		start: start, out: out, redirect: redirect, ctx: ctx, cancel: cancel,
 		finder:   netns.NewFinder(filepath.Join(cgroupDir, start.Cgroup)),
-		services: make(map[uint64]Service),
+		services: make(map[uint64]Service), known: runner.NewCorrelation(start.Correlate),
 	}
+	s.cases = runner.NewClock(s.known)
 	if err := s.prepare(ctx, issuer); err != nil {
 		s.shutdown()
 		return nil, err
@@ -300,7 +303,7 @@ func (s *serving) request(m *ToAgent) *Reply {
 		}
 		return &Reply{}
 	case m.Case != nil:
-		s.cases.set(*m.Case)
+		s.cases.Set(*m.Case)
 		return &Reply{}
 	}
 	return &Reply{Error: "unknown request"}

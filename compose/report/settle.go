@@ -28,7 +28,7 @@ func FromTape(t *tape.Tape, x *tape.Exchange) (CaseResult, error) {
 		errs = append(errs, err)
 	}
 	for _, call := range t.Calls {
-		if call.Case != x.Number {
+		if !call.MayBelongTo(x.Number) {
 			continue
 		}
 		line, err := recordedTimeline(t, call, origin(call)-origin(x))

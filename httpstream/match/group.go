@@ -12,6 +12,7 @@ type entry struct {
 	addr  address
 	taken bool // in this round
 	lent  bool // in this round, to another case
+	by    int  // the case that it was given to last; 0 for none
 	used  int
 	slots []slot
 }
@@ -22,10 +23,12 @@ type slot struct {
 	i     int
 }
 
-// take notes that an entry is given out: lent, if another case has it.
-func (e *entry) take(s Scope) {
-	lend := e.lendsTo(s)
+// take notes that an entry is given out: lent, if another case has it that is still
+// to ask for it.
+func (e *entry) take(s Scope, begun map[int]bool) {
+	lend := e.strangeTo(s) && !begun[e.call.Case]
 	e.used++
+	e.by = s.Case
 	if lend {
 		e.lent = true
 	} else {
@@ -39,9 +42,10 @@ func (e *entry) take(s Scope) {
 	}
 }
 
-// lendsTo reports whether the entry is another case's.
-func (e *entry) lendsTo(s Scope) bool {
-	return s.Case > 0 && e.call.Case > 0 && e.call.Case != s.Case
+// strangeTo reports whether the entry is another case's.
+func (e *entry) strangeTo(s Scope) bool {
+	x := e.call
+	return s.Case > 0 && (x.Case > 0 || len(x.Cases) > 0) && !x.MayBelongTo(s.Case)
 }
 
 // free makes an entry available again.
@@ -58,6 +62,7 @@ func (e *entry) free() {
 type group struct {
 	all    queue
 	queues map[Scope]*queue  // by service and case; nil for one call
+	shared map[Scope]*queue  // of each case that they may belong to; nil for one call
 	owned  map[string]*queue // by service; nil for one call
 	// failures counts the entries that failed to connect, by service.
 	failures map[string]int
@@ -78,7 +83,7 @@ func addTo[K comparable](groups map[K]*group, key K, e *entry) *group {
 		return g
 	case 1:
 		first := g.all.entries[0]
-		g.all, g.queues, g.owned = queue{}, map[Scope]*queue{}, map[string]*queue{}
+		g.all, g.queues, g.shared, g.owned = queue{}, map[Scope]*queue{}, map[Scope]*queue{}, map[string]*queue{}
 		g.add(first)
 	}
 	g.add(e)
@@ -88,7 +93,12 @@ func addTo[K comparable](groups map[K]*group, key K, e *entry) *group {
 func (g *group) add(e *entry) {
 	g.all.add(e)
 	for _, service := range []string{e.call.Service, anyService} {
-		push(g.queues, Scope{service, e.call.Case}, e)
+		for _, n := range e.call.Cases {
+			push(g.shared, Scope{service, n}, e)
+		}
+		if len(e.call.Cases) == 0 {
+			push(g.queues, Scope{service, e.call.Case}, e)
+		}
 	}
 	push(g.owned, e.call.Service, e)
 }
@@ -120,16 +130,16 @@ func (g *group) failed(service string) {
 }
 
 // first returns the entry that is next for a scope.
-func (g *group) first(s Scope) *entry {
+func (g *group) first(s Scope, begun map[int]bool) *entry {
 	if g.queues == nil {
 		e := g.all.entries[0]
-		if e.taken || e.lent && e.lendsTo(s) {
+		if e.taken || e.lent && e.strangeTo(s) {
 			return nil
 		}
 		return e
 	}
 	if s.Case > 0 {
-		return g.firstOfCase(s)
+		return g.firstOfCase(s, begun)
 	}
 	own, service := g.candidates(s.Service)
 	if e := g.queues[Scope{service, 0}].first(); e != nil {
@@ -138,20 +148,26 @@ func (g *group) first(s Scope) *entry {
 	return own.first()
 }
 
-// firstOfCase is first while a case runs: what other cases need stays theirs.
-func (g *group) firstOfCase(s Scope) *entry {
+// firstOfCase is first while a case runs: what other cases need stays theirs. Those
+// in begun have asked for what they need, so what they have not got is late, and free.
+func (g *group) firstOfCase(s Scope, begun map[int]bool) *entry {
 	all, service := g.candidates(s.Service)
-	own := g.queues[Scope{service, s.Case}]
-	if e := own.first(); e != nil {
-		return e
+	own, shared := g.queues[Scope{service, s.Case}], g.shared[Scope{service, s.Case}]
+	for _, q := range []*queue{own, shared, g.queues[Scope{service, 0}]} {
+		if e := q.first(); e != nil {
+			return e
+		}
 	}
-	if e := g.queues[Scope{service, 0}].first(); e != nil {
-		return e
+	if own == nil && shared == nil {
+		return all.firstLendable()
 	}
-	if own != nil {
-		return nil // asked more often than when it was recorded
+	// It asks more often than when it was recorded.
+	for _, e := range all.entries {
+		if !e.taken && !e.lent && begun[e.call.Case] {
+			return e
+		}
 	}
-	return all.firstLendable()
+	return nil
 }
 
 // startOver makes all calls that a service may get free again.

@@ -28,7 +28,8 @@ type Index struct {
 	entries []*entry
 	hosts   map[string]*group // by host:port, calls that failed to connect included
 
-	mu sync.Mutex // guards which entries are taken; all else is fixed
+	mu    sync.Mutex   // guards which entries are taken, and begun; all else is fixed
+	begun map[int]bool // cases that were released by their number in this round
 }
 
 // A view is calls by one set of rules.
@@ -55,7 +56,7 @@ type place struct {
 // change afterwards.
 func NewIndex(calls []*tape.Exchange, rules Rules) *Index {
 	names := fieldNames(calls)
-	ix := &Index{main: newView(rules, names), own: map[int]*view{}, hosts: map[string]*group{}}
+	ix := &Index{main: newView(rules, names), own: map[int]*view{}, hosts: map[string]*group{}, begun: map[int]bool{}}
 	byRules := map[*Rules]*view{}
 	for _, x := range calls {
 		e := &entry{call: x, addr: parseAddress(x.Request.URL)}
@@ -215,39 +216,83 @@ func (ix *Index) take(groups []*group, s Scope) *tape.Exchange {
 	}
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	e := earliest(groups, s)
+	e := ix.earliest(groups, s)
 	if e == nil && ix.main.rules.Reuse {
 		for _, g := range groups {
 			g.startOver(s.Service)
 		}
-		e = earliest(groups, s)
+		e = ix.earliest(groups, s)
 	}
 	if e == nil {
 		return nil
 	}
-	e.take(s)
+	e.take(s, ix.begun)
 	return e.call
 }
 
 // earliest is the first in recorded order of what is next in each group.
-func earliest(groups []*group, s Scope) *entry {
+func (ix *Index) earliest(groups []*group, s Scope) *entry {
 	var first *entry
 	for _, g := range groups {
-		if e := g.first(s); e != nil && (first == nil || e.call.Number < first.call.Number) {
+		if e := g.first(s, ix.begun); e != nil && (first == nil || e.call.Number < first.call.Number) {
 			first = e
 		}
 	}
 	return first
 }
 
-// Release makes the calls of a case free again, those that were lent included:
-// it is about to run once more.
+// Release makes the calls of a case free again, those that were lent included, and
+// what it took of calls that may be another's: it is about to run.
 func (ix *Index) Release(number int) {
-	ix.release(func(e *entry) bool { return e.call.Case == number })
+	ix.release(func(e *entry) bool { return e.call.Case == number || len(e.call.Cases) > 0 && e.by == number })
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	ix.begun[number] = true
 }
 
 // ReleaseAll makes all calls free again.
-func (ix *Index) ReleaseAll() { ix.release(func(*entry) bool { return true }) }
+func (ix *Index) ReleaseAll() {
+	ix.release(func(*entry) bool { return true })
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	clear(ix.begun)
+}
+
+// Collisions are the sets of cases that have identical calls, or calls that may
+// belong to each of them: what one asks for while another runs may get the other's.
+func (ix *Index) Collisions() [][]int {
+	var sets [][]int
+	add := func(g *group) {
+		var set []int
+		for _, e := range g.all.entries {
+			set = append(append(set, e.call.Case), e.call.Cases...)
+		}
+		slices.Sort(set)
+		set = slices.Compact(set)
+		if len(set) > 0 && set[0] == 0 {
+			set = set[1:]
+		}
+		if len(set) > 1 {
+			sets = append(sets, set)
+		}
+	}
+	for _, v := range append([]*view{ix.main}, ix.views...) {
+		for _, g := range v.calls {
+			add(g)
+		}
+		for _, g := range v.headed { // two-way calls are found by their head
+			if slices.ContainsFunc(g.all.entries, func(e *entry) bool { return e.call.TwoWay }) {
+				add(g)
+			}
+		}
+	}
+	for _, g := range ix.hosts {
+		if g.failures[anyService] > 0 { // connections are refused in recorded order
+			add(g)
+		}
+	}
+	return sets
+}
 
 func (ix *Index) release(of func(*entry) bool) {
 	ix.mu.Lock()
@@ -281,7 +326,7 @@ func (ix *Index) Peek(q *Query) *tape.Exchange {
 		head.HeadOnly = true
 		groups := v.find(&head)
 		ix.mu.Lock()
-		e := earliest(groups, q.Scope)
+		e := ix.earliest(groups, q.Scope)
 		ix.mu.Unlock()
 		switch {
 		case e != nil:
@@ -330,14 +375,14 @@ func (ix *Index) Refused(authority string, s Scope) *tape.Exchange {
 	}
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	e := g.first(s)
+	e := g.first(s, ix.begun)
 	if e == nil && g.failures[service] == len(own.entries) {
 		e = own.last()
 	}
 	if e == nil || !unconnected(e.call) {
 		return nil
 	}
-	e.take(s)
+	e.take(s, ix.begun)
 	return e.call
 }
 

@@ -106,6 +106,10 @@ func TestWhatIsNextIsAsInAModel(t *testing.T) {
 		for i := range 1 + r.IntN(1+r.IntN(200)) {
 			x := call(i+1, "GET", "https://h/", "", "")
 			x.Service, x.Case = services[r.IntN(3)], r.IntN(cases)
+			if r.IntN(4) == 0 {
+				first := 1 + r.IntN(cases-2)
+				x.Belong(first, first+1)
+			}
 			calls = append(calls, x)
 		}
 		reuse := r.IntN(2) == 0
@@ -131,16 +135,19 @@ func TestWhatIsNextIsAsInAModel(t *testing.T) {
 type model struct {
 	calls       []*tape.Exchange
 	taken, lent map[*tape.Exchange]bool
+	begun       map[int]bool
+	by          map[*tape.Exchange]int
 	reuse       bool
 }
 
 func newModel(calls []*tape.Exchange, reuse bool) *model {
-	return &model{calls, map[*tape.Exchange]bool{}, map[*tape.Exchange]bool{}, reuse}
+	return &model{calls, map[*tape.Exchange]bool{}, map[*tape.Exchange]bool{}, map[int]bool{}, map[*tape.Exchange]int{}, reuse}
 }
 
 func (m *model) release(number int) {
+	m.begun[number] = true
 	for _, x := range m.calls {
-		if x.Case == number {
+		if x.Case == number || len(x.Cases) > 0 && m.by[x] == number {
 			delete(m.taken, x)
 			delete(m.lent, x)
 		}
@@ -162,29 +169,35 @@ func (m *model) take(s Scope) *tape.Exchange {
 	}
 	switch {
 	case x == nil:
-	case s.Case > 0 && x.Case > 0 && x.Case != s.Case:
+		return nil
+	case s.Case > 0 && (x.Case > 0 && !m.begun[x.Case] || len(x.Cases) > 0) && !x.MayBelongTo(s.Case):
 		m.lent[x] = true
 	default:
 		m.taken[x] = true
 	}
+	m.by[x] = s.Case
 	return x
 }
 
 func (m *model) next(may []*tape.Exchange, s Scope) *tape.Exchange {
 	own := false
-	for _, number := range []int{s.Case, 0} {
+	for _, is := range []func(*tape.Exchange) bool{
+		func(x *tape.Exchange) bool { return s.Case > 0 && x.Case == s.Case },
+		func(x *tape.Exchange) bool { return slices.Contains(x.Cases, s.Case) },
+		func(x *tape.Exchange) bool { return x.Case == 0 && x.Cases == nil },
+	} {
 		for _, x := range may {
-			if x.Case != number {
+			if !is(x) {
 				continue
 			}
-			own = own || number > 0
+			own = own || x.MayBelongTo(s.Case)
 			if !m.taken[x] {
 				return x
 			}
 		}
 	}
 	for _, x := range may {
-		if !m.taken[x] && !(s.Case > 0 && (own || m.lent[x])) {
+		if !m.taken[x] && (s.Case == 0 || !m.lent[x] && (!own || m.begun[x.Case])) {
 			return x
 		}
 	}

@@ -20,7 +20,9 @@ type PlaybackOptions struct {
 	// Reuse answers identical calls from the first again once all were given out.
 	Reuse  bool
 	Redact *tape.Redactor
-	Case   func() int // the number of the running case; may be nil
+	// Case is the number of the case that a call with this head belongs to; the head is
+	// nil where a connection is refused. May be nil.
+	Case func(*httpstream.RequestHead) int
 	// Rules say what does not count in a request; Reuse and Redact are set above.
 	Rules match.Rules
 	// OnEvent is told of each request once it is answered.
@@ -154,7 +156,7 @@ func (pb *Playback) wasOpaque(service, authority string) (why string, ok bool) {
 // refused tells whether a connection is to fail as a recorded one did.
 func (pb *Playback) refused(service, authority string) bool {
 	now := time.Now()
-	number := pb.currentCase()
+	number := pb.caseOf(nil)
 	x := pb.handler.Index.Refused(authority, match.Scope{Service: service, Case: number})
 	if x == nil {
 		return false
@@ -177,11 +179,15 @@ func (pb *Playback) Release(number int) { pb.handler.Index.Release(number) }
 // ReleaseAll makes all calls free again.
 func (pb *Playback) ReleaseAll() { pb.handler.Index.ReleaseAll() }
 
-func (pb *Playback) currentCase() int {
+// Collisions are as in match.Index.
+func (pb *Playback) Collisions() [][]int { return pb.handler.Index.Collisions() }
+
+// caseOf is the case of a call with this head, which may be nil.
+func (pb *Playback) caseOf(head *httpstream.RequestHead) int {
 	if pb.opt.Case == nil {
 		return 0
 	}
-	return pb.opt.Case()
+	return pb.opt.Case(head)
 }
 
 func (pb *Playback) stream(s Stream) httpstream.Handler {

@@ -41,7 +41,7 @@ type Options struct {
 type Event struct {
 	Kind    tape.Kind
 	Number  int
-	Case    int // that ran when a call was made; 0 for none
+	Case    int // that a call belongs to; 0 for none, or where it may be one of several
 	Service string
 	Method  string
 	URL     string // redacted
@@ -63,8 +63,10 @@ type Conn struct {
 	// Authority is the host:port that the connection went to. It stands in the URL
 	// where a head names no host, and gives the port where a head names none.
 	Authority string
-	TLS       string     // as in tape.Request
-	Case      func() int // the case that runs now; may be nil
+	TLS       string // as in tape.Request
+	// Cases are those that a call with this head may belong to; the head is nil
+	// where a connection could not be made. May be nil.
+	Cases func(*httpstream.RequestHead) []int
 }
 
 // A Recorder gives the exchanges of many connections to one emit function. Emit is
@@ -118,7 +120,7 @@ type conn struct {
 
 // Request begins an exchange and numbers it.
 func (c *conn) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
-	x := c.r.begin(&c.c, at, "", tape.Request{
+	x := c.r.begin(&c.c, at, head, "", tape.Request{
 		Proto:    head.Proto,
 		Method:   head.Method,
 		URL:      head.URL(c.c.Scheme, c.c.Authority),
@@ -133,14 +135,14 @@ func (c *conn) Request(at time.Time, head *httpstream.RequestHead) httpstream.Ex
 }
 
 // begin numbers a new exchange; nil when the recording is over.
-func (r *Recorder) begin(c *Conn, at time.Time, failed string, request tape.Request) *exchange {
+func (r *Recorder) begin(c *Conn, at time.Time, head *httpstream.RequestHead, failed string, request tape.Request) *exchange {
 	x := &exchange{r: r, start: at}
 	x.base = tape.Exchange{
 		Kind: c.Kind, Service: c.Service, Request: request, Failed: failed,
 		Started: max(0, micros(at.Sub(r.opt.Start))),
 	}
-	if c.Kind == tape.Call && c.Case != nil {
-		x.base.Case = c.Case()
+	if c.Kind == tape.Call && c.Cases != nil {
+		x.base.Belong(c.Cases(head)...)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +167,7 @@ func (r *Recorder) Failed(c Conn, at time.Time, why string) {
 	if why == "" {
 		why = "the connection failed"
 	}
-	x := r.begin(&c, at, why, tape.Request{URL: connURL(&c), TLS: c.TLS})
+	x := r.begin(&c, at, nil, why, tape.Request{URL: connURL(&c), TLS: c.TLS})
 	if x == nil {
 		return
 	}

@@ -86,7 +86,7 @@ func run(t *testing.T, opt Options, play func(*Recorder, httpstream.Sink)) (*log
 		opt.Start = at(-1000)
 		opt.OnExchange = func(e Event) { events = append(events, e) }
 		r := New(opt, l.emit)
-		play(r, r.Conn(Conn{Kind: tape.Call, Service: "app", Scheme: "https", Authority: "api.example:443", TLS: "1.3", Case: func() int { return 4 }}))
+		play(r, r.Conn(Conn{Kind: tape.Call, Service: "app", Scheme: "https", Authority: "api.example:443", TLS: "1.3", Cases: func(*httpstream.RequestHead) []int { return []int{4} }}))
 		if err := r.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -311,7 +311,7 @@ func TestARefusedConnectionIsRecorded(t *testing.T) {
 
 func TestNumbersCountPerKind(t *testing.T) {
 	_, events := run(t, Options{}, func(r *Recorder, s httpstream.Sink) {
-		in := r.Conn(Conn{Kind: tape.Case, Service: "app", Scheme: "http", Authority: "app:8080", Case: func() int { return 9 }})
+		in := r.Conn(Conn{Kind: tape.Case, Service: "app", Scheme: "http", Authority: "app:8080", Cases: func(*httpstream.RequestHead) []int { return []int{9} }})
 		for _, s := range []httpstream.Sink{s, in, s, in} {
 			x := s.Request(at(0), requestHead("GET", "/"))
 			x.RequestEnd(at(0), nil)

@@ -92,8 +92,9 @@ type Conn struct {
 	// OtherOrigins (scheme://host:port) are what requests may be for as well, where
 	// none can tell which: the first recorded call that is identical answers.
 	OtherOrigins []string
-	Case         func() int // the number of the running case; nil for none
-	Forward      Forward    // in the place of the Handler's, unless it is nil
+	// Case is the number of the case that a request with this head belongs to; nil for none.
+	Case    func(*httpstream.RequestHead) int
+	Forward Forward // in the place of the Handler's, unless it is nil
 }
 
 // Conn returns a handler for the requests of one connection.
@@ -118,7 +119,7 @@ func (h *connHandler) ServeStream(ctx context.Context, req *httpstream.Request, 
 		Started: req.Arrived, Complete: req.Arrived,
 	}
 	if h.conn.Case != nil {
-		a.event.Case = h.conn.Case()
+		a.event.Case = h.conn.Case(req.Head)
 	}
 	if !a.serve() {
 		return

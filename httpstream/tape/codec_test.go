@@ -237,7 +237,7 @@ func TestBrokenExchangeFilesAreNamedWithLineAndCause(t *testing.T) {
 
 func TestBrokenManifestsAreNamedWithLineAndCause(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
-		{"newer", "version: 2\nnew: thing\n", "tape t is format 2, this wiretape reads up to 1: upgrade wiretape"},
+		{"newer", "version: 3\nnew: thing\n", "tape t is format 3, this wiretape reads up to 2: upgrade wiretape"},
 		{"no version", "created: 2026-01-01T00:00:00Z\ncomplete: true\n", `f:1: tape.yaml has no key "version"`},
 		{"version 0", "version: 0\ncreated: 2026-01-01T00:00:00Z\ncomplete: true\n", "f:1: version is 0"},
 		{"a bad time", "version: 1\ncreated: yesterday\ncomplete: true\n", `f:2: created is "yesterday": expected a time`},

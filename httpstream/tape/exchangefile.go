@@ -35,6 +35,7 @@ func encodeExchange(x *Exchange) ([]byte, error) {
 	if x.Case != 0 {
 		w.integer("case", int64(x.Case))
 	}
+	w.integers("cases", x.Cases)
 	w.textIf("service", x.Service)
 	w.micros("started_us", x.Started)
 	w.flagIf("two_way", x.TwoWay)
@@ -63,6 +64,10 @@ func (x *Exchange) validate() error {
 		return fmt.Errorf("%s number %d: expected 1 or more", x.Kind, x.Number)
 	case x.Case < 0 || x.Kind == Case && x.Case != 0:
 		return fmt.Errorf("%s %d belongs to case %d", x.Kind, x.Number, x.Case)
+	case len(x.Cases) > 0 && (x.Kind == Case || x.Case != 0):
+		return fmt.Errorf("%s %d has both case and cases: expected one of them", x.Kind, x.Number)
+	case len(x.Cases) == 1 || !risingFrom1(x.Cases):
+		return fmt.Errorf("%s %d has cases %v: expected two or more numbers from 1, in rising order", x.Kind, x.Number, x.Cases)
 	case x.Request.URL == "":
 		return errors.New("a request has no URL")
 	case x.Failed == "" && (x.Request.Method == "" || x.Request.Proto == ""):
@@ -71,6 +76,17 @@ func (x *Exchange) validate() error {
 		return fmt.Errorf("stream %q: expected a file in %s/", x.Stream, streamsDir)
 	}
 	return nil
+}
+
+func risingFrom1(numbers []int) bool {
+	last := 0
+	for _, n := range numbers {
+		if n <= last {
+			return false
+		}
+		last = n
+	}
+	return true
 }
 
 func validStream(name string) bool {
@@ -183,7 +199,7 @@ func decodeExchange(data []byte, file string) (*Exchange, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	f := r.mapping(root, "the exchange", "call", "case", "service", "started_us", "two_way", "failed",
+	f := r.mapping(root, "the exchange", "call", "case", "cases", "service", "started_us", "two_way", "failed",
 		"request", "interim", "response", "stream")
 	x := &Exchange{
 		Service: f.text("service"),
@@ -192,6 +208,9 @@ func decodeExchange(data []byte, file string) (*Exchange, error) {
 		Failed:  f.text("failed"),
 		Stream:  f.text("stream"),
 		File:    file,
+	}
+	for _, n := range f.integers("cases", 1, math.MaxInt32) {
+		x.Cases = append(x.Cases, int(n))
 	}
 	r.identity(f, x)
 	f.require("request")
@@ -219,7 +238,7 @@ func decodeExchange(data []byte, file string) (*Exchange, error) {
 }
 
 // identity reads which call or case it is. A call may have a case key as well:
-// the case that ran when the call was made.
+// the case that it belongs to.
 func (r *yamlReader) identity(f fields, x *Exchange) {
 	call, cas := int(f.integer("call", 1, math.MaxInt32)), int(f.integer("case", 1, math.MaxInt32))
 	switch {

@@ -77,6 +77,8 @@ func (g generator) exchange(kind Kind, number int) *Exchange {
 	}
 	if kind == Call && g.maybe() {
 		x.Case = 1 + g.IntN(9)
+	} else if kind == Call && g.maybe() {
+		x.Cases = []int{1 + g.IntN(3), 5 + g.IntN(9)}
 	}
 	switch g.IntN(4) {
 	case 0:

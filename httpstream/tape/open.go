@@ -41,6 +41,9 @@ func Open(dir string) (*Tape, error) {
 		into *[]*Exchange
 	}{{Call, callsDir, &t.Calls}, {Case, casesDir, &t.Cases}} {
 		list, err := readExchanges(filepath.Join(dir, d.name), d.kind)
+		if t.Manifest.Version < 2 {
+			err = append(err, notInVersion1(list)...)
+		}
 		*d.into = list
 		broken = append(broken, err...)
 	}
@@ -80,6 +83,19 @@ func readExchanges(dir string, kind Kind) (list []*Exchange, broken []error) {
 	}
 	slices.SortFunc(list, func(a, b *Exchange) int { return cmp.Compare(a.Number, b.Number) })
 	return list, broken
+}
+
+// notInVersion1 finds what only newer formats have.
+func notInVersion1(list []*Exchange) (broken []error) {
+	for _, x := range list {
+		if len(x.Cases) > 0 {
+			broken = append(broken, &FormatError{
+				File: x.File, Line: 1, Msg: `has the key "cases", which format 1 has not`,
+				Hint: "name the one case that it belongs to with case, or record the tape again",
+			})
+		}
+	}
+	return broken
 }
 
 // checkPlace holds that the file is in the folder of its kind and that its number

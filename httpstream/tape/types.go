@@ -2,13 +2,14 @@
 package tape
 
 import (
+	"slices"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
 )
 
 // Version is the newest format that this build reads and the one that it writes.
-const Version = 1
+const Version = 2
 
 // A Kind tells what the app did in an exchange.
 type Kind string
@@ -57,8 +58,11 @@ type Exchange struct {
 	Kind    Kind
 	Number  int    // from 1, in order of arrival, per kind
 	Service string // which service called, or was called
-	// Case is the number of the case that ran when the call was made; 0 for none.
+	// Case is the number of the case that the call belongs to; 0 for none.
 	Case int
+	// Cases are those that a call may belong to where it is not known which: they
+	// ran side by side. They are two or more, rising, and Case is 0.
+	Cases []int
 	// Started is when the request's head was complete, since the recording began.
 	Started time.Duration
 
@@ -134,4 +138,21 @@ type Record struct {
 	Name   *Name   `json:"name,omitempty"`
 	// Problem marks the recording incomplete.
 	Problem string `json:"problem,omitempty"`
+}
+
+// MayBelongTo reports whether a call is the case's, or may be.
+func (x *Exchange) MayBelongTo(number int) bool {
+	return number != 0 && (x.Case == number || slices.Contains(x.Cases, number))
+}
+
+// Belong makes a call that of the cases, each of which may have made it.
+func (x *Exchange) Belong(cases ...int) {
+	x.Case, x.Cases = 0, nil
+	switch len(cases) {
+	case 0:
+	case 1:
+		x.Case = cases[0]
+	default:
+		x.Cases = slices.Sorted(slices.Values(cases))
+	}
 }

@@ -39,8 +39,10 @@ func (t *Tape) Verify() []Problem {
 		v.exchange(x)
 	}
 	for _, x := range t.Calls {
-		if x.Case != 0 && !cases[x.Case] {
-			v.add(x.File, 0, "belongs to case %d, which is not on the tape", x.Case)
+		for _, n := range append([]int{x.Case}, x.Cases...) {
+			if n != 0 && !cases[n] {
+				v.add(x.File, 0, "belongs to case %d, which is not on the tape", n)
+			}
 		}
 		v.exchange(x)
 	}

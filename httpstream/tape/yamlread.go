@@ -181,13 +181,25 @@ func (f fields) integer(key string, low, high int64) int64 {
 	if n == nil {
 		return 0
 	}
+	return f.whole(n, key, low, high)
+}
+
+func (f fields) integers(key string, low, high int64) []int64 {
+	var list []int64
+	for _, n := range f.list(key) {
+		list = append(list, f.whole(n, "an entry of "+key, low, high))
+	}
+	return list
+}
+
+func (f fields) whole(n *yaml.Node, what string, low, high int64) int64 {
 	v, err := strconv.ParseInt(n.Value, 10, 64)
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil {
-		f.r.fail(n.Line, "%s is %s: expected a whole number", key, kindName(n))
+		f.r.fail(n.Line, "%s is %s: expected a whole number", what, kindName(n))
 		return 0
 	}
 	if v < low || v > high {
-		f.r.fail(n.Line, "%s is %d: expected a number from %d to %d", key, v, low, high)
+		f.r.fail(n.Line, "%s is %d: expected a number from %d to %d", what, v, low, high)
 	}
 	return v
 }

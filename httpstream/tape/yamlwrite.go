@@ -97,6 +97,18 @@ func (w *yamlWriter) item(fill func()) {
 	w.depth--
 }
 
+// integers writes a list of whole numbers, or nothing if it is empty.
+func (w *yamlWriter) integers(key string, values []int) {
+	if len(values) == 0 {
+		return
+	}
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = strconv.Itoa(v)
+	}
+	w.raw(key, "["+strings.Join(list, ", ")+"]")
+}
+
 // texts writes a list of texts, or nothing if it is empty.
 func (w *yamlWriter) texts(key string, values []string) {
 	if len(values) == 0 {

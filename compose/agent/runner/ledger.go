@@ -17,8 +17,8 @@ import (
 
 const (
 	// lateCall is how long after an answer's end a call that was recorded before
-	// it may still begin.
-	lateCall = 300 * time.Millisecond
+	// it may still begin; one that was recorded after it has as much more.
+	lateCall = time.Second
 	// callPatience is how long beyond three times their recorded end calls may go
 	// on after the answer.
 	callPatience = 2 * time.Second
@@ -28,11 +28,14 @@ const (
 // method Watch is for the replay of the calls.
 type Ledger struct {
 	mu      sync.Mutex
-	alone   int // the case that all calls belong to; 0 for none
 	open    map[int]*page
-	made    map[int]bool // recorded calls that were made, in any case or none
-	ordered map[int]bool // cases that are part of this run
+	made    map[int]bool  // recorded calls that were made, in any case or none
+	ordered map[int]bool  // cases that are part of this run
+	ended   map[int]bool  // of these, those that have ended
+	shared  map[int][]int // the cases that a recorded call may belong to, if there are several
+	between map[int]bool  // calls that were recorded while no case ran, or behind their case's answer
 	owners  map[*match.Miss]int
+	heard   time.Time // when the app was heard last
 	changed chan struct{}
 	// Answered is what report.Miss.Answered says of a miss that goes on to the
 	// outside. It must not change while the Ledger is in use.
@@ -64,26 +67,45 @@ type miss struct {
 
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
-	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), owners: make(map[*match.Miss]int), changed: make(chan struct{})}
+	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), ended: make(map[int]bool), owners: make(map[*match.Miss]int), changed: make(chan struct{})}
 }
 
-// expect begins a run of these cases.
-func (l *Ledger) expect(cases []*tape.Exchange) {
+// expect begins a run of these cases of a tape.
+func (l *Ledger) expect(t *tape.Tape, cases []*tape.Exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.between, l.shared = make(map[int]bool), make(map[int][]int)
+	ends := make(map[int]time.Duration)
+	for _, x := range cases {
+		ends[x.Number] = endOf(t, x)
+	}
+	for _, x := range t.Calls {
+		switch {
+		case len(x.Cases) > 0:
+			l.shared[x.Number] = x.Cases
+		case x.Case == 0:
+			l.between[x.Number] = len(t.Cases) > 0 && x.Started >= t.Cases[0].Started
+		default:
+			end, ran := ends[x.Case]
+			l.between[x.Number] = ran && x.Started > end
+		}
+	}
 	clear(l.made)
 	clear(l.ordered)
+	clear(l.ended)
 	for _, x := range cases {
 		l.ordered[x.Number] = true
 	}
 }
 
-func (l *Ledger) begin(number int, alone bool) {
+// begin opens the page of a case. What an earlier try of it made counts no more.
+func (l *Ledger) begin(number int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.alone = 0
-	if alone {
-		l.alone = number
+	if again := l.open[number]; again != nil {
+		for _, c := range again.calls {
+			delete(l.made, c.x.Number)
+		}
 	}
 	l.open[number] = &page{}
 }
@@ -92,34 +114,60 @@ func (l *Ledger) end(number int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.open, number)
+	l.ended[number] = true
+	l.heard = time.Now()
 }
 
-// Watch is for replay.Handler.
+// Watch is for replay.Handler. The event's case is the one that the call is made in.
 func (l *Ledger) Watch(e replay.Event) replay.Watcher {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.heard = time.Now()
 	if e.Miss != nil {
 		return l.missed(e)
 	}
 	c := &call{ledger: l, x: e.Exchange, began: e.Complete}
 	l.made[e.Exchange.Number] = true
-	owner := l.alone
-	if owner == 0 || e.Exchange.Case == 0 {
-		// What belonged to no case belongs to none now.
-		owner = e.Exchange.Case
-	}
-	if p := l.open[owner]; p != nil {
+	if p := l.open[l.owner(e.Exchange, e.Case)]; p != nil {
 		p.calls = append(p.calls, c)
 	}
 	l.notify()
 	return c
 }
 
+// owner is the case that a call of now counts for, which a recorded one answers
+// and which was made in a case; 0 if it is nobody's. The caller holds mu.
+func (l *Ledger) owner(x *tape.Exchange, in int) int {
+	switch {
+	case x.Case == 0 && len(x.Cases) == 0:
+		return 0 // what belonged to no case belongs to none now
+	case in == 0 && x.Case != 0:
+		return x.Case
+	case in == 0:
+		for _, n := range x.Cases {
+			if l.open[n] != nil {
+				return n
+			}
+		}
+		return 0
+	case l.ended[x.Case] && l.open[x.Case] == nil:
+		return x.Case // it comes late, and is nothing to the case of now
+	}
+	return in
+}
+
 // missed notes a call that no recorded one answers. The caller holds mu.
 func (l *Ledger) missed(e replay.Event) replay.Watcher {
-	owner := l.alone
-	if owner == 0 && e.Miss.Closest != nil {
-		owner = e.Miss.Closest.Case
+	owner := e.Case
+	if closest := e.Miss.Closest; closest != nil {
+		switch {
+		case owner == 0:
+			owner = closest.Case
+		case closest.Case != owner && l.between[closest.Number] && samePlace(e, closest):
+			// What the app did behind an answer or by itself when it was recorded is not
+			// the doing of the case that happens to run now.
+			owner = 0
+		}
 	}
 	if p := l.open[owner]; p != nil {
 		m := &miss{ledger: l, at: e.Complete, Miss: missOf(e, owner)}
@@ -131,6 +179,13 @@ func (l *Ledger) missed(e replay.Event) replay.Watcher {
 		return m
 	}
 	return nil
+}
+
+// samePlace tells whether a miss asks what a recorded call asked, whatever the query.
+func samePlace(e replay.Event, x *tape.Exchange) bool {
+	now, _, _ := strings.Cut(e.Miss.URL, "?")
+	recorded, _, _ := strings.Cut(x.Request.URL, "?")
+	return e.Method == x.Request.Method && now == recorded
 }
 
 // Flushed implements replay.Watcher.
@@ -240,22 +295,57 @@ func (l *Ledger) pending(c *report.CaseResult, recordedEnd time.Duration, speed 
 		r := &c.Calls[i]
 		j := slices.IndexFunc(p.calls, func(made *call) bool { return made.x.Number == r.Number })
 		switch {
-		case j < 0 && l.made[r.Number]:
+		case j < 0 && (l.made[r.Number] || !l.due(r.Number, c.Number)):
 		case j < 0:
-			wait = max(wait, lateCall)
+			wait = max(wait, timeFactor*l.after(r.Recorded.Start, recordedEnd, speed)+lateCall)
 		case p.calls[j].ended || r.Recorded == nil || r.Recorded.How == string(httpstream.Open):
 		default:
-			after := max(0, r.Recorded.End-recordedEnd)
-			if speed > 0 {
-				after = time.Duration(float64(after) / speed)
-			}
-			wait = max(wait, timeFactor*after+callPatience)
+			wait = max(wait, timeFactor*l.after(r.Recorded.End, recordedEnd, speed)+callPatience)
 		}
 	}
 	if slices.ContainsFunc(p.misses, func(m *miss) bool { return !m.ended }) {
 		wait = max(wait, callPatience)
 	}
 	return wait
+}
+
+// after is how long after the answer's end something is to be expected.
+func (l *Ledger) after(recorded, recordedEnd time.Duration, speed float64) time.Duration {
+	after := max(0, recorded-recordedEnd)
+	if speed > 0 {
+		after = time.Duration(float64(after) / speed)
+	}
+	return after
+}
+
+// due tells whether a recorded call is missing if this case does not make it: not
+// where another may still, or might have if it were part of the run. The caller
+// holds mu.
+func (l *Ledger) due(number, in int) bool {
+	for _, n := range l.shared[number] {
+		if n != in && !l.ended[n] {
+			return false
+		}
+	}
+	return true
+}
+
+// linger waits behind the last case until the app was quiet for a while.
+func (l *Ledger) linger(ctx context.Context, quiet time.Duration) {
+	begun := time.Now()
+	for {
+		l.mu.Lock()
+		left := quiet - time.Since(l.heard)
+		l.mu.Unlock()
+		if left = min(left, longestLinger-time.Since(begun)); left <= 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(left):
+		}
+	}
 }
 
 // collect puts the calls that were made beside the recorded ones.
@@ -270,7 +360,7 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 	slices.SortStableFunc(calls, func(a, b *call) int { return a.began.Compare(b.began) })
 	for _, made := range calls {
 		ref := report.RefOf(made.x)
-		if made.x.Case != c.Number && l.ordered[made.x.Case] {
+		if made.x.Case != 0 && made.x.Case != c.Number && l.ordered[made.x.Case] {
 			c.Misses = append(c.Misses, l.strangers(c, made, origin))
 		}
 		c.CallMade(ref, made.since(origin))
@@ -286,7 +376,7 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 		return slices.ContainsFunc(p.calls, func(m *call) bool { return m.x.Number == number })
 	}
 	c.Calls = slices.DeleteFunc(c.Calls, func(r report.Call) bool {
-		return r.Now == nil && l.made[r.Number] && !here(r.Number)
+		return r.Now == nil && (l.made[r.Number] && !here(r.Number) || !l.due(r.Number, c.Number))
 	})
 }
 

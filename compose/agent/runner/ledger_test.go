@@ -22,8 +22,8 @@ func TestAMissThatWentOnIsAnsweredUnlessUpstreamWasDown(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			l := NewLedger()
 			l.Answered = "record"
-			l.begin(1, true)
-			e := replay.Event{Method: "GET", URL: "https://a.example/", Miss: &match.Miss{URL: "https://a.example/"}, Complete: time.Now(), Forwarded: tc.forwarded}
+			l.begin(1)
+			e := replay.Event{Case: 1, Method: "GET", URL: "https://a.example/", Miss: &match.Miss{URL: "https://a.example/"}, Complete: time.Now(), Forwarded: tc.forwarded}
 			w := l.Watch(e)
 			c := &report.CaseResult{Number: 1}
 			c.Answer.Recorded = &report.Timeline{}

@@ -8,6 +8,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ const (
 	// back: it may be starting again after a crash.
 	defaultPatience = 5 * time.Second
 	redialEvery     = 100 * time.Millisecond
+
+	defaultLinger = time.Second
+	longestLinger = 5 * time.Second
 
 	// A case may take timeFactor times as long as it was recorded, and timeFloor on top.
 	timeFactor = 3
@@ -52,7 +56,7 @@ type Options struct {
 	// Calls hears of the app's calls.
 	Calls *Ledger
 	// Begin is called before each case, with alone set where no other runs at the
-	// same time; all calls are its own then.
+	// same time; all calls are its own then, but for those that name another.
 	Begin func(number int, alone bool)
 	// Sent is told when the head of a case's request left; it may be nil.
 	Sent func(number int, at time.Time)
@@ -76,8 +80,13 @@ type Options struct {
 	Limits compare.Limits
 	// TimeLimit bounds each case; 0 means that it comes from its recorded length.
 	TimeLimit time.Duration
-	// Parallel is how many cases may run at once, of those that did not stream.
-	Parallel int
+	// Parallel is how many cases may run at once, of those that did not stream, and
+	// that are not together in one of Collisions.
+	Parallel   int
+	Collisions [][]int
+	// Linger is how long the app must be quiet behind the last case, where nobody else
+	// would notice what it still does; 0 means a second.
+	Linger time.Duration
 	// Patience is how long to try to connect; 0 means 5 seconds.
 	Patience time.Duration
 	// MaxDifferences is as in compare.Options.
@@ -99,11 +108,11 @@ func Run(ctx context.Context, opt Options, numbers []int) error {
 	defer cancel(nil)
 	r := &run{opt: &opt, cancel: cancel}
 	cases := r.choose(numbers)
-	opt.Calls.expect(cases)
+	opt.Calls.expect(opt.Tape, cases)
 	for i := 0; i < len(cases) && ctx.Err() == nil; {
 		n := 1
 		if opt.Parallel > 1 {
-			n = r.sideBySide(cases[i:])
+			n = r.sideBySide(cases[i:], cases)
 		}
 		if n <= 1 {
 			n = 1
@@ -113,6 +122,7 @@ func Run(ctx context.Context, opt Options, numbers []int) error {
 		}
 		i += n
 	}
+	opt.Calls.linger(ctx, cmp.Or(opt.Linger, defaultLinger))
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -137,13 +147,26 @@ func (r *run) choose(numbers []int) []*tape.Exchange {
 }
 
 // sideBySide counts the cases at the start of the list that can run at once.
-func (r *run) sideBySide(cases []*tape.Exchange) int {
+func (r *run) sideBySide(cases, all []*tape.Exchange) int {
 	for i, x := range cases {
-		if r.streamed(x) {
+		if r.collides(x, all) || r.streamed(x) {
 			return i
 		}
 	}
 	return len(cases)
+}
+
+// collides tells whether a case has a call in common with another of the run, so
+// that each might get the other's answer: such a case runs alone.
+func (r *run) collides(x *tape.Exchange, all []*tape.Exchange) bool {
+	for _, set := range r.opt.Collisions {
+		if slices.Contains(set, x.Number) && slices.ContainsFunc(all, func(o *tape.Exchange) bool {
+			return o != x && slices.Contains(set, o.Number)
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // streamed tells whether a case, or a call that the app made for it, came in
@@ -198,7 +221,7 @@ func (o *Options) begin(number int, alone bool) {
 	if o.Begin != nil {
 		o.Begin(number, alone)
 	}
-	o.Calls.begin(number, alone)
+	o.Calls.begin(number)
 }
 
 // play runs one case.

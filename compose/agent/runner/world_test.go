@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream/compare"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/record"
+	"github.com/wiretape/wiretape/httpstream/replay"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -86,7 +88,8 @@ func recordTape(t testing.TB, make app, origin http.Handler, drive func(base str
 	if err != nil {
 		t.Fatal(err)
 	}
-	var current, ended atomic.Int32
+	clock := NewClock(NewCorrelation(nil))
+	var ended atomic.Int32
 	rec := record.New(record.Options{OnExchange: func(e record.Event) {
 		if e.Kind == tape.Case {
 			ended.Add(1)
@@ -94,7 +97,7 @@ func recordTape(t testing.TB, make app, origin http.Handler, drive func(base str
 	}}, w.Apply)
 	ctx, cancel := context.WithCancel(context.Background())
 	outside := listenRelay(t, ctx, origin, func() httpstream.Sink {
-		return rec.Conn(record.Conn{Kind: tape.Call, Service: "app", Scheme: "http", Authority: "outside.test:80", Case: func() int { return int(current.Load()) }})
+		return rec.Conn(record.Conn{Kind: tape.Call, Service: "app", Scheme: "http", Authority: "outside.test:80", Cases: clock.Cases})
 	})
 	handler := make(clientTo(t, outside))
 	appAddr := ""
@@ -113,21 +116,16 @@ func recordTape(t testing.TB, make app, origin http.Handler, drive func(base str
 			Service: "app", Published: l.Addr().String(),
 			Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", appAddr) },
 			Record: func(s proxy.Stream) httpstream.Sink {
-				return rec.Conn(record.Conn{Kind: tape.Case, Service: s.Service, Scheme: s.Scheme, Authority: s.Authority})
+				return clock.Sink(rec.Conn(record.Conn{Kind: tape.Case, Service: s.Service, Scheme: s.Scheme, Authority: s.Authority}))
 			},
 		})
 	})
+	begun := 0
 	drive(l.Addr().String(), func(n int) {
-		time.Sleep(5 * time.Millisecond) // what the case before asked last is its own
-		current.Store(int32(n))
+		begun = max(begun, n)
+		awaitEnded(&ended, n-1)
 	})
-	// Bytes go to the client before they are looked at.
-	for range 1000 {
-		if ended.Load() == current.Load() {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	awaitEnded(&ended, begun)
 	if err := rec.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +142,16 @@ func recordTape(t testing.TB, make app, origin http.Handler, drive func(base str
 		t.Fatal(problems)
 	}
 	return tp
+}
+
+// awaitEnded waits for that many cases: bytes go to the client before they are looked at.
+func awaitEnded(ended *atomic.Int32, n int) {
+	for range 1000 {
+		if int(ended.Load()) >= n {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func makeDone(f func()) <-chan struct{} {
@@ -194,16 +202,31 @@ type rig struct {
 	opt      Options
 	playback *proxy.Playback
 	results  []report.CaseResult
+
+	mu      sync.Mutex
+	outside []string // misses that were no case's
 }
 
 func newRig(t testing.TB, tp *tape.Tape, make app) *rig {
 	t.Helper()
-	r := &rig{opt: Options{Tape: tp, Calls: NewLedger(), Limits: compare.DefaultLimits()}}
-	var current atomic.Int32
+	known := NewCorrelation(nil)
+	for _, x := range tp.Cases {
+		known.Add(x.Number, x.Request.Header)
+	}
+	Attribute(tp, known)
+	r := &rig{opt: Options{Tape: tp, Calls: NewLedger(), Limits: compare.DefaultLimits(), Linger: time.Millisecond}}
+	clock := NewClock(known)
 	var err error
 	r.playback, err = proxy.NewPlayback(tp, proxy.PlaybackOptions{
-		Speed: 1, Case: func() int { return int(current.Load()) },
+		Speed: 1, Case: clock.One,
 		Watch: r.opt.Calls.Watch,
+		OnEvent: func(e replay.Event) {
+			if e.Miss != nil && r.opt.Calls.Owner(e.Miss) == 0 {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.outside = append(r.outside, e.URL)
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -225,8 +248,9 @@ func newRig(t testing.TB, tp *tape.Tape, make app) *rig {
 		if !alone {
 			n = 0
 		}
-		current.Store(int32(n))
+		clock.Set(n)
 	}
+	r.opt.Collisions = r.playback.Collisions()
 	r.opt.Result = func(c report.CaseResult) error {
 		c.Settle(&report.Run{})
 		r.results = append(r.results, c)
