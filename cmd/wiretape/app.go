@@ -128,6 +128,7 @@ func newApp(io streams) *cli.App {
 	for _, c := range app.Commands {
 		finish(c)
 	}
+	withCallersFiles(app.Commands)
 	return app
 }
 
