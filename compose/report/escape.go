@@ -133,6 +133,13 @@ func shared(a, b string) (head, tail int) {
 		}
 		head += n
 	}
+	// A number or a word that differs is shown whole.
+	for start := head; start > 0 && head-start < maxToken; start-- {
+		if !inToken(a[start-1]) {
+			head = start
+			break
+		}
+	}
 	for tail < len(a)-head && tail < len(b)-head {
 		r, n := utf8.DecodeLastRuneInString(a[head : len(a)-tail])
 		q, m := utf8.DecodeLastRuneInString(b[head : len(b)-tail])
@@ -142,6 +149,13 @@ func shared(a, b string) (head, tail int) {
 		tail += n
 	}
 	return head, tail
+}
+
+// maxToken is how long a number or a word may be to be kept in one piece.
+const maxToken = 40
+
+func inToken(c byte) bool {
+	return c == '.' || c == '-' || c == '+' || c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
 }
 
 // xmlText leaves out what XML 1.0 has no way to write (section 2.2, Char).

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,17 +17,24 @@ type finding struct {
 	Pair          bool // Recorded and Now are to be shown
 	Recorded, Now string
 	Words         compare.Words
+	rank          int // 1 for what says least about an answer of another status
 }
 
-// findings are the differences of a verdict, what a language model said first:
-// it explains the events that follow. more counts those beyond most.
+// findings are the differences of a verdict, the cause first: what a language
+// model said, a wrong status, the timing and the end explain what follows. more
+// counts those beyond most.
 func findings(v *compare.Verdict, most int) (list []finding, more int) {
 	if v == nil {
 		return nil, 0
 	}
+	inAnswer, unit := 0, "difference"
+	explained := v.Answer != nil && (len(v.Answer.Pieces) > 0 || v.Answer.Same) && most < everything
 	if v.Answer != nil {
 		for i := range v.Answer.Pieces {
 			list = append(list, pieceFindings(&v.Answer.Pieces[i])...)
+		}
+		if v.Answer.Same {
+			list = append(list, finding{Title: "the text put together from the deltas is the same, cut into other pieces"})
 		}
 	}
 	if len(list) > most {
@@ -34,20 +42,37 @@ func findings(v *compare.Verdict, most int) (list []finding, more int) {
 	}
 	// Timing is last in a verdict but is what a person should see before the
 	// tenth event.
-	var shape, rest []finding
+	var first, shape, rest []finding
 	for i := range v.Differences {
 		d := &v.Differences[i]
-		switch d.Kind {
-		case compare.Buffered, compare.SlowFirst, compare.SlowGap, compare.Pace, compare.Ended, compare.Recording:
+		switch {
+		case d.Kind == compare.Status:
+			first = append(first, findingOf(d))
+		case d.Kind.Timing(), d.Kind == compare.Ended, d.Kind == compare.Recording:
 			shape = append(shape, findingOf(d))
+		case explained && d.InAnswer():
+			inAnswer += 1 + d.Run + d.Follow
+			if d.Unit != "" {
+				unit = d.Unit
+			}
 		default:
 			rest = append(rest, findingOf(d))
 		}
 	}
-	list = append(list, shape...)
+	list = append(append(first, list...), shape...)
+	if inAnswer > 0 {
+		list = append(list, finding{Title: follows(inAnswer, unit)})
+	}
 	room := most
-	if v.Answer != nil && len(v.Answer.Pieces) > 0 {
+	switch {
+	case explained:
 		room = most/2 + 1
+	case len(first) > 0: // another answer: what it says, and no more
+		slices.SortStableFunc(rest, func(a, b finding) int { return cmp.Compare(a.rank, b.rank) })
+		if len(rest) > 1 && most < everything {
+			list, rest = append(list, rest[0], finding{Title: follows(len(rest)-1+v.More, "more difference")}), nil
+			return list, 0
+		}
 	}
 	if len(rest) > room {
 		more += len(rest) - room
@@ -56,8 +81,32 @@ func findings(v *compare.Verdict, most int) (list []finding, more int) {
 	return append(list, rest...), more + v.More
 }
 
+// follows says what comes from a cause that stands above: "22 events follow from it".
+func follows(n int, what string) string {
+	if n == 1 {
+		return "1 " + what + " follows from it"
+	}
+	return Plural(n, what) + " follow from it"
+}
+
+// summary is a finding in one line.
+func (f *finding) summary() string {
+	switch {
+	case len(f.Words) > 0:
+		words, _ := cutWords(elide(f.Words, 20), 100)
+		return f.Title + ": " + words.String()
+	case f.Pair:
+		rec, now := shortenPair(f.Recorded, f.Now, 60)
+		return f.Title + ": recorded " + rec + ", now " + now
+	}
+	return f.Title
+}
+
 func findingOf(d *compare.Difference) finding {
 	f := finding{Title: d.Message, Recorded: d.Recorded, Now: d.Now, Words: d.Words}
+	if d.Kind == compare.Header || d.Kind == compare.Trailer {
+		f.rank = 1
+	}
 	if d.Recorded == "" && d.Now == "" || d.Kind.Timing() && d.Kind != compare.Buffered {
 		f.Words = nil
 		return f // the message has it all
@@ -69,6 +118,9 @@ func findingOf(d *compare.Difference) finding {
 	} {
 		if head, _, found := strings.Cut(d.Message, m.from); found {
 			f.Title, f.Pair = head+m.keep, true
+			if tail := d.Tail(); tail != "" {
+				f.Title += "; " + tail
+			}
 			return f
 		}
 	}
@@ -220,6 +272,12 @@ func headline(c *CaseResult) string {
 		}
 	case c.Verdict != nil && len(c.Verdict.Differences) > 0:
 		s := oneLine(headDifference(c.Verdict).Message)
+		if a := c.Verdict.Answer; a != nil && headDifference(c.Verdict).InAnswer() {
+			// The deltas differ because of what the model said.
+			if list, _ := findings(c.Verdict, 1); len(list) > 0 && list[0].Title != "" {
+				s = oneLine(list[0].summary())
+			}
+		}
 		if n := len(c.Verdict.Differences) + c.Verdict.More - 1; n > 0 {
 			s += ", and " + Plural(n, "more difference")
 		}
@@ -236,7 +294,7 @@ func headline(c *CaseResult) string {
 // body, and a header last.
 func headDifference(v *compare.Verdict) *compare.Difference {
 	rank := func(d *compare.Difference) int {
-		order := []compare.Kind{compare.Recording, compare.Status, compare.Buffered}
+		order := []compare.Kind{compare.Recording, compare.Status, compare.Ended, compare.Buffered}
 		switch i := slices.Index(order, d.Kind); {
 		case i >= 0:
 			return i
@@ -324,4 +382,17 @@ func totals(r *Run) []string {
 	add(n.Recorded, Plural(n.Recorded, "call")+" newly recorded")
 	add(len(r.Errors), Plural(len(r.Errors), "problem"))
 	return parts
+}
+
+// answerFollows stands for what differs in the answer of a case whose calls were
+// missed: the app answers with what it made of a 502.
+func answerFollows(v *compare.Verdict) string {
+	n := v.More
+	for i := range v.Differences {
+		n += 1 + v.Differences[i].Run + v.Differences[i].Follow
+	}
+	if n == 1 {
+		return "1 difference in the answer follows from it, most likely"
+	}
+	return Plural(n, "difference") + " in the answer follow from it, most likely"
 }

@@ -268,7 +268,7 @@ func TestCommandsNameTheirProjectTapeAndCase(t *testing.T) {
 	if got := c.command(r); got != "wiretape compose test -f 'my app.yaml' --case 0001-get-a" {
 		t.Error(got)
 	}
-	if got := c.logs(r); got != "docker compose -f 'my app.yaml' logs web" {
+	if got := c.watch(r).Code; !strings.HasSuffix(got, "docker compose -f 'my app.yaml' logs --follow web") {
 		t.Error(got)
 	}
 }

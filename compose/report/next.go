@@ -6,9 +6,11 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
 )
 
@@ -29,7 +31,7 @@ func nextSteps(r *Run, c *CaseResult) []Step {
 	}
 	if c.Error != "" {
 		return []Step{
-			{"see what the app says", c.logs(r)},
+			c.watch(r),
 			{"then try just this case again", c.command(r)},
 		}
 	}
@@ -59,7 +61,7 @@ func nextSteps(r *Run, c *CaseResult) []Step {
 	if c.Verdict != nil {
 		steps = append(steps, noiseSteps(c.Verdict)...)
 	}
-	if failed := c.Verdict != nil && !c.Verdict.Pass; failed || len(c.NotMade) > 0 {
+	if failed := c.Verdict != nil && !c.Verdict.Pass; (failed || len(c.NotMade) > 0) && !c.cutShort() {
 		steps = append(steps, Step{"if the app is right now, take the new answer", c.command(r, "--update")})
 	}
 	return distinct(steps)
@@ -77,13 +79,37 @@ func (c *CaseResult) command(r *Run, flags ...string) string {
 	return shellJoin(words)
 }
 
-func (c *CaseResult) logs(r *Run) string {
-	words := append([]string{"docker", "compose"}, r.Flags...)
-	words = append(words, "logs")
-	if c.Service != "" {
-		words = append(words, c.Service)
+// watch shows what the app says in a session of its own: when a test is over, its
+// containers are gone, and their logs are.
+func (c *CaseResult) watch(r *Run) Step {
+	replay := append([]string{"wiretape", "compose", "replay"}, r.Flags...)
+	if path.Clean(filepath.ToSlash(c.Tape)) != defaultTape && c.Tape != "" {
+		replay = append(replay, "--tape", c.Tape)
 	}
-	return shellJoin(words)
+	logs := append([]string{"docker", "compose"}, r.Flags...)
+	logs = append(logs, "logs", "--follow")
+	if c.Service != "" {
+		logs = append(logs, c.Service)
+	}
+	return Step{
+		"see what the app says: play its calls in one terminal, follow its log in another, and send the request",
+		shellJoin(replay) + "\n" + shellJoin(logs),
+	}
+}
+
+// cutShort tells whether the app has no answer to its end that a tape could take:
+// it hangs, or resets the connection.
+func (c *CaseResult) cutShort() bool {
+	return c.Verdict != nil && slices.ContainsFunc(c.Verdict.Differences, func(d compare.Difference) bool {
+		return d.Kind == compare.Ended && !strings.HasPrefix(d.Now, string(httpstream.EOF)) && !isStatus(d.Now)
+	})
+}
+
+// isStatus tells whether a text is that of an answer's status.
+func isStatus(s string) bool {
+	code, _, _ := strings.Cut(s, " ")
+	n, err := strconv.Atoi(code)
+	return err == nil && n >= 100 && n < 1000
 }
 
 func shellJoin(words []string) string {
@@ -151,7 +177,7 @@ func shapeSteps(r *Run, c *CaseResult) []Step {
 		case compare.Pace:
 			steps = append(steps, slowSteps(c, "pace", 1.5, c.Verdict.Recorded.End-c.Verdict.Recorded.First, c.Verdict.Now.End)...)
 		case compare.Ended:
-			steps = append(steps, Step{"see whether the app says why", c.logs(r)})
+			steps = append(steps, c.watch(r))
 		}
 	}
 	return steps
@@ -285,7 +311,7 @@ func distinct(steps []Step) []Step {
 		return again
 	})
 	last := func(s Step) int {
-		if strings.HasPrefix(s.Code, "wiretape ") {
+		if strings.HasPrefix(s.Code, "wiretape ") && !strings.HasPrefix(s.Code, "wiretape compose replay") {
 			return 1
 		}
 		return 0

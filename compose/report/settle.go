@@ -101,6 +101,21 @@ func (c *CaseResult) outcome() Status {
 	return Pass
 }
 
+// notMade are the calls that were not made, less those that the app asked for in
+// another way: these are the closest ones of its misses, and counted in asked.
+func (c *CaseResult) notMade() (list []CallRef, asked int) {
+	for _, ref := range c.NotMade {
+		if slices.ContainsFunc(c.Misses, func(m Miss) bool {
+			return m.Answered == "" && m.Closest != nil && m.Closest.Number == ref.Number && ref.Number != 0
+		}) {
+			asked++
+			continue
+		}
+		list = append(list, ref)
+	}
+	return list, asked
+}
+
 // OnlyTiming tells whether a case fails, and only for when its answer came: a
 // busy machine can be the cause, so a second try should confirm it.
 func (c *CaseResult) OnlyTiming() bool {

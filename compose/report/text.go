@@ -142,6 +142,10 @@ func (p *printer) caseText(c *CaseResult, most int) {
 		p.calls(c)
 	}
 	list, more := findings(c.Verdict, most)
+	if n := len(list) + more; missed && n > 0 && most < everything {
+		p.line(span{"  " + answerFollows(c.Verdict), plain})
+		list, more = nil, 0
+	}
 	for i := range list {
 		p.finding(&list[i])
 	}
@@ -171,15 +175,19 @@ func (p *printer) finding(f *finding) {
 }
 
 func (p *printer) calls(c *CaseResult) {
-	for i, ref := range c.NotMade {
+	p.misses(c.Misses)
+	notMade, asked := c.notMade()
+	if asked > 0 && len(notMade) > 0 {
+		p.line(span{"  " + follows(len(notMade), "call") + ", not made:", plain})
+	}
+	for i, ref := range notMade {
 		if i == maxMisses {
-			p.line(span{"  and " + Plural(len(c.NotMade)-i, "more call") + " not made", dim})
+			p.line(span{"  and " + Plural(len(notMade)-i, "more call") + " not made", dim})
 			break
 		}
 		head := "  call " + listed([]int{ref.Number}) + " was not made  "
 		p.line(span{head, plain}, span{p.request(ref.Method, ref.URL, cells(head)), plain})
 	}
-	p.misses(c.Misses)
 	if c.OrderChanged != nil {
 		p.wrap("  ", "    ", span{orderSentence(c.OrderChanged), plain})
 	}

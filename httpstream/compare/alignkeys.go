@@ -88,7 +88,13 @@ const maxGap = 64
 // pairGap pairs what is left in a gap: all of the shorter side, in order, with
 // those of the longer side that are most alike.
 func pairGap(rec, now []string, rs, ns []int) []step {
-	if len(rs) == len(ns) || len(rs) == 0 || len(ns) == 0 || len(rs) > maxGap || len(ns) > maxGap {
+	if len(rs) == 0 || len(ns) == 0 {
+		return pairInOrder(rs, ns)
+	}
+	if steps, ok := pairLoosely(rec, now, rs, ns); ok {
+		return steps
+	}
+	if len(rs) == len(ns) || len(rs) > maxGap || len(ns) > maxGap {
 		return pairInOrder(rs, ns)
 	}
 	// best[i][j] is the greatest likeness that pairs of rs[i:] and ns[j:] can have.
@@ -118,6 +124,58 @@ func pairGap(rec, now []string, rs, ns []int) []step {
 		}
 	}
 	return append(steps, pairInOrder(rs[i:], ns[j:])...)
+}
+
+// pairLoosely pairs elements that are equal but for their numbers, such as events
+// that have a sequence number, and then what lies between them; false if there
+// are none, or all are.
+func pairLoosely(rec, now []string, rs, ns []int) (steps []step, ok bool) {
+	a, b := make([]string, len(rs)), make([]string, len(ns))
+	for k, i := range rs {
+		a[k] = looseKey(rec[i])
+	}
+	for k, j := range ns {
+		b[k] = looseKey(now[j])
+	}
+	gaps := lcs.DiffLines(a, b)
+	if len(gaps) == 1 && gaps[0].End-gaps[0].Start == len(a) && gaps[0].ReplEnd-gaps[0].ReplStart == len(b) {
+		return nil, false
+	}
+	i, j := 0, 0
+	for _, g := range append(gaps, lcs.Diff{Start: len(a), End: len(a), ReplStart: len(b), ReplEnd: len(b)}) {
+		for ; i < g.Start; i, j = i+1, j+1 {
+			steps = append(steps, step{Changed, rs[i], ns[j]})
+		}
+		if g.End > g.Start || g.ReplEnd > g.ReplStart {
+			steps = append(steps, pairGap(rec, now, rs[g.Start:g.End], ns[g.ReplStart:g.ReplEnd])...)
+		}
+		i, j = g.End, g.ReplEnd
+	}
+	return steps, true
+}
+
+func looseKeys(keys []string) []string {
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = looseKey(k)
+	}
+	return out
+}
+
+// looseKey is a key with each run of digits written as one.
+func looseKey(key string) string {
+	b := make([]byte, 0, len(key))
+	for i := range len(key) {
+		c := key[i]
+		if c >= '0' && c <= '9' {
+			if n := len(b); n > 0 && b[n-1] == '0' {
+				continue
+			}
+			c = '0'
+		}
+		b = append(b, c)
+	}
+	return string(b)
 }
 
 func pairInOrder(rs, ns []int) []step {

@@ -80,13 +80,17 @@ func attributeFirst(rec, now *Timing, recCalls, nowCalls []CallTiming) *Delay {
 	if len(recCalls) == 0 || len(nowCalls) == 0 {
 		return nil
 	}
-	goingOn := map[int]bool{}
+	goingOn, took := map[int]bool{}, map[int]time.Duration{}
 	var recWaits, nowWaits []interval
 	for _, c := range recCalls {
 		goingOn[c.Number] = c.End > rec.First
+		took[c.Number] = c.End - max(c.First, c.Start)
 		recWaits = append(recWaits, c.wait(goingOn[c.Number]))
 	}
 	for _, c := range nowCalls {
+		if longest, ok := took[c.Number]; ok && c.Number != 0 { // an app that does not read keeps it from ending
+			c.End = min(c.End, max(c.First, c.Start)+longest+lateCall)
+		}
 		nowWaits = append(nowWaits, c.wait(goingOn[c.Number]))
 	}
 	d := &Delay{Total: now.First - rec.First}
@@ -96,6 +100,9 @@ func attributeFirst(rec, now *Timing, recCalls, nowCalls []CallTiming) *Delay {
 	return d
 }
 
+// lateCall is how much later than recorded a call may be played.
+const lateCall = 50 * time.Millisecond
+
 func (c CallTiming) wait(untilFirst bool) interval {
 	if untilFirst && c.First > 0 {
 		return interval{c.Start, c.First}
@@ -104,14 +111,23 @@ func (c CallTiming) wait(untilFirst bool) interval {
 }
 
 // attributeGap splits the longest silence: outside is what falls into a call's
-// own longest silence or its wait for a first byte.
-func attributeGap(now *Timing, calls []CallTiming) *Delay {
+// own longest silence or its wait for a first byte. A call is silent for no longer
+// than it was recorded: what goes beyond that is an app that does not read.
+func attributeGap(now *Timing, recCalls, calls []CallTiming) *Delay {
 	if len(calls) == 0 {
 		return nil
 	}
+	recorded := map[int]time.Duration{}
+	for _, c := range recCalls {
+		recorded[c.Number] = c.GapTo - c.GapFrom
+	}
 	var waits []interval
 	for _, c := range calls {
-		waits = append(waits, interval{c.GapFrom, c.GapTo}, interval{c.Start, c.First})
+		gap := interval{c.GapFrom, c.GapTo}
+		if longest, ok := recorded[c.Number]; ok && c.Number != 0 {
+			gap.to = min(gap.to, gap.from+longest+lateCall)
+		}
+		waits = append(waits, gap, interval{c.Start, c.First})
 	}
 	d := &Delay{Total: now.Gap()}
 	d.Outside = covered(waits, interval{now.GapFrom, now.GapTo})

@@ -389,6 +389,7 @@ func (c *Comparer) verdict() *Verdict {
 		s := shapes{&c.recTiming, &c.nowTiming, c.unitName, c.held.longest, recCalls, nowCalls, c.opt.Limits, c.log.must}
 		s.check(!c.source.interrupted() && c.source.err == nil)
 	}
+	c.log.finish()
 	v.Recorded, v.Now = c.recTiming, c.nowTiming
 	v.Differences, v.More = c.log.list, c.log.more
 	v.Pass = c.log.count() == 0

@@ -64,6 +64,15 @@ type Difference struct {
 	At time.Duration `json:"at,omitempty"`
 	// Rule is the noise rule that would ignore just this; nil if there is none.
 	Rule *Rule `json:"rule,omitempty"`
+	// Run counts the units right after this one that are missing, or extra, as well,
+	// and Follow those that differ in the same way or because of it. They are not
+	// among the differences.
+	Run    int `json:"run,omitempty"`
+	Follow int `json:"follow,omitempty"`
+	// Delta is set for a whole unit that only adds to what Verdict.Answer shows.
+	Delta bool `json:"delta,omitempty"`
+
+	nuance string // how two values differ that look alike
 }
 
 // A Rule is one entry under noise.
@@ -111,15 +120,23 @@ type log struct {
 	more int
 	hear func(Difference)
 	at   time.Duration
+	from followers
 }
 
 // add takes a function so that what only counts is never formatted.
 func (l *log) add(build func() Difference) {
-	if len(l.list) >= l.max {
+	if len(l.list) >= l.max && l.from.folded > maxFolded {
 		l.more++
 		return
 	}
-	l.must(build())
+	d := build()
+	switch {
+	case l.from.fold(l.list, &d):
+	case len(l.list) >= l.max:
+		l.more++
+	default:
+		l.must(d)
+	}
 }
 
 // must adds what is reported even when the rest is only counted: there are but a
@@ -137,7 +154,16 @@ func (l *log) must(d Difference) {
 	}
 }
 
-func (l *log) count() int { return len(l.list) + l.more }
+func (l *log) count() int { return len(l.list) + l.more + l.from.folded }
+
+// finish writes what follows from each difference into its message.
+func (l *log) finish() {
+	for i := range l.list {
+		if tail := l.list[i].Tail(); tail != "" {
+			l.list[i].Message += "; " + tail
+		}
+	}
+}
 
 const (
 	maxShown = 240 // bytes of a value in a Difference
@@ -209,9 +235,16 @@ func firstDifference[S ~string | ~[]byte](a, b S) int {
 	return n
 }
 
-// pair shows two values around the place where they part.
+// pair shows two values around the place where they part. A number or a word that
+// differs is shown from its beginning.
 func pair(rec, now string, n int) (string, string) {
 	at := firstDifference(rec, now)
+	for start := at; start > 0 && at-start < n/2; start-- {
+		if c := rec[start-1]; c != '.' && c != '-' && c != '+' && c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			at = start
+			break
+		}
+	}
 	return excerpt(rec, at, n), excerpt(now, at, n)
 }
 

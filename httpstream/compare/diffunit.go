@@ -146,6 +146,13 @@ func (c *Comparer) changedText(s spot, kind Kind, rec, now, note string) {
 		if s.unit == unitComment {
 			d.Rule = &Rule{keyResponseSSE, "comment"}
 		}
+		what := s.String()
+		if d.nuance = nuance(rec, now); d.nuance != "" && note == "" {
+			rec, now, what = `"`+reveal(rec)+`"`, `"`+reveal(now)+`"`, what+": "+d.nuance
+			d.Recorded, d.Now = pair(rec, now, maxShown)
+			d.Message = wasNow(what, rec, now)
+			return d
+		}
 		d.Recorded, d.Now = pair(rec, now, maxShown)
 		r, n := pair(rec, now, maxQuote)
 		d.Message = fmt.Sprintf("%s: recorded %s, now %s", s, quoteJSON(r), quoteJSON(n))
@@ -206,13 +213,17 @@ func (c *Comparer) diffJSON(s spot, r, n *document) {
 				d.Rule = nil
 				d.Message = fmt.Sprintf("%s is at %s now", at, j.to)
 			default:
-				d.Recorded, d.Now = pair(rec, now, maxShown)
-				d.Message = wasNow(at, rec, now)
-				if a, ok := j.rec.(string); ok {
-					if b, ok := j.now.(string); ok && len(a) <= maxWords && len(b) <= maxWords {
+				a, isText := j.rec.(string)
+				b, isToo := j.now.(string)
+				if isText && isToo {
+					if d.nuance = nuance(a, b); d.nuance != "" {
+						rec, now, at = `"`+reveal(a)+`"`, `"`+reveal(b)+`"`, at+": "+d.nuance
+					} else if len(a) <= maxWords && len(b) <= maxWords {
 						d.Words = DiffWords(a, b)
 					}
 				}
+				d.Recorded, d.Now = pair(rec, now, maxShown)
+				d.Message = wasNow(at, rec, now)
 			}
 			return d
 		})

@@ -144,7 +144,7 @@ func (s *shapes) check(whole bool) {
 		s.tell(Difference{
 			Kind: SlowGap, Recorded: ms(s.rec.Gap()), Now: ms(s.now.Gap()),
 			Message: fmt.Sprintf("silent for %s from %s on, the longest recorded gap is %s, allowed %s%s", ms(s.now.Gap()),
-				ms(s.now.GapFrom), ms(s.rec.Gap()), ms(limit), attributeGap(s.now, s.nowCalls).sentence()),
+				ms(s.now.GapFrom), ms(s.rec.Gap()), ms(limit), attributeGap(s.now, s.recCalls, s.nowCalls).sentence()),
 		})
 	}
 	if !gap {

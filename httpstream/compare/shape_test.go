@@ -83,13 +83,16 @@ func TestALongGapIsAttributed(t *testing.T) {
 	now := Timing{GapFrom: 100 * time.Millisecond, GapTo: 1100 * time.Millisecond}
 	for _, tt := range []struct {
 		call CallTiming
+		rec  []CallTiming
 		want string
 	}{
-		{CallTiming{Start: 0, First: 50e6, GapFrom: 200e6, GapTo: 1050e6}, "outside"},
-		{CallTiming{Start: 300e6, First: 1000e6}, "outside"},
-		{CallTiming{Start: 0, First: 50e6, GapFrom: 60e6, GapTo: 120e6}, "app"},
+		{CallTiming{Start: 0, First: 50e6, GapFrom: 200e6, GapTo: 1050e6}, nil, "outside"},
+		{CallTiming{Number: 1, First: 50e6, GapFrom: 200e6, GapTo: 1050e6}, []CallTiming{{Number: 1, GapFrom: 200e6, GapTo: 1050e6}}, "outside"},
+		{CallTiming{Number: 1, First: 50e6, GapFrom: 200e6, GapTo: 1050e6}, []CallTiming{{Number: 1, GapFrom: 200e6, GapTo: 250e6}}, "app"},
+		{CallTiming{Start: 300e6, First: 1000e6}, nil, "outside"},
+		{CallTiming{Start: 0, First: 50e6, GapFrom: 60e6, GapTo: 120e6}, nil, "app"},
 	} {
-		if d := attributeGap(&now, []CallTiming{tt.call, tt.call}); d.Where() != tt.want || d.Total != d.App+d.Outside {
+		if d := attributeGap(&now, tt.rec, []CallTiming{tt.call, tt.call}); d.Where() != tt.want || d.Total != d.App+d.Outside {
 			t.Errorf("%+v: %+v", tt.call, d)
 		}
 	}

@@ -9,10 +9,10 @@ import (
 // once now. Times count from the end of the request, recorded ones at the
 // replay's speed.
 type stretch struct {
-	first, last      int // positions of the recorded units or pieces, from 1
-	recFrom, recTo   time.Duration
-	nowFrom, nowTo   time.Duration
-	moments, arrived int
+	first, last    int // positions of the recorded units or pieces, from 1
+	recFrom, recTo time.Duration
+	nowFrom, nowTo time.Duration
+	moments        int // recorded ones
 }
 
 func (s *stretch) length() time.Duration { return s.recTo - s.recFrom }
@@ -30,6 +30,7 @@ const (
 // that is bounded by what comes within atOnce.
 type stretches struct {
 	recent  []arrival // within atOnce now, a recorded moment each
+	last    arrival
 	lead    time.Duration
 	longest *stretch
 }
@@ -38,16 +39,19 @@ type stretches struct {
 type arrival struct {
 	index    int
 	rec, now time.Duration
-	count    int
 }
 
 // pair takes the times of a unit on both sides, in order. index is its position
 // in the recording.
 func (s *stretches) pair(index int, rec, now time.Duration) {
+	// What comes on its own time again is not a part of what came at once.
+	onTime := 2*(now-s.last.now) > rec-s.last.rec
+	s.last = arrival{rec: rec, now: now}
 	n := len(s.recent)
 	if n > 0 && rec-s.recent[n-1].rec < momentWidth && now-s.recent[0].now <= atOnce {
-		s.recent[n-1].count++
-		s.note(index, rec, now)
+		if !onTime {
+			s.note(index, rec, now)
+		}
 		return
 	}
 	gone := 0
@@ -56,8 +60,10 @@ func (s *stretches) pair(index int, rec, now time.Duration) {
 		s.lead = min(s.lead, s.recent[gone].now-s.recent[gone].rec)
 		gone++
 	}
-	s.recent = append(slices.Delete(s.recent, 0, gone), arrival{index, rec, now, 1})
-	s.note(index, rec, now)
+	s.recent = append(slices.Delete(s.recent, 0, gone), arrival{index, rec, now})
+	if !onTime {
+		s.note(index, rec, now)
+	}
 }
 
 func (s *stretches) note(index int, rec, now time.Duration) {
@@ -71,11 +77,7 @@ func (s *stretches) note(index int, rec, now time.Duration) {
 	case s.longest != nil && length <= s.longest.length():
 		return
 	}
-	arrived := 0
-	for _, a := range s.recent {
-		arrived += a.count
-	}
-	s.longest = &stretch{first.index, index, first.rec, rec, first.now, now, len(s.recent), arrived}
+	s.longest = &stretch{first.index, index, first.rec, rec, first.now, now, len(s.recent)}
 }
 
 // An offsetPairer pairs the times of two bodies that have no units by the

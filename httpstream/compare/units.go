@@ -221,13 +221,20 @@ func (b *unitBody) cut(final bool) (i, j int) {
 	if final && b.exhausted() {
 		return len(b.recQ.units), len(b.nowQ.units)
 	}
-	gaps := lcs.DiffLines(b.keys(b.recQ.units), b.keys(b.nowQ.units))
-	last := gaps[len(gaps)-1]
-	switch {
-	case last.End < len(b.recQ.units):
-		return len(b.recQ.units), len(b.nowQ.units)
-	case last.Start > 0 && last.ReplStart > 0:
-		return last.Start, last.ReplStart
+	rec, now := b.keys(b.recQ.units), b.keys(b.nowQ.units)
+	for range 2 {
+		gaps := lcs.DiffLines(rec, now)
+		if len(gaps) == 0 {
+			return len(rec), len(now)
+		}
+		last := gaps[len(gaps)-1]
+		switch {
+		case last.End < len(rec):
+			return len(rec), len(now)
+		case last.Start > 0 && last.ReplStart > 0:
+			return last.Start, last.ReplStart
+		}
+		rec, now = looseKeys(rec), looseKeys(now) // where each has a number of its own
 	}
 	n := min(len(b.recQ.units), len(b.nowQ.units))
 	return n, n
@@ -282,7 +289,7 @@ func (b *unitBody) missing(u *unit) {
 	remember(&b.lost, u, &b.c.opt.Rules)
 	b.c.log.add(func() Difference {
 		return Difference{
-			Kind: Missing, Unit: u.label, Index: u.index, Recorded: u.summary(), Rule: u.rule(),
+			Kind: Missing, Unit: u.label, Index: u.index, Recorded: u.summary(), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
 			Message: fmt.Sprintf("%s is missing: %s", u.name(), excerpt(u.summary(), 0, maxQuote)),
 		}
 	})
@@ -296,7 +303,7 @@ func (b *unitBody) extra(u *unit) {
 	remember(&b.found, u, &b.c.opt.Rules)
 	b.c.log.add(func() Difference {
 		return Difference{
-			Kind: Extra, Unit: u.label, Index: u.index, NowIndex: u.index, Now: u.summary(), Rule: u.rule(),
+			Kind: Extra, Unit: u.label, Index: u.index, NowIndex: u.index, Now: u.summary(), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
 			Message: fmt.Sprintf("%s was not recorded: %s", u.name(), excerpt(u.summary(), 0, maxQuote)),
 		}
 	})

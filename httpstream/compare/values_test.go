@@ -23,7 +23,7 @@ func TestEventFieldsAreComparedByValue(t *testing.T) {
 		{"an id more", "data: x\n\n", "id\ndata: x\n\n", "[extra] event 1 id was not recorded: "},
 		{"data of the same length", "data: abc\n\n", "data: abd\n\n", `[changed] event 1 data: recorded "abc", now "abd"`},
 		{"data that is a bare number is text", "data: 1\n\n", "data: 1.0\n\n", `[changed] event 1 data: recorded "1", now "1.0"`},
-		{"the lines of data", "data: a\ndata: b\n\n", "data: a b\n\n", `[changed] event 1 data: recorded "a\nb", now "a b"`},
+		{"the lines of data", "data: a\ndata: b\n\n", "data: a b\n\n", `[changed] event 1 data: white space: recorded "a\nb", now "a b"`},
 		{"no data", "id: 1\ndata\n\n", "id: 1\n\n", "[missing] event 1 data is missing: "},
 		{"a comment", ": ping\n\n", ": pong\n\n", `[changed] comment 1: recorded " ping", now " pong"`},
 		{"an unknown field", "foo: 1\ndata: x\n\n", "data: x\n\n", "[missing] event 1 unknown is missing: foo: 1"},
