@@ -56,7 +56,7 @@ func ServeHTTP2(ctx context.Context, conn net.Conn, h Handler) error {
 
 	var wg sync.WaitGroup
 	wg.Go(c.writeReplies)
-	c.reply(h2Greeting())
+	c.reply(h2Greeting(offersConnect(h)))
 	err := c.read()
 	c.goAway(err)
 	c.fail(errH2Gone)
@@ -79,13 +79,27 @@ func h2ServeError(cause, read error) error {
 	return read
 }
 
+// A ConnectOfferer is a Handler that says whether clients of HTTP/2 are told that
+// they may ask for other protocols with CONNECT (RFC 8441 section 3). Where a
+// handler is none, they are.
+type ConnectOfferer interface {
+	OffersConnect() bool
+}
+
+func offersConnect(h Handler) bool {
+	o, ok := h.(ConnectOfferer)
+	return !ok || o.OffersConnect()
+}
+
 // h2Greeting is the server's connection preface (RFC 9113 section 3.4).
-func h2Greeting() []byte {
+func h2Greeting(connect bool) []byte {
 	settings := []http2.Setting{
 		{ID: http2.SettingMaxConcurrentStreams, Val: h2MaxStreams},
 		{ID: http2.SettingInitialWindowSize, Val: h2StreamWindow},
 		{ID: http2.SettingMaxHeaderListSize, Val: h2MaxBlock},
-		{ID: http2.SettingEnableConnectProtocol, Val: 1},
+	}
+	if connect {
+		settings = append(settings, http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1})
 	}
 	b := h2AppendHeader(nil, 6*len(settings), http2.FrameSettings, 0, 0)
 	for _, s := range settings {

@@ -45,6 +45,7 @@ type origin struct {
 	scheme, authority string // authority with its port
 	host              string // as it stands in URLs
 	protocols         []string
+	connects          bool // other protocols were asked for with CONNECT, in HTTP/2
 }
 
 // NewPlayback prepares a tape to be played. Close frees it.
@@ -87,6 +88,7 @@ func originsOf(calls []*tape.Exchange) []origin {
 			index[scheme+"://"+host] = i
 			list = append(list, origin{scheme: scheme, host: host, authority: fullAuthority(scheme, host)})
 		}
+		list[i].connects = list[i].connects || x.Request.Protocol != ""
 		alpn := "http/1.1"
 		if x.Request.Proto == "HTTP/2.0" {
 			alpn = "h2"
@@ -192,11 +194,24 @@ func (pb *Playback) caseOf(head *httpstream.RequestHead) int {
 
 func (pb *Playback) stream(s Stream) httpstream.Handler {
 	h := pb.handler.Conn(replay.Conn{Service: s.Service, Scheme: s.Scheme, Authority: s.Authority, Case: pb.opt.Case, Forward: s.Forward})
+	connects := slices.ContainsFunc(pb.origins, func(o origin) bool {
+		return o.connects && (s.Reverse || strings.EqualFold(o.authority, s.Authority))
+	})
 	if s.Reverse {
-		return reverseHandler{pb, h}
+		h = reverseHandler{pb, h}
 	}
-	return h
+	return offering{h, connects}
 }
+
+// offering is a handler that offers CONNECT if the recorded host took it: clients
+// that are offered it where they were not would open their WebSockets with it.
+type offering struct {
+	httpstream.Handler
+	connects bool
+}
+
+// OffersConnect implements httpstream.ConnectOfferer.
+func (o offering) OffersConnect() bool { return o.connects }
 
 // Unused lists the calls that were never asked for, in recorded order.
 func (pb *Playback) Unused() []*tape.Exchange { return pb.handler.Index.Unused() }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	h2 "golang.org/x/net/http2"
+
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -129,4 +131,45 @@ func rawGet(t *testing.T, addr, target, host string) string {
 		t.Fatal(err)
 	}
 	return string(all)
+}
+
+func TestOtherProtocolsAreOfferedInHTTP2WhereTheyWereAskedFor(t *testing.T) {
+	socket := plainCall(2, "https://ws.example/", "OK")
+	socket.Request.Proto, socket.Request.Method, socket.Request.Protocol, socket.TwoWay = "HTTP/2.0", "CONNECT", "websocket", true
+	pb, err := NewPlayback(&tape.Tape{Dir: t.TempDir(), Calls: []*tape.Exchange{plainCall(1, "https://api.example/", "OK"), socket}}, PlaybackOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pb.Close() })
+	for _, c := range []struct {
+		name string
+		s    Stream
+		want bool
+	}{
+		{"where it was", Stream{Scheme: "https", Authority: "WS.example:443"}, true},
+		{"where it was not", Stream{Scheme: "https", Authority: "api.example:443"}, false},
+		{"where nothing was recorded", Stream{Scheme: "https", Authority: "new.example:443"}, false},
+		{"where any host may be meant", Stream{Scheme: "http", Reverse: true}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			here, there := net.Pipe()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				httpstream.ServeHTTP2(t.Context(), there, pb.stream(c.s))
+			}()
+			here.SetDeadline(time.Now().Add(patience))
+			offered := false
+			f, err := h2.NewFramer(io.Discard, here).ReadFrame()
+			if settings, ok := f.(*h2.SettingsFrame); ok {
+				v, _ := settings.Value(h2.SettingEnableConnectProtocol)
+				offered = v == 1
+			}
+			if err != nil || offered != c.want {
+				t.Errorf("%v, offered %v", err, offered)
+			}
+			here.Close()
+			<-ended
+		})
+	}
 }
