@@ -126,7 +126,7 @@ func (d *doctor) kernelCan() Finding {
 		return Finding{Check: check, Detail: "the agent did not answer: " + strings.TrimSpace(string(out))}
 	}
 	if f := verdict.Fatal; f != nil {
-		return Finding{Check: check, Detail: f.Error, Hint: f.Hint}
+		return Finding{Check: check, Detail: f.Error, Hint: fatalHint(d.opt.Privileged)(f)}
 	}
 	return Finding{Check: check, OK: true, Detail: "every hook loads and attaches, and a connect was redirected"}
 }

@@ -32,6 +32,7 @@ type link struct {
 	message func(agent.FromAgent)
 	// autopsy tells how the agent's process ended, for people; "" if it does not know.
 	autopsy func() string
+	hint    func(*agent.Fatal) string
 
 	hello   chan agent.Hello
 	ready   chan struct{}
@@ -52,10 +53,11 @@ type link struct {
 // newLink talks over conn, and over stream, which carries the agent's standard
 // output and error as Docker multiplexes them. Records, events and log lines
 // are passed to message, in order, from one goroutine; while it works on one,
-// the agent waits. When the agent is gone, autopsy is asked how it ended.
-func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), autopsy func() string) *link {
+// the agent waits. When the agent is gone, autopsy is asked how it ended, and
+// hint what to do if it said why.
+func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), autopsy func() string, hint func(*agent.Fatal) string) *link {
 	l := &link{
-		conn: conn, message: message, autopsy: autopsy,
+		conn: conn, message: message, autopsy: autopsy, hint: hint,
 		hello: make(chan agent.Hello, 1), ready: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 		replies: make(map[int64]chan agent.Reply),
 	}
@@ -161,7 +163,7 @@ func closeOnce(c chan struct{}) {
 // ending says why the talk ended. l.mu is held.
 func (l *link) ending(err error, how string) error {
 	if l.fatal != nil {
-		return &Error{Kind: Environment, Err: errors.New(l.fatal.Error), Hint: l.fatal.Hint}
+		return &Error{Kind: Environment, Err: errors.New(l.fatal.Error), Hint: l.hint(l.fatal)}
 	}
 	said := string(bytes.TrimSpace(l.stderr))
 	if said != "" {

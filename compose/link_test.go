@@ -30,7 +30,7 @@ func newPeer(t *testing.T, message func(agent.FromAgent)) (*link, *peer) {
 		Conn: theirs, in: json.NewDecoder(theirs),
 		stdout: stdcopy.NewStdWriter(theirs, stdcopy.Stdout), stderr: stdcopy.NewStdWriter(theirs, stdcopy.Stderr),
 	}
-	return newLink(ours, ours, message, func() string { return "" }), p
+	return newLink(ours, ours, message, func() string { return "" }, fatalHint(false)), p
 }
 
 func (p *peer) say(m agent.FromAgent) {
@@ -148,7 +148,7 @@ func FuzzLink(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stream bytes.Buffer
 		stdcopy.NewStdWriter(&stream, stdcopy.Stdout).Write(data)
-		l := newLink(silent{}, &stream, func(agent.FromAgent) {}, func() string { return "" })
+		l := newLink(silent{}, &stream, func(agent.FromAgent) {}, func() string { return "" }, fatalHint(false))
 		<-l.done
 		if l.Err() == nil {
 			t.Error("the link ended without saying why")

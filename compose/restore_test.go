@@ -177,11 +177,113 @@ func TestEverythingIsAsItWas(t *testing.T) {
 		if mode == "replay" {
 			opt.Mode, opt.Tape = "replay", p.emptyTape()
 		}
-		if _, err := Run(t.Context(), opt, func(context.Context, *Session) error { return nil }); err != nil {
+		if _, err := Run(t.Context(), opt, func(_ context.Context, s *Session) error {
+			p.lookAsTheCommand(s)
+			return nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 		p.wantExactly(before)
 	}
+}
+
+// lookAsTheCommand checks what a command in the session sees of the project, and
+// what the session keeps of it.
+func (p *testProject) lookAsTheCommand(s *Session) {
+	docker := func(args ...string) string {
+		cmd := exec.Command("docker", args...)
+		cmd.Env = append(os.Environ(), s.Env()...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			p.t.Errorf("docker %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	for i, port := range []string{"8080", "8081"} {
+		if got, want := docker("compose", "port", "web", port), s.Published()[i].Published; got != want {
+			p.t.Errorf("docker compose port web %s says %s, want %s", port, got, want)
+		}
+		if got, want := docker("port", p.name+"-web-1", port), s.Published()[i].Published; got != want {
+			p.t.Errorf("docker port says %s, want %s", got, want)
+		}
+	}
+	if all := docker("ps", "-a", "--format", "{{.Names}}"); strings.Contains(all, "-aside-") || !strings.Contains(all, p.name+"-web-1") {
+		p.t.Errorf("docker ps shows %s", all)
+	}
+	state := p.docker("volume", "inspect", s.state.volume(), "--format", "{{json .Labels}}")
+	if strings.Contains(state, "hush-hush") || !strings.Contains(state, p.name+"-web-1") {
+		p.t.Errorf("the state has what it must not have, or lacks what it must: %s", state)
+	}
+}
+
+// A container of the project's is removed by somebody else while it is set aside.
+func TestWhatCanNotBePutBackIsSaid(t *testing.T) {
+	p, before := startNets(t)
+	said := ""
+	opt := p.options()
+	log := opt.Progress
+	opt.Progress = func(m Progress) {
+		log(m)
+		if m.Kind == Failed {
+			said += m.Text + " " + m.Hint + "\n"
+		}
+	}
+	_, err := Run(t.Context(), opt, func(_ context.Context, s *Session) error {
+		p.docker("rm", "-f", "wiretape-"+s.ID()+"-aside-"+p.name+"-idle-1")
+		return nil
+	})
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != Environment || !strings.Contains(err.Error(), p.name+"-idle-1 was removed") {
+		t.Errorf("the error is %v", err)
+	}
+	if !strings.Contains(said, "by hand: docker compose -p "+p.name+" up -d idle") {
+		t.Errorf("said: %s", said)
+	}
+	delete(before, "container /"+p.name+"-idle-1")
+	p.wantExactly(before)
+}
+
+// A network that the engine does not remove is left by a killed session.
+func TestALeftoverThatDoesNoHarmStopsNoSession(t *testing.T) {
+	p := newTestProject(t, webYAML)
+	id := p.killedSession("record")
+	network, user := "wiretape-"+id, p.name+"-user"
+	p.docker("run", "-d", "--name", user, "--network", network, p.image, "sleep")
+	t.Cleanup(func() { exec.Command("docker", "rm", "-f", user).Run() })
+	said := ""
+	opt := p.options()
+	log := opt.Progress
+	opt.Progress = func(m Progress) {
+		log(m)
+		if m.Kind == Warn {
+			said += m.Text + " " + m.Hint + "\n"
+		}
+	}
+	wantSaid := func() {
+		t.Helper()
+		if !strings.Contains(said, "left behind, which does no harm: ") || !strings.Contains(said, user+" uses it") ||
+			!strings.Contains(said, "by hand: docker network rm "+network) {
+			t.Errorf("said: %s", said)
+		}
+		said = ""
+	}
+	ran := false
+	if _, err := Run(t.Context(), opt, func(context.Context, *Session) error {
+		ran = true
+		return nil
+	}); err != nil || !ran {
+		t.Fatalf("the session ran: %v; %v", ran, err)
+	}
+	wantSaid()
+	if _, err := Down(t.Context(), opt); err != nil {
+		t.Error(err)
+	}
+	wantSaid()
+	p.docker("rm", "-f", user)
+	if _, err := Down(t.Context(), opt); err != nil || said != "" {
+		t.Errorf("%v; said: %s", err, said)
+	}
+	p.wantExactly(map[string]string{})
 }
 
 // rounds is how often something is tried at random moments.

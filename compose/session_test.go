@@ -3,6 +3,7 @@ package compose
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,6 +184,14 @@ const helperEnv = "WIRETAPE_TEST_HELPER"
 
 // helperMain is a CLI that will be killed: it runs a session until then.
 func helperMain() int {
+	if os.Getenv(helperEnv) == "command" {
+		command, err := FindCommand(os.Args[1:])
+		if err == nil {
+			err = command.Run(context.Background(), aSession())
+		}
+		fmt.Fprintln(os.Stderr, "the helper's command ended:", err)
+		return 1
+	}
 	return runHelper(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5])
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -200,10 +201,10 @@ func (s startAgent) do(ctx context.Context, r *Session) error {
 	if err != nil {
 		return engineError(err)
 	}
-	r.link = newLink(stream.Conn, stream.Reader, r.hear, func() string { return r.howEnded(s.Name) })
+	r.link = newLink(stream.Conn, stream.Reader, r.hear, func() string { return r.howEnded(s.Name) }, fatalHint(r.opt.Privileged))
 	r.agentStarted = true
 	if err := r.engine.ContainerStart(context.WithoutCancel(ctx), s.Name, container.StartOptions{}); err != nil {
-		return startError(err)
+		return startError(err, r.opt.Privileged)
 	}
 	hello, err := await(ctx, r.link, r.link.hello, helloTimeout, "start")
 	if err != nil {
@@ -259,13 +260,37 @@ func linkEnd(l *link) error {
 	}
 }
 
-func startError(err error) error {
+// privilegeHint is what to do where a privilege is missing.
+func privilegeHint(privileged bool) string {
+	if privileged {
+		return "--privileged was not enough: the engine's machine, or the container that the engine runs in, must allow it"
+	}
+	return "try --privileged"
+}
+
+// fatalHint tells what to do when the agent can't go on.
+func fatalHint(privileged bool) func(*agent.Fatal) string {
+	return func(f *agent.Fatal) string {
+		if f.Permission {
+			return privilegeHint(privileged)
+		}
+		return f.Hint
+	}
+}
+
+// refused is what engines and runtimes say where a privilege is missing.
+var refused = regexp.MustCompile(`(?i)operation not permitted|permission denied|capabilit|apparmor|seccomp|security[- ]opt`)
+
+func startError(err error, privileged bool) error {
 	text := err.Error()
 	if strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use") || strings.Contains(text, "ports are not available") {
 		return portError(fmt.Errorf("publish the project's ports: %w", err))
 	}
-	return &Error{Kind: Environment, Err: fmt.Errorf("start the agent: %w", err),
-		Hint: "if a capability or security option is refused, try --privileged"}
+	hint := "what the engine says is its own; docker run --rm with any image may show the same"
+	if refused.MatchString(text) {
+		hint = privilegeHint(privileged)
+	}
+	return &Error{Kind: Environment, Err: fmt.Errorf("start the agent: %w", err), Hint: hint}
 }
 
 // await waits for what the agent says next.

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -133,6 +134,7 @@ func fatalOf(err error) *Fatal {
 	var unsupported *bpf.Unsupported
 	if errors.As(err, &unsupported) {
 		f.Unsupported, f.Hint = true, unsupported.Hint
+		f.Permission = strings.HasPrefix(unsupported.Feature, "permission")
 	}
 	return f
 }

@@ -217,6 +217,7 @@ type Fatal struct {
 	Error       string `json:"error"`
 	Hint        string `json:"hint,omitempty"`
 	Unsupported bool   `json:"unsupported,omitempty"`
+	Permission  bool   `json:"permission,omitempty"` // it is a privilege that is missing
 }
 
 // Log is a line for --debug.
