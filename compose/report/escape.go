@@ -112,7 +112,11 @@ func shortenPair(a, b string, n int) (string, string) {
 	}
 	head, tail := shared(a, b)
 	longest := max(cells(a[head:len(a)-tail]), cells(b[head:len(b)-tail]))
-	room := max(n-longest, n/2) / 2
+	room := (n - longest) / 2
+	if longest > maxToken {
+		room = max(n-longest, n/2) / 2
+	}
+	room = max(room, 0)
 	before, after := shorten(a[:head], room), shorten(a[len(a)-tail:], room)
 	if spare := room - cells(after); spare > 0 {
 		before = shorten(a[:head], room+spare)
