@@ -411,6 +411,9 @@ func TestVerifyFindsWhatDoesNotFit(t *testing.T) {
 		{"a wrong size", "calls/0001-get-a-x.yaml", func(s string) string {
 			return strings.Replace(s, "response:", "  body_in_stream:\n    size: 7\nresponse:", 1)
 		}, "has 0 bytes"},
+		{"an answer of another length", "calls/0001-get-a-x.yaml", func(s string) string {
+			return strings.Replace(s, "200 OK\n", "200 OK\n  headers:\n    - Content-Length: 7\n", 1)
+		}, "Content-Length of the response is 7, but streams/call-0001-get-a-x.ndjson has 2 bytes: was it edited? Write Content-Length: 2"},
 		{"an unknown case", "calls/0001-get-a-x.yaml", func(s string) string { return s + "case: 4\n" }, "belongs to case 4"},
 		{"a missing stream", "calls/0001-get-a-x.yaml", func(s string) string { return strings.Replace(s, "call-0001", "call-0002", 1) }, "is missing"},
 		{"an unfinished recording", "tape.yaml", func(s string) string { return strings.Replace(s, "complete: true", "complete: false", 1) }, "incomplete: it was killed"},

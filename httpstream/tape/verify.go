@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
 )
 
 // A Problem is what Verify found wrong in a file.
@@ -105,7 +108,8 @@ func (v *verifier) failed(file string, err error) {
 // same origin only in a two-way exchange.
 func (v *verifier) stream(x *Exchange, s *StreamReader) {
 	var server, client time.Duration
-	var size int64
+	var size, answer int64
+	var how httpstream.End
 	sum := sha256.New()
 	for {
 		l, err := s.Next()
@@ -117,6 +121,12 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 			return
 		}
 		last := &server
+		if l.End != nil {
+			how = l.End.How
+		}
+		if !l.FromClient {
+			answer += int64(len(l.Data))
+		}
 		if l.FromClient {
 			size += int64(len(l.Data))
 			sum.Write(l.Data)
@@ -134,12 +144,29 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 		}
 		*last = max(*last, l.At)
 	}
+	if length, ok := contentLength(x); ok && how == httpstream.EOF && length != answer {
+		v.add(x.File, 0, "Content-Length of the response is %d, but %s has %d bytes: was it edited? Write Content-Length: %d", length, x.Stream, answer, answer)
+	}
 	b := x.Request.Body
 	if b.InStream && b.Size != size {
 		v.add(x.File, 0, "the request's body has %d bytes in %s, expected %d", size, x.Stream, b.Size)
 	} else if b.InStream && b.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
 		v.add(x.File, 0, "the request's body in %s does not have the sha256 that is written here", x.Stream)
 	}
+}
+
+// contentLength is the length that the answer's head gives its body; false if it
+// gives none (RFC 9112 section 6.3).
+func contentLength(x *Exchange) (n int64, ok bool) {
+	if x.Response == nil || x.Request.Method == http.MethodHead || x.Request.Method == http.MethodConnect {
+		return 0, false
+	}
+	head := &x.Response.Head
+	if head.Status < 200 || head.Status == http.StatusNoContent || head.Status == http.StatusNotModified || head.Header.Has("Transfer-Encoding") {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(head.Header.Get("Content-Length"), 10, 64)
+	return n, err == nil
 }
 
 // strangers reports files that nothing on the tape refers to.
