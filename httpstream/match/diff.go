@@ -19,7 +19,7 @@ func (r *Rules) differences(recorded, now *request, headOnly bool) []Difference 
 	var ds []Difference
 	compare := func(where, was, is string) {
 		if was != is {
-			ds = append(ds, Difference{Where: where, Recorded: shorten(was), Now: shorten(is)})
+			ds = append(ds, Difference{Where: where, Recorded: was, Now: is})
 		}
 	}
 	compare("method", recorded.method, now.method)
@@ -87,7 +87,7 @@ func fieldDifference(f, was, is *field) Difference {
 	return d
 }
 
-func shownValue(f *field) string { return cmp.Or(shorten(f.sent), "(empty)") }
+func shownValue(f *field) string { return cmp.Or(f.sent, "(empty)") }
 
 // pairDifferences compares sorted pairs name by name.
 func pairDifferences(prefix string, recorded, now []pair) []Difference {
@@ -195,9 +195,9 @@ func (r *Rules) onePartDifferences(where string, was, is *part) []Difference {
 	wasDisposition, isDisposition := was.header.Get("Content-Disposition"), is.header.Get("Content-Disposition")
 	switch {
 	case wasDisposition != isDisposition:
-		return []Difference{{Where: where + " Content-Disposition", Recorded: shorten(wasDisposition), Now: shorten(isDisposition)}}
+		return []Difference{{Where: where + " Content-Disposition", Recorded: wasDisposition, Now: isDisposition}}
 	case mediaType(wasType) != mediaType(isType):
-		return []Difference{{Where: where + " Content-Type", Recorded: shorten(wasType), Now: shorten(isType)}}
+		return []Difference{{Where: where + " Content-Type", Recorded: wasType, Now: isType}}
 	}
 	if ds := r.contentDifferences(where, wasType, was.data, isType, is.data); ds != nil {
 		return ds
@@ -234,7 +234,7 @@ func describeBytes(data []byte) string {
 	if bytes.IndexByte(data, 0) >= 0 {
 		return fmt.Sprintf("%d bytes", len(data))
 	}
-	return shorten(string(data[:min(len(data), 1024)]))
+	return string(data)
 }
 
 // jsonDifferences walks two JSON values along their paths.
@@ -343,5 +343,5 @@ func (r *Rules) jsonText(x any) string {
 	if err := e.Encode(r.hideMembers(x)); err != nil {
 		return fmt.Sprint(x) // only what IgnoreBody put there could fail
 	}
-	return shorten(strings.TrimSuffix(b.String(), "\n"))
+	return strings.TrimSuffix(b.String(), "\n")
 }

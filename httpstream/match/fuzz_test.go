@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // FuzzJSON checks that writing a value anew keeps its canonical form, and that
@@ -55,6 +56,22 @@ func checkNumber(t *testing.T, n string) {
 	if !ok1 || !ok2 || want.Cmp(got) != 0 {
 		t.Fatalf("%s became %s", n, canonicalNumber(n))
 	}
+}
+
+// FuzzExcerpt checks that what differs is seen to differ, in few characters.
+func FuzzExcerpt(f *testing.F) {
+	for _, s := range [][2]string{{"a", "b"}, {"caf\u00e9", "cafe\u0301"}, {strings.Repeat("é", 200) + "1", strings.Repeat("é", 200) + "2"}, {"a\x00b", "a"}, {"", "\u200b"}} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, was, is string) {
+		a, b := excerpt(was, is)
+		if readable(was) != readable(is) && a == b {
+			t.Errorf("%q and %q are both shown as %q", was, is, a)
+		}
+		if len([]rune(a)) > maxShown+2 || len([]rune(b)) > maxShown+2 || !utf8.ValidString(a+b) {
+			t.Errorf("%q and %q are shown as %q and %q", was, is, a, b)
+		}
+	})
 }
 
 // FuzzPairs checks that order does not count and that net/url agrees.

@@ -404,6 +404,29 @@ func TestRedactedRequestsMatchAndNeverShowTheSecret(t *testing.T) {
 	}
 }
 
+func TestWhatDiffersIsShown(t *testing.T) {
+	long := strings.Repeat("é, a long prompt; ", 100)
+	for _, tc := range []struct{ name, was, is, wantWas, wantIs string }{
+		{"far into a prompt", long + "day 1" + long, long + "day 2" + long, "prompt; day 1é, a", "prompt; day 2é, a"},
+		{"at its end", long, long + "!", `prompt; "`, `prompt; !"`},
+		{"at its beginning", "1" + long, "2" + long, `"1é`, `"2é`},
+		{"a space that does not break", "a b", "a\u00a0b", `"a b"`, `"a\u00a0b"`},
+		{"what has no width", "ab", "a\u200bb", `"ab"`, `"a\u200bb"`},
+		{"another normal form", "caf\u00e9", "cafe\u0301", `"café"`, `"cafe\u0301"`},
+		{"accents elsewhere stay", "e\u0301 one x", "e\u0301 two x", "e\u0301 one", "e\u0301 two"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			quote := func(s string) string { b, _ := json.Marshal([]string{s}); return string(b) }
+			x := call(1, "POST", "https://h/", jsonType, quote(tc.was))
+			_, miss := NewIndex([]*tape.Exchange{x}, Rules{}).Match(ask("POST", "https://h/", jsonType, quote(tc.is)))
+			d := miss.Differences[0]
+			if !strings.Contains(d.Recorded, tc.wantWas) || !strings.Contains(d.Now, tc.wantIs) {
+				t.Errorf("it shows %s and %s", d.Recorded, d.Now)
+			}
+		})
+	}
+}
+
 func TestCredentialsInBodiesAreNotShown(t *testing.T) {
 	field := func(name string) string {
 		return "Content-Disposition: form-data; name=\"" + name + "\"\r\n\r\n"

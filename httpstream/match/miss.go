@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -34,7 +33,7 @@ type Difference struct {
 	// Where is "method", "scheme", "host", "path", "query NAME", "header NAME",
 	// "body", "body JSONPATH", "body field NAME" or "body part NAME".
 	Where string `json:"where"`
-	// Recorded and Now are the values, shortened; JSON values as JSON text.
+	// Recorded and Now are the values, of long ones an excerpt; JSON values as JSON text.
 	// A value that is missing is "(none)".
 	Recorded string `json:"recorded"`
 	Now      string `json:"now"`
@@ -165,6 +164,10 @@ func (ix *Index) miss(q *Query, views []*view, found [][]*group) *Miss {
 		m.More = len(differences) - maxDifferences
 		differences = differences[:maxDifferences]
 	}
+	for i := range differences {
+		d := &differences[i]
+		d.Recorded, d.Now = excerpt(d.Recorded, d.Now)
+	}
 	m.Differences = differences
 	return m
 }
@@ -258,23 +261,4 @@ func similarity(a, b string) float64 {
 		back++
 	}
 	return float64(front+back) / float64(max(len(as), len(bs)))
-}
-
-// shorten keeps a value readable in a message. NUL is around what noise has taken out.
-func shorten(s string) string {
-	const limit = 120
-	s = strings.ReplaceAll(s, "\x00", "")
-	runes := []rune(strings.ToValidUTF8(s, "\uFFFD"))
-	if len(runes) <= limit {
-		return string(runes)
-	}
-	return string(runes[:limit]) + "…"
-}
-
-// listed writes values as a message shows them.
-func listed(vs []string) string {
-	if len(vs) == 0 {
-		return none
-	}
-	return shorten(strings.Join(slices.Clone(vs), ", "))
 }
