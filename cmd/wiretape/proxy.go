@@ -95,6 +95,7 @@ func proxyRecord(c *cli.Context, io streams) (err error) {
 		return err
 	}
 	r := newReporter(io.out, c.Bool("json"))
+	r.redact = tape.NewRedactor(tape.RedactRules{})
 	rec.begin(r)
 	p := proxy.New(proxy.Config{
 		Dial: dialNamed, Leaf: root.Issuer().Leaf, Hosts: hosts, KeepEncoding: c.Bool("keep-encoding"),
@@ -330,6 +331,7 @@ func proxyReplay(c *cli.Context, io streams) error {
 	defer l.Close()
 	r := newReporter(io.out, c.Bool("json"))
 	r.mendMiss = "record again with wiretape proxy record"
+	r.redact = tape.NewRedactor(tape.RedactRules{})
 	playback, err := proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed: speed, Reuse: true, Redact: tape.NewRedactor(tape.RedactRules{}),
 		OnEvent: func(e replay.Event) {

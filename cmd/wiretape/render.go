@@ -12,6 +12,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // A reporter tells the user what happens in a session: as lines for people, or
@@ -22,6 +23,9 @@ type reporter struct {
 	json  bool
 	color bool
 	count counts
+	// redact takes the secrets out of events that no agent has done so for, in proxy;
+	// nil leaves them.
+	redact *tape.Redactor
 	// quiet leaves the lines about calls and misses to the report at the end.
 	quiet bool
 	// mendMiss is what to do about a miss that the app is right to make.
@@ -119,6 +123,9 @@ func (r *reporter) warn(msg, hint string) {
 func (r *reporter) event(e *agent.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.redact != nil {
+		e = e.Redacted(r.redact)
+	}
 	r.tally(e)
 	if r.json {
 		r.emit(e)

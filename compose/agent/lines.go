@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // maxLine bounds one line of the talk; the longest carry one chunk of a body.
@@ -16,6 +18,8 @@ const maxLine = 64 << 20
 type lineWriter struct {
 	mu sync.Mutex
 	w  io.Writer
+	// redact takes the secrets out of what is sent; nil stands for the default rules.
+	redact *tape.Redactor
 }
 
 // raw writes a line that is JSON already and ends in a line feed.
@@ -27,6 +31,10 @@ func (lw *lineWriter) raw(line []byte) error {
 }
 
 func (lw *lineWriter) send(v any) error {
+	if m, ok := v.(FromAgent); ok {
+		m.redact(lw.redact)
+		v = m
+	}
 	line, err := json.Marshal(v)
 	if err != nil {
 		return err

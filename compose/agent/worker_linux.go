@@ -16,6 +16,7 @@ import (
 	"github.com/wiretape/wiretape/bpf"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/httpstream/tape"
 	"github.com/wiretape/wiretape/netns"
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
@@ -127,6 +128,7 @@ func begin(ctx context.Context, start *Start, issuer *mitmtls.Issuer, out *lineW
 	if err := issuer.Use([]byte(start.Chain)); err != nil {
 		return nil, fmt.Errorf("the intermediate certificate: %w", err)
 	}
+	out.redact = tape.NewRedactor(start.Redact)
 	ctx, cancel := context.WithCancel(ctx)
 	s := &serving{
 		start: start, out: out, redirect: redirect, ctx: ctx, cancel: cancel,

@@ -40,14 +40,21 @@ func (r *Recorder) write() {
 func (r *Recorder) writeItem(it *item) {
 	x := it.x
 	if it.record != nil {
-		r.failed(nil, r.emit(*it.record))
+		rec := *it.record
+		rec.Problem = r.opt.Redact.Text(rec.Problem)
+		if rec.Opaque != nil {
+			opaque := *rec.Opaque
+			opaque.Reason = r.opt.Redact.Text(opaque.Reason)
+			rec.Opaque = &opaque
+		}
+		r.failed(nil, r.emit(rec))
 		return
 	}
 	if it.exchange != nil {
 		x.w.body(&it.exchange.Request.Body)
 		r.opt.Redact.Exchange(it.exchange)
 		if it.event != nil {
-			it.event.URL = it.exchange.Request.URL
+			it.event.URL, it.event.Failed = it.exchange.Request.URL, it.exchange.Failed
 		}
 	}
 	if it.line != nil {
@@ -56,6 +63,7 @@ func (r *Recorder) writeItem(it *item) {
 		}
 		if it.line.End != nil {
 			it.line.End.Trailer = r.opt.Redact.Fields(it.line.End.Trailer)
+			it.line.End.Detail = r.opt.Redact.Text(it.line.End.Detail)
 		}
 	}
 	if it.exchange != nil && !x.w.failed {

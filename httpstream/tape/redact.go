@@ -46,9 +46,10 @@ func NewRedactor(rules RedactRules) *Redactor {
 	}}
 }
 
-// Exchange redacts all heads, the URL and the trailers of x; it leaves what x
-// shares with others alone.
+// Exchange redacts all heads, the URL, the trailers and the failure of x; it leaves
+// what x shares with others alone.
 func (r *Redactor) Exchange(x *Exchange) {
+	x.Failed = r.Text(x.Failed)
 	x.Request.URL = r.URL(x.Request.URL)
 	x.Request.Header = r.Fields(x.Request.Header)
 	x.Request.Trailer = r.Fields(x.Request.Trailer)

@@ -27,6 +27,9 @@ func main() {
 // app answers with what api.example.com says to each of ASK in turn.
 func app(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
+	if s := os.Getenv("COOKIE"); s != "" {
+		w.Header().Set("Set-Cookie", s)
+	}
 	for name := range strings.SplitSeq(os.Getenv("ASK"), ",") {
 		resp, err := http.Get("http://api.example.com/" + name + r.URL.RequestURI())
 		if err != nil {
@@ -35,7 +38,8 @@ func app(w http.ResponseWriter, r *http.Request) {
 		}
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		fmt.Fprintf(w, "data: %s: %d %s\n\n", name, resp.StatusCode, body)
+		step, _, _ := strings.Cut(name, "?")
+		fmt.Fprintf(w, "data: %s: %d %s\n\n", step, resp.StatusCode, body)
 		w.(http.Flusher).Flush()
 	}
 	if d, err := time.ParseDuration(r.FormValue("wait")); err == nil {
