@@ -25,6 +25,9 @@ type layout struct {
 	attach   []attachment // networks that the agent joins
 	ingress  []ingress
 	warnings []Warning
+	// crowded are services all of whose networks have no address left for the
+	// agent: they meet it on a network of the session's own.
+	crowded []string
 }
 
 // A target is a service whose calls are caught.
@@ -65,6 +68,7 @@ type netRef struct {
 	external bool
 	ipv6     bool
 	priority int
+	full     bool // no address is left for the agent
 }
 
 // lay decides what the agent needs. containerNets has the networks of containers
@@ -85,10 +89,16 @@ func lay(p *Project, state State, opt *Options, containerNets map[string][]strin
 		if s.Provider != nil {
 			continue // not a container
 		}
-		nets := p.netsOf(s, state.network(), containerNets, nil)
+		nets := p.netsOf(s, state.network(), containerNets, state.Before, nil)
 		if len(nets) == 0 {
 			l.warn("", "service %s has no network: nothing of it is recorded or replayed", name)
 			continue
+		}
+		if !slices.ContainsFunc(nets, func(n netRef) bool { return !n.full }) {
+			if owner := p.networkOwner(s); !slices.Contains(l.crowded, owner) {
+				l.crowded = append(l.crowded, owner)
+			}
+			nets = append([]netRef{{name: state.sideNetwork()}}, nets...)
 		}
 		refs[name] = nets
 		l.targets = append(l.targets, l.target(s, nets, state, len(l.targets)))
@@ -140,7 +150,7 @@ func trustMount(s types.ServiceConfig) string {
 
 // netsOf lists the networks of a service's containers: the project's own first.
 // bridge is the agent's own network, which the host's processes reach.
-func (p *Project) netsOf(s types.ServiceConfig, bridge string, containerNets map[string][]string, seen []string) []netRef {
+func (p *Project) netsOf(s types.ServiceConfig, bridge string, containerNets map[string][]string, before Snapshot, seen []string) []netRef {
 	mode := s.NetworkMode
 	switch {
 	case mode == "none":
@@ -154,7 +164,7 @@ func (p *Project) netsOf(s types.ServiceConfig, bridge string, containerNets map
 		if slices.Contains(seen, other) {
 			return nil // compose refuses the cycle
 		}
-		return p.netsOf(p.Services[other], bridge, containerNets, append(seen, s.Name))
+		return p.netsOf(p.Services[other], bridge, containerNets, before, append(seen, s.Name))
 	case strings.HasPrefix(mode, types.ContainerPrefix):
 		var refs []netRef
 		for _, name := range containerNets[strings.TrimPrefix(mode, types.ContainerPrefix)] {
@@ -172,7 +182,7 @@ func (p *Project) netsOf(s types.ServiceConfig, bridge string, containerNets map
 			refs = append(refs, externalRef(n.Name, bridge, priority)...)
 			continue
 		}
-		refs = append(refs, netRef{name: n.Name, ipv6: hasIPv6(n), priority: priority})
+		refs = append(refs, netRef{name: n.Name, ipv6: hasIPv6(n), priority: priority, full: p.isFull(key, before)})
 	}
 	slices.SortStableFunc(refs, func(a, b netRef) int {
 		return cmp.Or(boolCompare(a.external, b.external), cmp.Compare(b.priority, a.priority))
@@ -233,8 +243,8 @@ func (l *layout) attachTo(p *Project, refs map[string][]netRef, bridge string) {
 			}
 		}
 	}
-	cover(func(netRef) bool { return true })
-	cover(func(r netRef) bool { return r.ipv6 })
+	cover(func(r netRef) bool { return !r.full })
+	cover(func(r netRef) bool { return r.ipv6 && !r.full })
 	delete(chosen, bridge) // the agent is made on it
 	for _, name := range slices.Sorted(maps.Keys(chosen)) {
 		l.attach = append(l.attach, attachment{Network: name, External: chosen[name].external, Taken: p.staticAddresses(name)})

@@ -27,6 +27,7 @@ type overrideService struct {
 	CgroupParent string            `yaml:"cgroup_parent,omitempty"`
 	Environment  map[string]string `yaml:"environment,omitempty"`
 	Labels       map[string]string `yaml:"labels,omitempty"`
+	Networks     *yaml.Node        `yaml:"networks,omitempty"`
 	Ports        *yaml.Node        `yaml:"ports,omitempty"`
 	Volumes      []overrideMount   `yaml:"volumes,omitempty"`
 }
@@ -42,6 +43,7 @@ type overrideMount struct {
 }
 
 type overrideNetwork struct {
+	Name     string            `yaml:"name,omitempty"`
 	Internal bool              `yaml:"internal,omitempty"`
 	Labels   map[string]string `yaml:"labels,omitempty"`
 }
@@ -105,6 +107,15 @@ func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[st
 		if !bool(v.External) && !slices.Contains(state.Before.Volumes, v.Name) {
 			f.Volumes[key] = overrideVolume{Labels: mark}
 		}
+	}
+	for _, name := range l.crowded {
+		o := f.Services[name]
+		var err error
+		if o.Networks, err = withSideNetwork(p.Services[name]); err != nil {
+			return nil, err
+		}
+		f.Services[name] = o
+		f.Networks[sideKey] = overrideNetwork{Name: state.sideNetwork(), Internal: true, Labels: mark}
 	}
 	var buf bytes.Buffer
 	fmt.Fprintf(&buf, "# Written by wiretape for its session %s, and removed with it.\n", state.Session)

@@ -347,3 +347,44 @@ func (p *testProject) killedAfter(after time.Duration, mode, tape string) {
 		p.t.Error(err)
 	}
 }
+
+// A subnet in which the project's own containers have all addresses.
+func TestAFullSubnet(t *testing.T) {
+	p := newTestProject(t, strings.ReplaceAll(`
+services:
+  web:
+    image: IMAGE
+    command: [web]
+    ports: ["127.0.0.1::8080"]
+    networks: {default: {ipv4_address: 10.214.NET.2}}
+  db:
+    image: IMAGE
+    command: [origin]
+    scale: 4
+    depends_on: [web] # else the engine may give it web's address
+networks:
+  default: {internal: true, ipam: {config: [{subnet: 10.214.NET.0/29}]}}
+`, "NET", strconv.Itoa(rand.IntN(250))))
+	p.compose("up", "-d")
+	before := p.fingerprints()
+	for _, mode := range []string{"record", "replay"} {
+		opt := p.options()
+		opt.Mode = agent.Mode(mode)
+		if mode == "replay" {
+			opt.Tape = p.emptyTape()
+		}
+		_, err := Run(t.Context(), opt, func(ctx context.Context, s *Session) error {
+			if got, err := fetch(ctx, s, "http://db/a"); err != nil {
+				t.Errorf("%s: inside the project: %q, %v", mode, got, err)
+			}
+			if _, err := fetch(ctx, s, "http://api.example.com/a"); mode == "replay" && (err == nil || !strings.Contains(err.Error(), "502")) {
+				t.Errorf("a call outside: %v", err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.wantExactly(before)
+	}
+}

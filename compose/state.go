@@ -302,7 +302,11 @@ func (s State) removeTemp() error {
 func (s State) volume() string  { return "wiretape-" + s.Session + "-trust" }
 func (s State) undone() string  { return "wiretape-" + s.Session + "-undone" }
 func (s State) network() string { return "wiretape-" + s.Session }
-func (s State) agent() string   { return "wiretape-" + s.Session + "-agent" }
+
+// sideNetwork is for services whose own networks have no room for the agent.
+func (s State) sideNetwork() string { return "wiretape-" + s.Session + "-side" }
+
+func (s State) agent() string { return "wiretape-" + s.Session + "-agent" }
 
 // asideName is what a container is called while it is set aside.
 func (s State) asideName(c Container) string { return "wiretape-" + s.Session + "-aside-" + c.Name }

@@ -430,7 +430,7 @@ func publishedAt(bindings []nat.PortBinding) string {
 // internalAddresses fills in the networks of the project's own, but for their
 // gateways: those are the host, which is outside.
 func (r *Session) internalAddresses(ctx context.Context, start *agent.Start) error {
-	names := []string{r.state.network()}
+	names := []string{r.state.network(), r.state.sideNetwork()}
 	for _, key := range slices.Sorted(maps.Keys(r.project.Networks)) {
 		if n := r.project.Networks[key]; !n.External {
 			names = append(names, n.Name)

@@ -155,6 +155,10 @@ func (s joinNetwork) do(ctx context.Context, r *Session) error {
 		endpoint.IPAMConfig = freeAddresses(n, s.Taken)
 	}
 	if err := r.engine.NetworkConnect(context.WithoutCancel(ctx), s.Network, r.state.agent(), endpoint); err != nil {
+		if text := strings.ToLower(err.Error()); strings.Contains(text, "no available") || strings.Contains(text, "address already in use") {
+			return environment("stop a container that is on it (docker network inspect "+s.Network+"), or give it a larger subnet",
+				"network %s has no address left for the agent: %w", s.Network, err)
+		}
 		return engineError(err)
 	}
 	return nil
