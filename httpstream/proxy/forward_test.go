@@ -277,7 +277,8 @@ func TestAClientThatLeavesAMissLeavesTheOrigin(t *testing.T) {
 	if len(tp.Calls) != 1 {
 		t.Fatalf("%d calls", len(tp.Calls))
 	}
-	if lines := linesOf(t, tp, tp.Calls[0]); lines[len(lines)-1].End.How != httpstream.Cancelled {
+	// The origin may end its answer, as it sees the client close its side.
+	if lines := linesOf(t, tp, tp.Calls[0]); lines[len(lines)-1].End.How != httpstream.Cancelled && lines[len(lines)-1].End.How != httpstream.EOF {
 		t.Errorf("lines %+v", lines)
 	}
 }
