@@ -18,29 +18,32 @@ const h2MaxTable = 16 << 20
 // An h2Decoder decodes the field blocks of one direction, in order.
 type h2Decoder struct {
 	hpack  *hpack.Decoder
+	max    int // of the fields that decode returns
 	fields []hpack.HeaderField
-	size   int
+	size   int // of the fields of the last block
 }
 
-func newH2Decoder() *h2Decoder {
-	d := new(h2Decoder)
+func newH2Decoder(limit int) *h2Decoder {
+	d := &h2Decoder{max: limit}
 	d.hpack = hpack.NewDecoder(4096, d.emit)
 	d.hpack.SetAllowedMaxDynamicTableSize(h2MaxTable)
-	d.hpack.SetMaxStringLength(h2MaxBlock)
+	d.hpack.SetMaxStringLength(h2MaxString)
 	return d
 }
 
 func (d *h2Decoder) emit(f hpack.HeaderField) {
-	if d.size += int(f.Size()); d.size > h2MaxBlock {
+	if d.size += int(f.Size()); d.size > d.max {
 		d.hpack.SetEmitEnabled(false)
 		return
 	}
 	d.fields = append(d.fields, f)
 }
 
-// decode returns the fields of a block; the slice is the caller's.
+// decode returns the fields of a block; the slice is the caller's. After
+// errH2TooLarge the next block can be decoded all the same.
 func (d *h2Decoder) decode(block []byte) ([]hpack.HeaderField, error) {
 	d.fields, d.size = nil, 0
+	d.hpack.SetEmitFunc(d.emit)
 	d.hpack.SetEmitEnabled(true)
 	if _, err := d.hpack.Write(block); err != nil {
 		return nil, err
@@ -48,10 +51,24 @@ func (d *h2Decoder) decode(block []byte) ([]hpack.HeaderField, error) {
 	if err := d.hpack.Close(); err != nil {
 		return nil, err
 	}
-	if d.size > h2MaxBlock {
+	if d.size > d.max {
 		return nil, errH2TooLarge
 	}
 	return d.fields, nil
+}
+
+// pipe decodes a piece of a block that is not held, and gives each of its fields
+// that is complete to take, which may be nil.
+func (d *h2Decoder) pipe(piece []byte, last bool, take func(hpack.HeaderField)) error {
+	if take != nil {
+		d.hpack.SetEmitFunc(take)
+	}
+	d.hpack.SetEmitEnabled(take != nil)
+	_, err := d.hpack.Write(piece)
+	if err == nil && last {
+		err = d.hpack.Close()
+	}
+	return err
 }
 
 // h2Split takes the pseudo-header fields off the front of a field section.
@@ -131,44 +148,36 @@ func h2Trailer(fields []hpack.HeaderField, endStream bool) (Fields, error) {
 }
 
 // h2RequestFields returns the field section of a request whose head was read from
-// was and may have been changed since. Pseudo-header fields keep their order, and
-// fields that must not be indexed (RFC 7541 section 7.1.3) stay so.
-func h2RequestFields(was []hpack.HeaderField, h *RequestHead) []hpack.HeaderField {
-	path, scheme := h.Target, h.Scheme
-	if h2PlainConnect(h) {
-		path, scheme = "", ""
-	}
-	want := []hpack.HeaderField{
-		{Name: ":method", Value: h.Method},
-		{Name: ":scheme", Value: scheme},
-		{Name: ":authority", Value: h.Authority},
-		{Name: ":path", Value: path},
-		{Name: ":protocol", Value: h.Protocol},
+// was, and became after. What did not change stays as it was, be it right or
+// wrong: upstream judges it. Fields that must not be indexed (RFC 7541 section
+// 7.1.3) stay so.
+func h2RequestFields(was []hpack.HeaderField, before, after *RequestHead) []hpack.HeaderField {
+	changed := map[string][2]string{
+		":method":    {before.Method, after.Method},
+		":scheme":    {before.Scheme, after.Scheme},
+		":authority": {before.Authority, after.Authority},
+		":path":      {before.Target, after.Target},
+		":protocol":  {before.Protocol, after.Protocol},
 	}
 	var fields []hpack.HeaderField
-	sensitive := make(map[string]bool)
-	host := ""
+	known := make(map[string]bool) // and whether it is sensitive
 	for _, f := range was {
-		sensitive[f.Name] = sensitive[f.Name] || f.Sensitive
-		if f.Name == "host" && host == "" {
-			host = f.Value
+		known[f.Name] = known[f.Name] || f.Sensitive
+		if !f.IsPseudo() {
+			continue
 		}
-		if i := slices.IndexFunc(want, func(w hpack.HeaderField) bool { return w.Name == f.Name }); i >= 0 {
-			if want[i].Value != "" || f.Value == "" {
-				fields = append(fields, hpack.HeaderField{Name: f.Name, Value: want[i].Value, Sensitive: f.Sensitive})
-			}
-			want[i].Value = ""
+		if c := changed[f.Name]; c[0] != c[1] {
+			f.Value = c[1]
 		}
+		fields = append(fields, f)
 	}
-	for _, f := range want {
-		// An authority that came in the Host field goes back there alone.
-		if f.Value != "" && (f.Name != ":authority" || f.Value != host) {
-			fields = append(fields, f)
+	for _, f := range after.Header {
+		name := f.Name
+		sensitive, came := known[name]
+		if !came {
+			name = strings.ToLower(name)
 		}
-	}
-	for _, f := range h.Header {
-		name := strings.ToLower(f.Name)
-		fields = append(fields, hpack.HeaderField{Name: name, Value: f.Value, Sensitive: sensitive[name]})
+		fields = append(fields, hpack.HeaderField{Name: name, Value: f.Value, Sensitive: sensitive})
 	}
 	return fields
 }

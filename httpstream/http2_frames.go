@@ -13,7 +13,9 @@ const (
 	h2HeaderLen = 9         // of a frame header, RFC 9113 section 4.1
 	h2MinFrame  = 16 << 10  // the least SETTINGS_MAX_FRAME_SIZE, so every peer takes it
 	h2MaxPiece  = 64 << 10  // of a DATA frame that is held before it is reported
-	h2MaxBlock  = 1 << 20   // of one field block and of the fields in it
+	h2MaxBlock  = 1 << 20   // of one field block and of the fields in it, to be understood
+	h2MaxPassed = 16 << 20  // of the fields in one that is encoded anew and passed on
+	h2MaxString = 4 << 20   // of one name or value in it
 	h2MaxFrames = 1024      // that one field block may be spread over
 	h2ReadSize  = 32 << 10  // of one read from a connection
 	h2KeepSize  = 256 << 10 // of a buffer that is kept for the next read
@@ -167,7 +169,7 @@ var (
 	errH2Padding  = errors.New("padding longer than the frame")
 	errH2Short    = errors.New("frame too short")
 	errH2Order    = errors.New("field block interrupted or not begun")
-	errH2TooLarge = errors.New("field block too large")
+	errH2TooLarge = errors.New("a field block over 1 MiB")
 )
 
 // h2Unpad takes the padding off a whole payload (RFC 9113 section 6.1).
@@ -225,6 +227,10 @@ type h2Block struct {
 	promised          uint32
 	fragment          []byte
 	frames            int
+	// over is set once the block is larger than is held: fragment then has what was
+	// not there the last time.
+	over  bool
+	begun bool // appendPiece was called
 }
 
 // add takes the next frame of a direction. It reports whether the frame belongs
@@ -242,8 +248,11 @@ func (b *h2Block) add(p h2Part) (mine, done bool, err error) {
 		if !b.open || p.StreamID != b.StreamID {
 			return true, false, errH2Order
 		}
-		if len(b.fragment)+len(p.payload) > h2MaxBlock || b.frames >= h2MaxFrames {
-			return true, false, errH2TooLarge
+		switch {
+		case b.over:
+			b.fragment = b.fragment[:0]
+		case len(b.fragment)+len(p.payload) > h2MaxBlock || b.frames >= h2MaxFrames:
+			b.over = true
 		}
 		b.fragment = append(b.fragment, p.payload...)
 		b.frames++
@@ -262,7 +271,7 @@ func (b *h2Block) begin(p h2Part) error {
 	if err != nil {
 		return err
 	}
-	b.FrameHeader, b.frames = p.FrameHeader, 1
+	b.FrameHeader, b.frames, b.over, b.begun = p.FrameHeader, 1, false, false
 	b.priority, b.promised = b.priority[:0], 0
 	switch {
 	case p.Type == http2.FramePushPromise:
@@ -280,4 +289,27 @@ func (b *h2Block) begin(p h2Part) error {
 	}
 	b.fragment = append(b.fragment[:0], data...)
 	return nil
+}
+
+// appendPiece appends HEADERS, the first time, or CONTINUATION, for a piece of the
+// block that is encoded anew as it comes.
+func (b *h2Block) appendPiece(dst, piece []byte, last bool) []byte {
+	for len(piece) > 0 || last {
+		typ, flags, priority := http2.FrameContinuation, http2.Flags(0), []byte(nil)
+		if !b.begun {
+			typ, flags, priority = http2.FrameHeaders, b.Flags&(http2.FlagHeadersEndStream|http2.FlagHeadersPriority), b.priority
+			b.begun = true
+		}
+		n := min(len(piece), h2MinFrame-len(priority))
+		done := last && n == len(piece)
+		if done {
+			flags |= http2.FlagHeadersEndHeaders
+		}
+		dst = append(h2AppendHeader(dst, len(priority)+n, typ, flags, b.StreamID), priority...)
+		dst = append(dst, piece[:n]...)
+		if piece = piece[n:]; done {
+			break
+		}
+	}
+	return dst
 }

@@ -123,7 +123,7 @@ func TestHTTP2FieldBlocksRoundTrip(t *testing.T) {
 		return string(b)
 	}
 	var wire h2Buffer
-	enc, dec := hpack.NewEncoder(&wire), newH2Decoder()
+	enc, dec := hpack.NewEncoder(&wire), newH2Decoder(h2MaxBlock)
 	enc.SetMaxDynamicTableSize(0)
 	for i := range 2000 {
 		head := &RequestHead{
@@ -143,7 +143,14 @@ func TestHTTP2FieldBlocksRoundTrip(t *testing.T) {
 			}
 			head.Header = append(head.Header, Field{Name: word(20), Value: string(value)})
 		}
-		sent := h2RequestFields([]hpack.HeaderField{{Name: ":path"}, {Name: head.Authority, Sensitive: true}}, head)
+		var was []hpack.HeaderField
+		for _, name := range []string{":method", ":scheme", ":authority", ":path", ":protocol"} {
+			plain := head.Method == "CONNECT" && head.Protocol == ""
+			if !(plain && (name == ":scheme" || name == ":path")) && !(head.Protocol == "" && name == ":protocol") {
+				was = append(was, hpack.HeaderField{Name: name, Sensitive: rnd.IntN(9) == 0})
+			}
+		}
+		sent := h2RequestFields(was, &RequestHead{}, head)
 
 		wire = wire[:0]
 		for _, f := range sent {
@@ -196,7 +203,7 @@ func TestHTTP2RewriteKeepsWhatItDoesNotTouch(t *testing.T) {
 	if head.Authority != "h" {
 		t.Errorf("authority %q", head.Authority)
 	}
-	if got := h2RequestFields(was, head); !reflect.DeepEqual(got, was) {
+	if got := h2RequestFields(was, head, head); !reflect.DeepEqual(got, was) {
 		t.Errorf("got  %v\nwant %v", got, was)
 	}
 }

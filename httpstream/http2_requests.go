@@ -15,20 +15,21 @@ type h2Requests struct {
 	streams *h2Streams
 	rewrite func(*RequestHead) // nil: all bytes pass unchanged
 
-	scan    h2Scanner
-	preface int // bytes of the client preface that were seen
-	early   int // unparsed bytes of the scanner that are in an earlier out
-	block   h2Block
-	data    h2Data
-	dec     *h2Decoder
-	enc     *hpack.Encoder
-	encoded h2Buffer
-	out     []byte
-	begun   []*h2Stream // the sink has not heard of
-	told    []func()    // events that it has not heard
-	at      time.Time
-	err     error // why the parser gave up: from then on bytes pass unseen
-	passed  bool  // the part that it gave up on is in out
+	scan      h2Scanner
+	preface   int // bytes of the client preface that were seen
+	early     int // unparsed bytes of the scanner that are in an earlier out
+	block     h2Block
+	data      h2Data
+	dec       *h2Decoder
+	enc       *hpack.Encoder
+	encoded   h2Buffer
+	rewritten int // size of the fields of an oversize block up to now
+	out       []byte
+	begun     []*h2Stream // the sink has not heard of
+	told      []func()    // events that it has not heard
+	at        time.Time
+	err       error // why the parser gave up: from then on bytes pass unseen
+	passed    bool  // the part that it gave up on is in out
 }
 
 // An h2Buffer is an io.Writer that is cheap to empty.
@@ -37,7 +38,11 @@ type h2Buffer []byte
 func (b *h2Buffer) Write(p []byte) (int, error) { *b = append(*b, p...); return len(p), nil }
 
 func newH2Requests(streams *h2Streams, rewrite func(*RequestHead)) *h2Requests {
-	r := &h2Requests{streams: streams, rewrite: rewrite, dec: newH2Decoder()}
+	limit := h2MaxBlock
+	if rewrite != nil {
+		limit = h2MaxPassed
+	}
+	r := &h2Requests{streams: streams, rewrite: rewrite, dec: newH2Decoder(limit)}
 	r.enc = hpack.NewEncoder(&r.encoded)
 	// Without a dynamic table our blocks are right whatever upstream settles on.
 	r.enc.SetMaxDynamicTableSize(0)
@@ -133,24 +138,21 @@ func (r *h2Requests) parse() error {
 
 // flushBlock lets the frames of a field block go whose end will not be seen.
 func (r *h2Requests) flushBlock() {
-	if r.rewrite != nil && r.block.open {
-		r.out = h2AppendUnfinished(r.out, &r.block)
-		r.block.open = false
+	if r.rewrite == nil || !r.block.open {
+		return
 	}
-}
-
-// h2AppendUnfinished appends a field block whose end has not come.
-func h2AppendUnfinished(dst []byte, b *h2Block) []byte {
-	begin := len(dst)
-	size := len(b.priority) + len(b.fragment) // one frame, for there is no whole block to be read
-	dst = h2AppendBlock(dst, b.fragment, b.priority, b.StreamID, b.Flags.Has(http2.FlagHeadersEndStream), size)
-	dst[begin+4] &^= byte(http2.FlagHeadersEndHeaders)
-	return dst
+	r.block.open = false
+	if !r.block.over {
+		r.out = r.block.appendPiece(r.out, r.block.fragment, false)
+	}
 }
 
 func (r *h2Requests) part(p h2Part) error {
 	if mine, done, err := r.block.add(p); mine || err != nil {
-		if done && err == nil {
+		switch {
+		case err == nil && r.block.over:
+			return r.oversize(done)
+		case err == nil && done:
 			return r.fields()
 		}
 		return err
@@ -210,6 +212,12 @@ func (r *h2Requests) requestEnd(s *h2Stream, trailer Fields) {
 // fields takes a complete field block of the client: a request or its trailers.
 func (r *h2Requests) fields() error {
 	fields, err := r.dec.decode(r.block.fragment)
+	if err == errH2TooLarge && r.rewrite == nil || err == nil && r.dec.size > h2MaxBlock {
+		r.streams.unread.skip(errH2RequestTooLarge, len(r.block.fragment))
+		r.forward(fields)
+		r.unreadable(errH2TooLarge)
+		return nil
+	}
 	if err != nil {
 		if r.passed = r.rewrite != nil; r.passed {
 			over := r.block.Flags.Has(http2.FlagHeadersEndStream)
@@ -233,6 +241,7 @@ func (r *h2Requests) fields() error {
 	head, err := h2RequestHead(fields)
 	if err != nil {
 		// Upstream refuses this one stream; there is no request to tell of.
+		r.streams.unread.skip(fmt.Errorf("request: %w", err), len(r.block.fragment))
 		r.forward(fields)
 		return nil
 	}
@@ -241,7 +250,7 @@ func (r *h2Requests) fields() error {
 		changed := *head
 		changed.Header = append(Fields(nil), head.Header...)
 		r.rewrite(&changed)
-		sent = h2RequestFields(fields, &changed)
+		sent = h2RequestFields(fields, head, &changed)
 	}
 	if s := r.streams.begin(id, r.at, head); s != nil {
 		r.begun = append(r.begun, s)
@@ -259,6 +268,49 @@ func (r *h2Requests) malformed(s *h2Stream, err error) {
 		r.streams.done(s, true, true)
 		s.end(at, EndInfo{How: Malformed, Detail: err.Error()})
 	})
+}
+
+var errH2RequestTooLarge = fmt.Errorf("request: %w", errH2TooLarge)
+
+// unreadable takes note of a field block that is not understood: of a request that
+// can't be told of, or of trailers.
+func (r *h2Requests) unreadable(why error) {
+	if r.streams.opened(r.block.StreamID) {
+		return
+	}
+	if s := r.streams.get(r.block.StreamID); s != nil {
+		r.malformed(s, why)
+	}
+}
+
+// oversize passes on the next piece of a field block that is too large to be held.
+// It is decoded all the same, or later blocks could not be.
+func (r *h2Requests) oversize(done bool) error {
+	piece := r.block.fragment
+	r.streams.unread.skip(errH2RequestTooLarge, len(piece))
+	var take func(hpack.HeaderField)
+	if r.rewrite != nil {
+		if !r.block.begun {
+			r.rewritten = 0
+		}
+		r.encoded = r.encoded[:0]
+		take = func(f hpack.HeaderField) {
+			if r.rewritten += int(f.Size()); r.rewritten <= h2MaxPassed {
+				_ = r.enc.WriteField(f) // an h2Buffer takes everything
+			}
+		}
+	}
+	err := r.dec.pipe(piece, done, take)
+	if r.rewrite != nil {
+		r.out = r.block.appendPiece(r.out, r.encoded, done)
+		if r.passed = err != nil || r.rewritten > h2MaxPassed; r.passed && err == nil {
+			err = errH2TooLarge
+		}
+	}
+	if err == nil && done {
+		r.unreadable(errH2TooLarge)
+	}
+	return err
 }
 
 // forward encodes the fields of the current block anew, if blocks are rewritten.

@@ -21,7 +21,7 @@ type h2Responses struct {
 }
 
 func newH2Responses(streams *h2Streams) *h2Responses {
-	return &h2Responses{streams: streams, dec: newH2Decoder()}
+	return &h2Responses{streams: streams, dec: newH2Decoder(h2MaxBlock)}
 }
 
 // process tells the sink of the bytes that the scanner was filled with.
@@ -46,7 +46,14 @@ func (r *h2Responses) process(at time.Time) {
 
 func (r *h2Responses) part(p h2Part) error {
 	if mine, done, err := r.block.add(p); mine || err != nil {
-		if done && err == nil {
+		switch {
+		case err == nil && r.block.over:
+			err = r.dec.pipe(r.block.fragment, done, nil)
+			r.streams.unread.skip(errH2ResponseTooLarge, len(r.block.fragment))
+			if err == nil && done {
+				r.unreadable()
+			}
+		case err == nil && done:
 			return r.fields()
 		}
 		return err
@@ -111,6 +118,15 @@ func (r *h2Responses) responseEnd(s *h2Stream, trailer Fields) {
 	s.end(r.at, EndInfo{How: EOF, Trailer: trailer})
 }
 
+var errH2ResponseTooLarge = fmt.Errorf("response: %w", errH2TooLarge)
+
+// unreadable ends the exchange whose field block is too large.
+func (r *h2Responses) unreadable() {
+	if s := r.streams.get(r.block.StreamID); s != nil && r.block.Type != http2.FramePushPromise {
+		r.malformed(s, errH2TooLarge)
+	}
+}
+
 func (r *h2Responses) malformed(s *h2Stream, err error) {
 	r.streams.done(s, false, true)
 	s.end(r.at, EndInfo{How: Malformed, Detail: err.Error()})
@@ -120,6 +136,11 @@ func (r *h2Responses) malformed(s *h2Stream, err error) {
 // response head, trailers, or the request of a pushed response.
 func (r *h2Responses) fields() error {
 	fields, err := r.dec.decode(r.block.fragment)
+	if err == errH2TooLarge {
+		r.streams.unread.skip(errH2ResponseTooLarge, len(r.block.fragment))
+		r.unreadable()
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -318,6 +318,7 @@ func (c *h2Server) request(f *http2.MetaHeadersFrame) error {
 	s := newH2ServerStream(c, f.StreamID, declared)
 	if f.StreamEnded() {
 		if err := s.finish(c.reader.at, nil); err != nil {
+			s.cancel()
 			return err
 		}
 	}
