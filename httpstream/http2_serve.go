@@ -37,6 +37,10 @@ var (
 // and returns when the last handler has: nil if the client closed it, ctx's
 // error, a network error, or one that wraps ErrMalformed.
 func ServeHTTP2(ctx context.Context, conn net.Conn, h Handler) error {
+	return serveHTTP2(ctx, conn, h, h2Budget{left: h2Burst, rate: h2BurstRate})
+}
+
+func serveHTTP2(ctx context.Context, conn net.Conn, h Handler, budget h2Budget) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c := &h2Server{
@@ -48,7 +52,7 @@ func ServeHTTP2(ctx context.Context, conn net.Conn, h Handler) error {
 		maxFrame:   h2MinFrame,
 		recvWindow: h2ConnWindow,
 		wake:       make(chan struct{}, 1),
-		budget:     h2Budget{left: h2Burst},
+		budget:     budget,
 	}
 	c.enc = hpack.NewEncoder(&c.block)
 	stop := context.AfterFunc(ctx, func() { c.fail(ctx.Err()) })
@@ -125,13 +129,14 @@ func (r *h2TimedReader) Read(p []byte) (int, error) {
 // An h2Budget is a bucket of frames that cost us and bring nothing.
 type h2Budget struct {
 	left float64
+	rate float64 // a second, up to h2Burst
 	last time.Time
 }
 
 // spend takes one frame at a time, and reports whether the bucket was not empty.
 func (b *h2Budget) spend(at time.Time) bool {
 	if !b.last.IsZero() {
-		b.left = min(h2Burst, b.left+at.Sub(b.last).Seconds()*h2BurstRate)
+		b.left = min(h2Burst, b.left+at.Sub(b.last).Seconds()*b.rate)
 	}
 	b.last = at
 	b.left--
