@@ -225,6 +225,7 @@ func (c *Comparer) Failed(at time.Duration, why string) *Verdict {
 func (c *Comparer) End(at time.Duration, end httpstream.EndInfo) *Verdict {
 	c.log.at = at
 	c.nowTiming.End = at
+	end.Detail = c.opt.Redact.Text(end.Detail)
 	switch {
 	case c.rec.Head == nil:
 		c.nothingRecorded(end)
