@@ -180,32 +180,18 @@ func (k *checker) learnRequests(results []*report.CaseResult) bool {
 				continue
 			}
 			for _, d := range m.Differences {
-				rule, ok := requestRule(d.Where)
-				if !ok || d.Credential { // no app loses its key by itself
+				if d.Credential { // no app loses its key by itself
 					continue
 				}
-				v.Differences = append(v.Differences, compare.Difference{
-					Kind: compare.Changed, Where: d.Where, Recorded: d.Recorded, Now: d.Now, Rule: &rule,
-				})
+				for _, rule := range compare.RequestRules(d.Where, d.Recorded, d.Now) {
+					v.Differences = append(v.Differences, compare.Difference{
+						Kind: compare.Changed, Where: d.Where, Recorded: d.Recorded, Now: d.Now, Rule: &rule,
+					})
+				}
 			}
 		}
 	}
 	return k.add("", compare.Suggest(&v)) > 0
-}
-
-// requestRule is the rule for a place in a request, as match.Difference names places.
-func requestRule(where string) (compare.Rule, bool) {
-	kind, name, _ := strings.Cut(where, " ")
-	switch {
-	case name == "" || name == "$":
-	case kind == "query":
-		return compare.Rule{Key: "request.query", Value: name}, true
-	case kind == "header" && !strings.EqualFold(name, "Content-Type"):
-		return compare.Rule{Key: "request.header", Value: name}, true
-	case kind == "body" && strings.HasPrefix(name, "$"):
-		return compare.Rule{Key: "request.body", Value: name}, true
-	}
-	return compare.Rule{}, false
 }
 
 // learnAnswers finds rules for what changes in the answers, and returns the

@@ -29,6 +29,19 @@ func TestNoRuleIsAdvisedForMissingCredentials(t *testing.T) {
 	}
 }
 
+func TestADateInAPromptIsAdvisedOnce(t *testing.T) {
+	m := Miss{Method: "POST", URL: "https://h/", Differences: []MissDifference{
+		{Where: "body $.messages[0].content", Recorded: `"Today is 2026-11-24."`, Now: `"Today is 2026-11-25."`},
+		{Where: "body $.messages[2].content", Recorded: `"since 2026-11-24"`, Now: `"since 2026-11-25"`},
+	}}
+	for _, s := range missSteps(&m, "again") {
+		if strings.Count(s.Code, "request.text") == 1 && !strings.Contains(s.Code, "request.body") {
+			return
+		}
+	}
+	t.Errorf("advised %+v", missSteps(&m, "again"))
+}
+
 func TestMissingCredentialsAreNamedInTheHeadline(t *testing.T) {
 	c := &CaseResult{Status: Fail, Misses: []Miss{{
 		Method: "GET", URL: "https://h/",

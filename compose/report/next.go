@@ -256,32 +256,21 @@ func missSteps(m *Miss, recordAgain string) []Step {
 	}
 	var rules []compare.Rule
 	for _, d := range m.Differences {
-		rule, ok := requestRule(d.Where)
-		if !ok || m.More > 0 || d.Credential {
+		found := compare.RequestRules(d.Where, d.Recorded, d.Now)
+		if found == nil || m.More > 0 || d.Credential {
 			rules = nil // ignoring the others alone would not make it match
 			break
 		}
-		rules = append(rules, rule)
+		for _, r := range found {
+			if !slices.Contains(rules, r) {
+				rules = append(rules, r)
+			}
+		}
 	}
 	if len(rules) > 0 && len(rules) <= 2*maxUnsure {
 		steps = append(steps, Step{"if what differs in the request changes by itself, add under noise in " + configFile, ruleLines(rules)})
 	}
 	return append(steps, Step{"if the app is right to ask this, add it to the tape", recordAgain})
-}
-
-// requestRule is the noise rule for a place in a request, as match names places.
-func requestRule(where string) (compare.Rule, bool) {
-	kind, name, _ := strings.Cut(where, " ")
-	switch {
-	case name == "":
-	case kind == "query":
-		return compare.Rule{Key: "request.query", Value: name}, true
-	case kind == "header" && !strings.EqualFold(name, "Content-Type"):
-		return compare.Rule{Key: "request.header", Value: name}, true
-	case kind == "body" && strings.HasPrefix(name, "$") && name != "$":
-		return compare.Rule{Key: "request.body", Value: name}, true
-	}
-	return compare.Rule{}, false
 }
 
 // outsideSteps are for the misses while no case ran.

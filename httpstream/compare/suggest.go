@@ -90,7 +90,7 @@ func (g *group) add(d Difference, indices []string) {
 	}
 	onOneSide := d.Recorded == "" || d.Now == ""
 	what := ""
-	if g.rule.Key == keyResponseText {
+	if k := g.rule.Key; k == keyResponseText || k == keyRequestText || k == keyRequestPath {
 		what = textPattern(g.rule.Value)
 	} else if !onOneSide {
 		what = looksLike(unquote(d.Recorded), unquote(d.Now))

@@ -1,0 +1,46 @@
+package compare
+
+import "strings"
+
+// RequestRules are the rules that would make a request match in one place, as
+// match.Difference names places; none where no rule can. Inside of a text, the
+// rules are for what changes by nature, since to ignore all of a prompt would have
+// any prompt answered by any other's recording.
+func RequestRules(where, recorded, now string) []Rule {
+	kind, name, _ := strings.Cut(where, " ")
+	member := kind == "body" && strings.HasPrefix(name, "$") && name != "$"
+	switch {
+	case where == "path":
+		return changesByNature(keyRequestPath, recorded, now)
+	case kind == "query" && name != "":
+		return []Rule{{keyRequestQuery, name}}
+	case kind == "header" && name != "" && !strings.EqualFold(name, "Content-Type"):
+		return []Rule{{keyRequestHeader, name}}
+	case kind != "body":
+		return nil
+	case member && looksLike(unquote(recorded), unquote(now)) != "":
+		return []Rule{{keyRequestBody, name}}
+	}
+	if rules := changesByNature(keyRequestText, recorded, now); rules != nil {
+		return rules
+	}
+	if member {
+		return []Rule{{keyRequestBody, name}}
+	}
+	return nil
+}
+
+// changesByNature finds the patterns of times and of long ids that make two texts
+// equal. Names of the app's own, which other patterns take for ids, may be what
+// an answer depends on.
+func changesByNature(key, recorded, now string) []Rule {
+	rules := textRules(recorded, now)
+	for i := range rules {
+		switch textPattern(rules[i].Value) {
+		case "an id", "a random id", "a duration":
+			return nil
+		}
+		rules[i].Key = key
+	}
+	return rules
+}
