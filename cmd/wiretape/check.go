@@ -205,7 +205,7 @@ func (k *checker) learnAnswers(results []*report.CaseResult) (left []*report.Cas
 		if c.Status == report.Skipped || c.Status == report.Pass {
 			continue
 		}
-		if c.Verdict == nil || len(c.Misses) > 0 || len(c.NotMade) > 0 {
+		if c.Verdict == nil || len(c.Misses) > 0 || len(c.NotMade) > 0 || len(c.Left) > 0 {
 			left = append(left, c)
 			continue
 		}

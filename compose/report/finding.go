@@ -284,6 +284,8 @@ func headline(c *CaseResult) string {
 		return s
 	case len(c.NotMade) > 0:
 		return oneLine(fmt.Sprintf("call %d was not made: %s %s", c.NotMade[0].Number, c.NotMade[0].Method, c.NotMade[0].URL))
+	case len(c.Left) > 0:
+		return oneLine(fmt.Sprintf("call %d was broken off by the app, and was recorded to its end: %s %s", c.Left[0].Number, c.Left[0].Method, c.Left[0].URL))
 	case c.Reason != "":
 		return oneLine(c.Reason)
 	}

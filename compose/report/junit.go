@@ -155,6 +155,8 @@ func failureType(c *CaseResult) string {
 		return string(headDifference(c.Verdict).Kind)
 	case len(c.NotMade) > 0:
 		return "not-made"
+	case len(c.Left) > 0:
+		return "left"
 	}
 	return string(compare.Changed)
 }

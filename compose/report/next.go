@@ -137,6 +137,11 @@ func lookSteps(c *CaseResult) []Step {
 			steps = append(steps, Step{"look at what was recorded", shellQuote(file)})
 		}
 	}
+	for _, ref := range c.Left {
+		if ref.File != "" && len(steps) < maxUnsure {
+			steps = append(steps, Step{fmt.Sprintf("look at call %d, which the app broke off", ref.Number), shellQuote(ref.File)})
+		}
+	}
 	for _, ref := range c.NotMade {
 		if ref.File != "" {
 			steps = append(steps, Step{fmt.Sprintf("look at call %d, which was not made", ref.Number), shellQuote(ref.File)})

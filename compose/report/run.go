@@ -87,6 +87,11 @@ type CaseResult struct {
 	NotMade []CallRef `json:"not_made,omitempty"`
 	// Misses are the calls that no recorded one answers.
 	Misses []Miss `json:"misses,omitempty"`
+	// Left are the calls that the app broke off, though they were recorded to their end.
+	Left []CallRef `json:"left,omitempty"`
+	// SecondTry says what became of a case that was sent a second time, because at
+	// first only its timing was not as it should be.
+	SecondTry string `json:"second_try,omitempty"`
 	// OrderChanged is set where the same calls were made in another order. That
 	// alone fails no case, since apps make calls side by side.
 	OrderChanged *Order `json:"order_changed,omitempty"`
@@ -247,7 +252,7 @@ func (r *Run) ordered() []*CaseResult {
 			rank = 0
 		case c.Rerecorded:
 			rank = 1
-		case c.Status == Skipped || c.OrderChanged != nil || len(c.Misses) > 0:
+		case c.Status == Skipped || c.OrderChanged != nil || len(c.Misses) > 0 || c.SecondTry != "":
 			rank = 2
 		}
 		ranks[rank] = append(ranks[rank], c)

@@ -95,7 +95,7 @@ func (c *CaseResult) outcome() Status {
 		return Skipped
 	case c.Rerecorded, c.Verdict == nil:
 		return Pass
-	case !c.Verdict.Pass, len(c.NotMade) > 0, failing(c.Misses) > 0:
+	case !c.Verdict.Pass, len(c.NotMade) > 0, failing(c.Misses) > 0, len(c.Left) > 0:
 		return Fail
 	}
 	return Pass
@@ -116,8 +116,9 @@ func (c *CaseResult) notMade() (list []CallRef, asked int) {
 	return list, asked
 }
 
-// OnlyTiming tells whether a case fails, and only for when its answer came: a
-// busy machine can be the cause, so a second try should confirm it.
+// OnlyTiming tells whether a case fails, and only for when its answer came, or
+// when a call was left: a busy machine can be the cause, so a second try should
+// confirm it.
 func (c *CaseResult) OnlyTiming() bool {
 	if c.Error != "" || c.Reason != "" || c.Verdict == nil || failing(c.Misses) > 0 || len(c.NotMade) > 0 {
 		return false
@@ -127,7 +128,7 @@ func (c *CaseResult) OnlyTiming() bool {
 			return false
 		}
 	}
-	return c.Verdict.OnlyTiming()
+	return c.Verdict.OnlyTiming() || c.Verdict.Pass && len(c.Left) > 0
 }
 
 func (c *CaseResult) settleCalls() {

@@ -35,7 +35,7 @@ func Text(w io.Writer, r *Run, o TextOptions) error {
 		case c.bad() || c.Rerecorded && c.Verdict != nil:
 			p.caseText(c, most)
 			p.line()
-		case o.All || c.Rerecorded || c.Status == Skipped || len(c.Misses) > 0 || c.OrderChanged != nil:
+		case o.All || c.Rerecorded || c.Status == Skipped || len(c.Misses) > 0 || c.OrderChanged != nil || c.SecondTry != "":
 			p.caseBrief(c)
 		}
 	}
@@ -187,6 +187,17 @@ func (p *printer) calls(c *CaseResult) {
 		}
 		head := "  call " + listed([]int{ref.Number}) + " was not made  "
 		p.line(span{head, plain}, span{p.request(ref.Method, ref.URL, cells(head)), plain})
+	}
+	for i, ref := range c.Left {
+		if i == maxMisses {
+			p.line(span{"  and " + Plural(len(c.Left)-i, "more call") + " broken off", dim})
+			break
+		}
+		head := "  call " + listed([]int{ref.Number}) + " was broken off by the app, and was recorded to its end  "
+		p.line(span{head, plain}, span{p.request(ref.Method, ref.URL, cells(head)), plain})
+	}
+	if c.SecondTry != "" {
+		p.wrap("  ", "    ", span{oneLine(c.SecondTry), plain})
 	}
 	if c.OrderChanged != nil {
 		p.wrap("  ", "    ", span{orderSentence(c.OrderChanged), plain})

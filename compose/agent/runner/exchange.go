@@ -149,6 +149,9 @@ func (e *exchange) conclude(ctx context.Context) {
 	}
 	e.opt.Calls.settle(context.WithoutCancel(ctx), e.c, e.opt.Limits.Speed)
 	e.opt.Calls.collect(e.c, origin)
+	if e.enough || e.cut != "" { // we went away, and so may the app
+		e.c.Left = nil
+	}
 	e.c.Verdict = e.comparer.End(at, end)
 	e.credentials()
 	e.rerecord()

@@ -56,6 +56,7 @@ type call struct {
 	// line counts from began.
 	line  report.Timeline
 	ended bool
+	left  bool // by the app, though it was recorded to its end
 }
 
 type miss struct {
@@ -248,7 +249,7 @@ func (c *call) Flushed(at time.Time, bytes int64) {
 func (c *call) Ended(e replay.Event) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
-	c.ended = true
+	c.ended, c.left = true, e.Left
 	c.line.Finish(time.Since(c.began), string(e.How))
 	if c.x.Failed != "" && e.Status == 0 {
 		c.line.How, c.line.Failed = "", c.x.Failed
@@ -364,6 +365,9 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 			c.Misses = append(c.Misses, l.strangers(c, made, origin))
 		}
 		c.CallMade(ref, made.since(origin))
+		if made.left {
+			c.Left = append(c.Left, ref)
+		}
 	}
 	for _, m := range p.misses {
 		missed := m.Miss

@@ -185,11 +185,19 @@ func inMoments(t *report.Timeline) bool {
 
 func (r *run) alone(ctx context.Context, x *tape.Exchange) {
 	r.opt.begin(x.Number, true)
-	r.result(ctx, r.play(ctx, x))
+	c := r.play(ctx, x)
+	if r.doubtful(ctx, &c) {
+		c = r.again(ctx, x, &c)
+	}
+	r.opt.Calls.end(x.Number)
+	r.result(ctx, c)
 }
 
+// together runs cases side by side, and behind them, alone, those in doubt.
 func (r *run) together(ctx context.Context, cases []*tape.Exchange) {
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	doubtful := make(map[*tape.Exchange]*report.CaseResult)
 	slots := make(chan struct{}, r.opt.Parallel)
 	for _, x := range cases {
 		slots <- struct{}{}
@@ -199,10 +207,25 @@ func (r *run) together(ctx context.Context, cases []*tape.Exchange) {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			r.opt.begin(x.Number, false)
-			r.result(ctx, r.play(ctx, x))
+			c := r.play(ctx, x)
+			if r.doubtful(ctx, &c) {
+				mu.Lock()
+				defer mu.Unlock()
+				doubtful[x] = &c
+				return
+			}
+			r.opt.Calls.end(x.Number)
+			r.result(ctx, c)
 		})
 	}
 	wg.Wait()
+	for _, x := range cases {
+		if first := doubtful[x]; first != nil {
+			c := r.again(ctx, x, first)
+			r.opt.Calls.end(x.Number)
+			r.result(ctx, c)
+		}
+	}
 }
 
 // result hands on a result, unless it only says that the run was interrupted.
@@ -229,7 +252,6 @@ func (r *run) play(ctx context.Context, x *tape.Exchange) (c report.CaseResult) 
 	started := time.Now()
 	c, err := report.FromTape(r.opt.Tape, x)
 	defer func() { c.Took = time.Since(started) }()
-	defer r.opt.Calls.end(x.Number)
 	if err != nil {
 		r.opt.unreadable(&c, err)
 		return c

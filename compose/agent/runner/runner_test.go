@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,11 +155,22 @@ func says(c *report.CaseResult, kind compare.Kind, text string) bool {
 	return false
 }
 
+// TestTheUnbrokenTwinPassesFiftyTimes runs it while every CPU is busy.
 func TestTheUnbrokenTwinPassesFiftyTimes(t *testing.T) {
 	tp := recordTape(t, twin(""), tokens(), func(base string, begin func(int)) {
 		begin(1)
 		ask(t, "POST", "http://"+base+"/chat", "hello")
 	})
+	var stop atomic.Bool
+	var busy sync.WaitGroup
+	for range runtime.NumCPU() {
+		busy.Go(func() {
+			for !stop.Load() {
+			}
+		})
+	}
+	defer busy.Wait()
+	defer stop.Store(true)
 	r := newRig(t, tp, twin(""))
 	for i := range 50 {
 		if c := r.run(t)[0]; c.Status != report.Pass {
