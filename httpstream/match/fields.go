@@ -56,10 +56,9 @@ var fieldCounts = map[string]counting{
 	"api-version":  asText, "x-api-version": asText, "x-github-api-version": asText, "stripe-version": asText,
 	"notion-version": asText, "anthropic-version": asText, "anthropic-beta": asText, "openai-beta": asText,
 
-	// Credentials that come and go in healthy runs: cookies expire, and what is made
-	// from them; a session token belongs to keys that are valid for hours.
-	"cookie": notAtAll, "x-csrf-token": notAtAll, "x-xsrf-token": notAtAll, "csrf-token": notAtAll,
-	"x-amz-security-token": notAtAll,
+	// Credentials that come and go in healthy runs: cookies expire, and a session
+	// token belongs to keys that are valid for hours.
+	"cookie": notAtAll, "x-amz-security-token": notAtAll,
 	// For the next hop alone (RFC 9110 section 11.7.2).
 	"proxy-authorization": notAtAll,
 }
@@ -83,10 +82,15 @@ func (r *Rules) decide(lower string) counting {
 		return asWeights
 	case matchesAny(r.Headers, lower):
 		return asText
-	case !known && r.Redact.Credential(lower):
+	case !known && !ofCookie(lower) && r.Redact.Credential(lower):
 		return credential
 	}
 	return notAtAll
+}
+
+// ofCookie reports whether a field repeats a cookie, against forged requests.
+func ofCookie(lower string) bool {
+	return strings.Contains(lower, "csrf") || strings.Contains(lower, "xsrf")
 }
 
 func matchesAny(patterns []string, lower string) bool {

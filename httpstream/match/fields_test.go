@@ -74,6 +74,7 @@ func TestTheFieldsThatChooseAnAnswerCount(t *testing.T) {
 		{"a key that the tape keeps may change too", "X-Api-Key: old", "X-Api-Key: hunter2", Rules{Redact: tape.NewRedactor(tape.RedactRules{KeepHeaders: []string{"X-Api-Key"}})}, ""},
 		{"what the user has redacted is a key", "X-Mine: REDACTED", "", Rules{Redact: tape.NewRedactor(tape.RedactRules{Headers: []string{"X-Mine"}})}, "no credentials in header X-Mine"},
 		{"cookies expire", "Cookie: sid=REDACTED", "", Rules{}, ""},
+		{"what repeats a cookie goes with it", "X-CSRFToken: REDACTED\nX-XSRF-TOKEN: REDACTED", "", Rules{}, ""},
 		{"cookies count where they are asked for, not their values", "Cookie: sid=REDACTED", "Cookie: sid=hunter2", tenants, ""},
 		{"cookies are missed where they are asked for", "Cookie: sid=REDACTED", "", tenants, "no header Cookie"},
 
