@@ -1,6 +1,9 @@
 package httpstream
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // wsMaxHeld is how many bytes of an incomplete message are held back so that it
 // is reported as one chunk; a larger one is reported in pieces.
@@ -44,7 +47,7 @@ func (w *wsSplitter) next(b []byte) (n int, c Chunk, ok bool) {
 			control, final := frame[0]&0x08 != 0, frame[0]&0x80 != 0
 			want += payload
 			switch {
-			case w.whole > 0 && (control || int64(len(w.held))+want > wsMaxHeld):
+			case w.whole > 0 && (control || want > wsMaxHeld-int64(len(w.held))):
 				return n, w.fragment(w.whole), true
 			case want == 0 && control:
 				return n, Chunk{Data: w.report(len(w.held)).Data}, true
@@ -55,7 +58,7 @@ func (w *wsSplitter) next(b []byte) (n int, c Chunk, ok bool) {
 			case want == 0:
 				w.whole = len(w.held)
 				continue
-			case int64(len(w.held))+want > wsMaxHeld:
+			case want > wsMaxHeld-int64(len(w.held)):
 				return w.large(b, n, want, final)
 			}
 		}
@@ -74,7 +77,7 @@ func (w *wsSplitter) next(b []byte) (n int, c Chunk, ok bool) {
 
 // large reports the beginning of a frame that is too large to be held, with all that b has of it.
 func (w *wsSplitter) large(b []byte, n int, want int64, final bool) (int, Chunk, bool) {
-	total := int64(len(w.held)) + want
+	total := int64(len(w.held)) + min(want, math.MaxInt64-int64(len(w.held)))
 	m := int(min(want, int64(len(b)-n)))
 	w.held = append(w.held, b[n:n+m]...)
 	c := w.report(len(w.held))

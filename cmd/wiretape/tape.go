@@ -260,10 +260,30 @@ func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 			_, err = fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%12s  end: %s %s", micros(l.At), l.End.How, l.End.Detail), " "))
 			showFields(w, l.End.Trailer)
 		} else {
-			_, err = fmt.Fprintf(w, "%12s %s%s\n", micros(l.At), who, printable(l.Data))
+			_, err = fmt.Fprintf(w, "%12s %s%s\n", micros(l.At), who, shownLine(&l))
 		}
 		return err
 	})
+}
+
+// shownLine shows a chunk; of a WebSocket, what kind of frame it is as well.
+func shownLine(l *tape.Line) string {
+	s := printable(l.Data)
+	if l.Unread {
+		s = "(compressed, " + report.Size(int64(len(l.Deflated))) + ")"
+	}
+	f := l.Frame
+	if f == nil {
+		return s
+	}
+	name := " " + f.Name()
+	if f.Status != 0 {
+		name += " " + strconv.Itoa(f.Status)
+	}
+	if f.More {
+		name += " (goes on)"
+	}
+	return name + "  " + s
 }
 
 // printable shows bytes on one line each; what is not text is quoted.

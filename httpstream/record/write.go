@@ -3,6 +3,7 @@ package record
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"time"
 
@@ -17,6 +18,8 @@ type written struct {
 	sha256 string // of an inline body, once it is known
 	lines  int64  // that were emitted
 	failed bool   // emit failed: a stream with a hole would be worse than a short one
+	// Of a WebSocket, the bytes of both directions become lines of their own.
+	client, server *tape.Frames
 }
 
 // write is the writer goroutine.
@@ -51,27 +54,24 @@ func (r *Recorder) writeItem(it *item) {
 		return
 	}
 	if it.exchange != nil {
-		x.w.body(&it.exchange.Request.Body)
+		x.w.bodyOf(&it.exchange.Request.Body)
 		r.opt.Redact.Exchange(it.exchange)
 		if it.event != nil {
 			it.event.URL, it.event.Failed = it.exchange.Request.URL, it.exchange.Failed
 		}
+		if x.w.client == nil && it.exchange.IsWebSocket() {
+			x.w.client, x.w.server = tape.FramesOf(it.exchange, true), tape.FramesOf(it.exchange, false)
+		}
 	}
-	if it.line != nil {
-		if it.line.FromClient {
-			x.w.client(it.line.Data)
-		}
-		if it.line.End != nil {
-			it.line.End.Trailer = r.opt.Redact.Fields(it.line.End.Trailer)
-			it.line.End.Detail = r.opt.Redact.Text(it.line.End.Detail)
-		}
+	if it.line != nil && it.line.End != nil {
+		it.line.End.Trailer = r.opt.Redact.Fields(it.line.End.Trailer)
+		it.line.End.Detail = r.opt.Redact.Text(it.line.End.Detail)
 	}
 	if it.exchange != nil && !x.w.failed {
 		r.failed(x, r.emit(tape.Record{ID: x.id, Exchange: it.exchange}))
 	}
 	if it.line != nil && !x.w.failed {
-		x.w.lines++
-		r.failed(x, r.emit(tape.Record{ID: x.id, Nth: x.w.lines, Line: it.line}))
+		r.failed(x, r.writeLine(x, it.line))
 	}
 	if it.event == nil {
 		return
@@ -82,6 +82,29 @@ func (r *Recorder) writeItem(it *item) {
 	if r.opt.OnExchange != nil {
 		r.opt.OnExchange(*it.event)
 	}
+}
+
+// writeLine emits a line, or what it holds of a WebSocket.
+func (r *Recorder) writeLine(x *exchange, l *tape.Line) error {
+	emit := func(l *tape.Line) error {
+		if l.FromClient {
+			x.w.body(l.Data)
+		}
+		x.w.lines++
+		return r.emit(tape.Record{ID: x.id, Nth: x.w.lines, Line: l})
+	}
+	switch {
+	case x.w.client == nil:
+	case l.End != nil:
+		if err := errors.Join(x.w.client.Close(emit), x.w.server.Close(emit)); err != nil {
+			return err
+		}
+	case l.FromClient:
+		return x.w.client.Add(l, emit)
+	default:
+		return x.w.server.Add(l, emit)
+	}
+	return emit(l)
 }
 
 // failed keeps the first error of emit, and marks the recording incomplete once.
@@ -104,8 +127,8 @@ func (r *Recorder) failed(x *exchange, err error) {
 	_ = r.emit(tape.Record{Problem: "not everything could be written: " + err.Error()})
 }
 
-// client counts body bytes that go to the stream.
-func (w *written) client(data []byte) {
+// body counts body bytes that go to the stream.
+func (w *written) body(data []byte) {
 	if w.sum == nil {
 		w.sum = sha256.New()
 	}
@@ -113,11 +136,11 @@ func (w *written) client(data []byte) {
 	w.size += int64(len(data))
 }
 
-// body fills in size and hash: of what went to the stream so far, or of the inline body.
-func (w *written) body(b *tape.Body) {
+// bodyOf fills in size and hash: of what went to the stream so far, or of the inline body.
+func (w *written) bodyOf(b *tape.Body) {
 	switch {
 	case b.InStream:
-		w.client(nil)
+		w.body(nil)
 		b.Size = w.size
 		b.SHA256 = hex.EncodeToString(w.sum.Sum(nil))
 	case len(b.Data) > 0:

@@ -194,7 +194,8 @@ func (a *answer) headOnly(q *match.Query) bool {
 	}
 	// The body of a request that offers another protocol comes before that (RFC 9110
 	// section 7.8); without one, what follows is the other protocol's.
-	if head.OffersUpgrade() && !head.Header.Has("Content-Length") && !head.Header.Has("Transfer-Encoding") {
+	length := head.Header.Get("Content-Length")
+	if head.OffersUpgrade() && (length == "" || length == "0") && !head.Header.Has("Transfer-Encoding") {
 		return true
 	}
 	return !head.Header.Has("Content-Length") && a.h.Index.TwoWay(q)

@@ -12,14 +12,16 @@ const (
 	keyField         = "Sec-WebSocket-Key"
 	acceptField      = "Sec-WebSocket-Accept"
 	subprotocolField = "Sec-WebSocket-Protocol"
+	extensionsField  = "Sec-WebSocket-Extensions"
 )
 
 // handshake returns the recorded head of an answer as the client of req can
 // accept it: where it opens a WebSocket, it has fields that answer what each
 // client says anew. Over HTTP/2 (RFC 8441) there is no key and no accept value.
-func handshake(head *httpstream.ResponseHead, x *tape.Exchange, req *httpstream.RequestHead, redact *tape.Redactor) *httpstream.ResponseHead {
-	if !isWebSocket(x) {
-		return head
+// It reports whether this client takes the extensions that were agreed on.
+func handshake(head *httpstream.ResponseHead, x *tape.Exchange, req *httpstream.RequestHead, redact *tape.Redactor) (*httpstream.ResponseHead, bool) {
+	if !x.IsWebSocket() {
+		return head, true
 	}
 	h := *head
 	h.Header = slices.Clone(head.Header)
@@ -32,7 +34,27 @@ func handshake(head *httpstream.ResponseHead, x *tape.Exchange, req *httpstream.
 			f.Value = subprotocol(f.Value, req.Header, redact)
 		}
 	}
-	return &h
+	agreed := takes(httpstream.ParseWSDeflate(head.Header), httpstream.ParseWSDeflate(req.Header))
+	if !agreed {
+		// A client fails a connection with an extension that it did not offer (RFC 6455
+		// section 4.1).
+		h.Header = slices.DeleteFunc(h.Header, func(f httpstream.Field) bool { return strings.EqualFold(f.Name, extensionsField) })
+	}
+	return &h, agreed
+}
+
+// takes reports whether one of the client's offers allows what was agreed on
+// (RFC 7692 section 7.1).
+func takes(agreed, offers []httpstream.WSDeflate) bool {
+	if len(agreed) == 0 {
+		return true
+	}
+	a := agreed[0]
+	return slices.ContainsFunc(offers, func(o httpstream.WSDeflate) bool {
+		return (a.ServerNoContext || !o.ServerNoContext) &&
+			(o.ServerBits <= 0 || a.ServerBits > 0 && a.ServerBits <= o.ServerBits) &&
+			(a.ClientBits == 0 || o.ClientBits != 0)
+	})
 }
 
 // accept answers the key of this call (RFC 6455 section 4.2.2). A value that was

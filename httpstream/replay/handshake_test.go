@@ -80,7 +80,7 @@ func TestAWebSocketOverHTTP2HasNoKey(t *testing.T) {
 		Request:  tape.Request{Method: "CONNECT", Protocol: "websocket", Header: httpstream.Fields{{Name: "Sec-WebSocket-Version", Value: "13"}}},
 		Response: response(0, 200, httpstream.Field{Name: "sec-websocket-protocol", Value: "chat"}),
 	}
-	got := handshake(&x.Response.Head, &x, &httpstream.RequestHead{Method: "CONNECT", Protocol: "websocket"}, nil)
+	got, _ := handshake(&x.Response.Head, &x, &httpstream.RequestHead{Method: "CONNECT", Protocol: "websocket"}, nil)
 	if len(got.Header) != 1 || got.Header[0].Value != "chat" {
 		t.Errorf("the head is %v", got.Header)
 	}

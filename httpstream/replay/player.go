@@ -56,9 +56,14 @@ func (p *Player) Play(ctx context.Context, x *tape.Exchange, req *httpstream.Req
 // watcher, which may be nil.
 func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Response, req *httpstream.Request, w httpstream.ResponseWriter, watcher Watcher) (Result, error) {
 	pl := &play{player: p, ctx: ctx, x: x, req: req, w: w, watcher: watcher}
-	pl.steps = newTimeline(ctx, p.Lines, x)
+	pl.steps = newTimeline(ctx, p.open, x)
 	pl.steps.interim = interim
 	defer pl.steps.close()
+	defer func() {
+		if pl.frames != nil {
+			pl.frames.Close()
+		}
+	}()
 	err := pl.begin()
 	if err == nil {
 		err = pl.run()
@@ -83,7 +88,7 @@ func (p *play) goesOn() bool {
 		return p.x.Response != nil && p.result.Status == 0
 	}
 	var bytes int64
-	r, err := p.player.Lines(p.x)
+	r, err := p.player.open(p.x)
 	if err != nil {
 		return false
 	}
@@ -118,6 +123,7 @@ type play struct {
 	// Of a two-way stream: what the client sends now, and what it had sent
 	// before the next step when it was recorded.
 	client   *progress
+	frames   *tape.FrameWriter // of a WebSocket
 	recorded counter
 	needed   int64
 	causeAt  time.Duration // the time of the last of it
@@ -176,7 +182,7 @@ func (p *play) run() error {
 		case clientChunk:
 			p.follow()
 			// What ends no unit is no cause: a ping, or half a message.
-			if n := p.recorded.count(s.line.Data); n > 0 {
+			if n := countLine(p.recorded, &s.line); n > 0 {
 				p.needed += n
 				p.waits, p.causeAt, p.expected = true, s.at, s.line.Data
 			}
@@ -285,7 +291,11 @@ func (p *play) write(s step) error {
 		return p.w.Interim(s.head)
 	case finalHead:
 		p.result.Status = s.head.Status
-		err := p.w.Head(handshake(s.head, p.x, p.req.Head, p.player.Redact))
+		head, agreed := handshake(s.head, p.x, p.req.Head, p.player.Redact)
+		if p.x.IsWebSocket() {
+			p.frames = tape.WriterOf(p.x, agreed)
+		}
+		err := p.w.Head(head)
 		if err == nil && p.x.TwoWay {
 			p.follow()
 		}
@@ -294,7 +304,14 @@ func (p *play) write(s step) error {
 		p.result.Chunks++
 		p.result.Bytes += int64(len(s.line.Data))
 		p.flushing += int64(len(s.line.Data))
-		return p.w.Chunk(s.line.Chunk)
+		if p.frames == nil {
+			return p.w.Chunk(s.line.Chunk)
+		}
+		wire, err := p.frames.Append(nil, &s.line)
+		if err != nil {
+			return fmt.Errorf("call %d: %w", p.x.Number, err)
+		}
+		return p.w.Chunk(httpstream.Chunk{Data: wire})
 	}
 	return p.end(s.line.End)
 }

@@ -250,7 +250,8 @@ func FuzzWebSocketCounter(f *testing.F) {
 	f.Add([]byte(said(strings.Repeat("x", 125))+said("")), 1)
 	f.Add([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 0x80, 0x00}, 7)
 	f.Fuzz(func(t *testing.T, data []byte, step int) {
-		var whole, pieces webSocketCounter
+		x := webSocket().x
+		whole, pieces := messageCounter{frames: tape.FramesOf(&x, true)}, messageCounter{frames: tape.FramesOf(&x, true)}
 		want, got := whole.count(data), int64(0)
 		step = max(step, 1)
 		for len(data) > 0 {

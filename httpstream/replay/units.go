@@ -19,22 +19,20 @@ type counter interface {
 // whether its units are whole messages.
 func newCounter(x *tape.Exchange) (c counter, messages bool) {
 	switch {
-	case isWebSocket(x):
-		return &webSocketCounter{}, true
+	case x.IsWebSocket():
+		return &messageCounter{frames: tape.FramesOf(x, true)}, true
 	case isGRPC(x.Request.Header.Get("Content-Type")):
 		return &grpcCounter{}, true
 	}
 	return byteCounter{}, false
 }
 
-// isWebSocket covers the HTTP/1.1 upgrade (RFC 6455) and the extended CONNECT
-// of HTTP/2 (RFC 8441).
-func isWebSocket(x *tape.Exchange) bool {
-	if x.Response == nil || !x.Request.Header.Has("Sec-WebSocket-Version") {
-		return false
+// countLine is count for a line of the tape.
+func countLine(c counter, l *tape.Line) int64 {
+	if m, ok := c.(*messageCounter); ok {
+		return m.line(l)
 	}
-	status := x.Response.Head.Status
-	return status == 101 || x.Request.Method == "CONNECT" && status == 200
+	return c.count(l.Data)
 }
 
 func isGRPC(contentType string) bool {
@@ -45,63 +43,6 @@ func isGRPC(contentType string) bool {
 type byteCounter struct{}
 
 func (byteCounter) count(p []byte) int64 { return int64(len(p)) }
-
-// A webSocketCounter counts data messages and close frames (RFC 6455 section
-// 5.2). Pings and pongs run on timers of the client's own.
-type webSocketCounter struct {
-	head []byte // of a frame, as far as it is here
-	left uint64 // of its payload
-	ends bool   // the frame ends a unit
-}
-
-func (c *webSocketCounter) count(p []byte) (n int64) {
-	for len(p) > 0 {
-		if c.left > 0 {
-			m := min(c.left, uint64(len(p)))
-			p, c.left = p[m:], c.left-m
-		} else {
-			c.head, p = append(c.head, p[0]), p[1:]
-			c.header()
-		}
-		if c.left == 0 && c.ends {
-			c.ends = false
-			n++
-		}
-	}
-	return n
-}
-
-// header reads head if it is whole.
-func (c *webSocketCounter) header() {
-	if len(c.head) < 2 {
-		return
-	}
-	size, length := 2, uint64(c.head[1]&0x7f)
-	switch length {
-	case 126:
-		size += 2
-	case 127:
-		size += 8
-	}
-	lengthEnd := size
-	if c.head[1]&0x80 != 0 {
-		size += 4 // the masking key
-	}
-	if len(c.head) < size {
-		return
-	}
-	switch length {
-	case 126:
-		length = uint64(binary.BigEndian.Uint16(c.head[2:lengthEnd]))
-	case 127:
-		length = binary.BigEndian.Uint64(c.head[2:lengthEnd])
-	}
-	const opClose, opPing = 0x8, 0x9
-	final, op := c.head[0]&0x80 != 0, c.head[0]&0x0f
-	c.ends = final && op < opPing && (op < 0x3 || op == opClose)
-	c.left = length
-	c.head = c.head[:0]
-}
 
 // A grpcCounter counts length-prefixed messages.
 type grpcCounter struct {

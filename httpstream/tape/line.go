@@ -29,6 +29,12 @@ func AppendLine(b []byte, l *Line) []byte {
 	if l.SizeLine != "" {
 		b = appendText(b, "size_line", l.SizeLine)
 	}
+	if l.Frame != nil {
+		b = appendFrame(b, l.Frame)
+	}
+	if l.Unread {
+		return append(appendDeflated(b, l.Deflated), '}')
+	}
 	if isReadable(l.Data) {
 		b = append(b, `,"text":`...)
 		b = appendString(b, l.Data)
@@ -37,7 +43,32 @@ func AppendLine(b []byte, l *Line) []byte {
 		b = base64.StdEncoding.AppendEncode(b, l.Data)
 		b = append(b, '"')
 	}
+	if l.Compressed {
+		b = appendDeflated(b, l.Deflated)
+	}
 	return append(b, '}')
+}
+
+func appendFrame(b []byte, f *Frame) []byte {
+	b = appendText(b, "ws", f.Name())
+	if f.More {
+		b = append(b, `,"fin":false`...)
+	}
+	if f.Reserved != 0 {
+		b = append(b, `,"rsv":`...)
+		b = strconv.AppendInt(b, int64(f.Reserved), 10)
+	}
+	if f.Status != 0 {
+		b = append(b, `,"status":`...)
+		b = strconv.AppendInt(b, int64(f.Status), 10)
+	}
+	return b
+}
+
+func appendDeflated(b, data []byte) []byte {
+	b = append(b, `,"deflated":"`...)
+	b = base64.StdEncoding.AppendEncode(b, data)
+	return append(b, '"')
 }
 
 func appendEnd(b []byte, e *httpstream.EndInfo) []byte {

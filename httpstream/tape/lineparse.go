@@ -71,6 +71,14 @@ func (p *lineParser) lineValue(l *Line, key string, seen keySet) {
 	case "base64":
 		seen.add(p, "text")
 		p.data = p.appendBase64(p.data)
+	case "ws", "fin", "rsv", "status":
+		if l.Frame == nil {
+			l.Frame = &Frame{}
+		}
+		p.frameValue(l.Frame, key)
+	case "deflated":
+		l.Compressed = true
+		l.Deflated = p.appendBase64(nil)
 	case "end":
 		end := &httpstream.EndInfo{}
 		if l.End != nil {
@@ -84,7 +92,47 @@ func (p *lineParser) lineValue(l *Line, key string, seen keySet) {
 		}
 		p.endValue(l.End, key)
 	default:
-		p.failf("unknown key %q: expected one of t, from, of, rest, size_line, text, base64, end, trailers, code, detail", clip(key, 40))
+		p.failf("unknown key %q: expected one of t, from, of, rest, size_line, ws, fin, rsv, status, text, base64, deflated, end, trailers, code, detail", clip(key, 40))
+	}
+}
+
+func (p *lineParser) frameValue(f *Frame, key string) {
+	switch key {
+	case "ws":
+		name := p.text()
+		for op, known := range frameNames {
+			if known == name {
+				f.Op = op
+				return
+			}
+		}
+		p.failf(`"ws" is %q: expected text, binary, continuation, close, ping or pong`, clip(name, 40))
+	case "fin":
+		if f.More = !p.boolean(); !f.More {
+			p.failf(`"fin" is true: leave it out`)
+		}
+	case "rsv":
+		f.Reserved = int(p.integer(1, 7))
+	case "status":
+		f.Status = int(p.integer(1, math.MaxUint16))
+	}
+}
+
+// checkFrame holds what belongs to the lines of a WebSocket.
+func (p *lineParser) checkFrame(l *Line, seen keySet) {
+	l.Unread = l.Compressed && !seen["text"]
+	switch {
+	case (seen["fin"] || seen["rsv"] || seen["status"]) && !seen["ws"]:
+		p.failf(`"fin", "rsv" and "status" belong to a line with "ws"`)
+	case l.Compressed && !seen["ws"] && !l.Rest:
+		p.failf(`"deflated" belongs to a line with "ws" or "rest"`)
+	case l.Frame == nil:
+	case l.Rest || l.SizeLine != "":
+		p.failf(`a line with "ws" begins a frame: it has neither "rest" nor "size_line"`)
+	case l.Frame.Op >= httpstream.WSClose && (l.Frame.More || l.Of != 0 || l.Compressed || len(l.Data) > 125):
+		p.failf("a control frame is whole, not compressed, and has at most 125 bytes")
+	case l.Frame.Op != httpstream.WSClose && l.Frame.Status != 0:
+		p.failf(`"status" belongs to a close frame`)
 	}
 }
 
@@ -106,12 +154,13 @@ func (p *lineParser) checkLine(l *Line, seen keySet) {
 	switch {
 	case !seen["t"]:
 		p.failf(`the line has no "t": expected the microseconds`)
-	case l.End == nil && !seen["text"]:
+	case l.End == nil && !seen["text"] && !seen["deflated"]:
 		p.failf(`the line has neither "text", "base64" nor "end"`)
 	case l.End == nil:
+		p.checkFrame(l, seen)
 	case !seen["end"]:
 		p.failf(`"trailers", "code" and "detail" belong to a line with "end"`)
-	case seen["text"] || seen["of"] || seen["rest"] || seen["size_line"] || seen["from"]:
+	case seen["text"] || seen["of"] || seen["rest"] || seen["size_line"] || seen["from"] || l.Frame != nil || l.Compressed:
 		p.failf(`the end line has keys of a chunk: expected t, end, trailers, code and detail`)
 	default:
 		switch l.End.How {

@@ -15,14 +15,15 @@ const maxLine = 256 << 20
 
 // A StreamReader reads the lines of one stream, one in memory at a time.
 type StreamReader struct {
-	file   *os.File // nil for an exchange without a stream
-	name   string
-	in     *bufio.Reader
-	line   int
-	raw    []byte
-	data   []byte
-	ended  bool
-	failed error
+	file    *os.File // nil for an exchange without a stream
+	name    string
+	version int // of the tape
+	in      *bufio.Reader
+	line    int
+	raw     []byte
+	data    []byte
+	ended   bool
+	failed  error
 }
 
 // Stream opens the stream of an exchange of the tape. An exchange that has none
@@ -46,7 +47,7 @@ func (t *Tape) Stream(x *Exchange) (*StreamReader, error) {
 		return nil, err
 	}
 	s := newStreamReader(f, name)
-	s.file = f
+	s.file, s.version = f, t.Manifest.Version
 	return s, nil
 }
 
@@ -93,6 +94,9 @@ func (s *StreamReader) next() (Line, error) {
 	}
 	if err != nil {
 		return Line{}, s.errorf(err.Error())
+	}
+	if s.version < 2 && (l.Frame != nil || l.Compressed) {
+		return Line{}, s.errorf(`has keys of a WebSocket message ("ws", "deflated"), which format 1 has not`)
 	}
 	s.ended = l.End != nil
 	return l, nil

@@ -116,11 +116,36 @@ type Response struct {
 type Line struct {
 	// At counts from the exchange's origin, in whole microseconds. A client line's
 	// counts from the request's head, always.
-	At         time.Duration
-	FromClient bool
-	httpstream.Chunk
-	End *httpstream.EndInfo // set on the last line only
+	At               time.Duration
+	FromClient       bool
+	httpstream.Chunk // of a WebSocket frame: the payload, unmasked and inflated
+	// Frame is set where a WebSocket frame begins (RFC 6455 section 5.2). Of counts
+	// the bytes of its payload on the wire, and pieces with Rest follow.
+	Frame *Frame
+	// Compressed is set in the lines of a message that permessage-deflate compressed
+	// (RFC 7692), and Deflated is what was on the wire; a line without Compressed is
+	// sent as its text says. Unread is set where it could not be inflated.
+	Compressed, Unread bool
+	Deflated           []byte
+	End                *httpstream.EndInfo // set on the last line only
 }
+
+// A Frame is the header of a WebSocket frame, but for its length and its mask.
+type Frame struct {
+	Op       int  // an opcode, see httpstream.WSText
+	More     bool // it does not end its message: FIN is not set
+	Reserved int  // RSV1 to RSV3 as a number of three bits, without the one that says compressed
+	Status   int  // of a close frame, in front of its data; 0 if it has none
+}
+
+// frameNames are the opcodes on a tape.
+var frameNames = map[int]string{
+	httpstream.WSContinuation: "continuation", httpstream.WSText: "text", httpstream.WSBinary: "binary",
+	httpstream.WSClose: "close", httpstream.WSPing: "ping", httpstream.WSPong: "pong",
+}
+
+// Name is what a tape calls the frame's opcode.
+func (f *Frame) Name() string { return frameNames[f.Op] }
 
 // A Record is one step of a recording as it happens: the unit that a recorder
 // sends to whoever writes the tape, maybe in another process, as JSON.

@@ -110,6 +110,7 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 	var server, client time.Duration
 	var size, answer int64
 	var how httpstream.End
+	var frames [2]Messages // of server and client
 	sum := sha256.New()
 	for {
 		l, err := s.Next()
@@ -119,6 +120,9 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 		if err != nil {
 			v.failed(x.File, err)
 			return
+		}
+		if x.IsWebSocket() && v.t.Manifest.Version >= 2 {
+			v.frame(s, &l, &frames)
 		}
 		last := &server
 		if l.End != nil {
@@ -167,6 +171,21 @@ func contentLength(x *Exchange) (n int64, ok bool) {
 	}
 	n, err := strconv.ParseInt(head.Header.Get("Content-Length"), 10, 64)
 	return n, err == nil
+}
+
+// frame checks that the pieces of a WebSocket frame have as many bytes as it says.
+func (v *verifier) frame(s *StreamReader, l *Line, sides *[2]Messages) {
+	m := &sides[0]
+	if l.FromClient {
+		m = &sides[1]
+	}
+	if l.Frame != nil && m.left > 0 {
+		v.add(s.name, s.line, "the frame before lacks %d of the bytes that its \"of\" says: correct that, or split it into frames", m.left)
+	}
+	if m.Next(l); m.left < 0 {
+		v.add(s.name, s.line, "the frame has %d bytes more than its \"of\" says: correct that", -m.left)
+		m.left = 0
+	}
 }
 
 // strangers reports files that nothing on the tape refers to.

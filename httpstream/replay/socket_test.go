@@ -1,0 +1,116 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// packed are texts as one sender compresses them, each referring to those before.
+func packed(texts ...string) (out [][]byte) {
+	var buf bytes.Buffer
+	w, _ := flate.NewWriter(&buf, 6)
+	for _, text := range texts {
+		buf.Reset()
+		w.Write([]byte(text))
+		w.Flush()
+		out = append(out, bytes.TrimSuffix(bytes.Clone(buf.Bytes()), []byte("\x00\x00\xff\xff")))
+	}
+	return out
+}
+
+func message(text string, deflated []byte) tape.Line {
+	l := server(20*ms, text)
+	l.Frame = &tape.Frame{Op: httpstream.WSText}
+	l.Compressed, l.Deflated = deflated != nil, deflated
+	return l
+}
+
+func TestACompressedMessageIsPlayedAsThisClientCanReadIt(t *testing.T) {
+	one, two, three := "the key is sk-one", "the key is sk-two", "the key is sk-three"
+	frames := packed(one, two, three)
+	compressed := func(i int) string { return frame(0xc1, string(frames[i]), false) }
+	for _, c := range []struct {
+		name     string
+		recorded string
+		offer    string
+		second   tape.Line
+		want     string
+		agreed   bool
+	}{
+		{"the same bytes", "permessage-deflate", "permessage-deflate; client_max_window_bits", message(two, frames[1]), compressed(0) + compressed(1) + compressed(2), true},
+		{"a client that offers nothing", "permessage-deflate", "", message(two, frames[1]), text(one) + text(two) + text(three), false},
+		{"a client that wants no context", "permessage-deflate", "permessage-deflate; server_no_context_takeover", message(two, frames[1]), text(one) + text(two) + text(three), false},
+		{"a client that wants a smaller window", "permessage-deflate", "permessage-deflate; server_max_window_bits=10", message(two, frames[1]), text(one) + text(two) + text(three), false},
+		{"an edited text, and what refers to it", "permessage-deflate", "permessage-deflate", message("the key is REDACTED", frames[1]), compressed(0) + text("the key is REDACTED") + text(three), true},
+		{"a redacted text, and what refers to it", "permessage-deflate", "permessage-deflate", message("the key is REDACTED", nil), compressed(0) + text("the key is REDACTED") + text(three), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := webSocket()
+			s.x.Response.Head.Header = append(s.x.Response.Head.Header, httpstream.Field{Name: "Sec-WebSocket-Extensions", Value: c.recorded})
+			s.lines = []tape.Line{message(one, frames[0]), c.second, message(three, frames[2]), end(20*ms, httpstream.EOF)}
+			bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
+				ask := strings.TrimSuffix(upgrade, "\r\n")
+				if c.offer != "" {
+					ask += "Sec-WebSocket-Extensions: " + c.offer + "\r\n"
+				}
+				w.send(t, ask+"\r\n")
+				r := bufio.NewReader(w)
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil || resp.StatusCode != 101 || (resp.Header.Get("Sec-WebSocket-Extensions") != "") != c.agreed {
+					t.Fatal(resp, err)
+				}
+				if got, err := io.ReadAll(r); string(got) != c.want || err != nil {
+					t.Errorf("got  %q, %v\nwant %q", got, err, c.want)
+				}
+				if e := <-w.events; e.Err != nil {
+					t.Error(e.Err)
+				}
+			})
+		})
+	}
+}
+
+func TestFramesOfFormat1AreRead(t *testing.T) {
+	s := webSocket()
+	r := &socketReader{LineReader: &listed{s.lines}, x: &s.x}
+	var got []string
+	for {
+		l, err := r.Next()
+		if err != nil {
+			break
+		}
+		got = append(got, string(tape.AppendLine(nil, &l)))
+	}
+	want := []string{
+		`{"t":20000,"ws":"text","text":"welcome"}`, `{"t":100000,"from":"client","ws":"text","text":"ask 1"}`,
+		`{"t":110000,"from":"client","ws":"ping","text":"ping"}`, `{"t":130000,"ws":"text","text":"answer"}`,
+		`{"t":130000,"ws":"text","text":"more"}`, `{"t":150000,"ws":"text","text":"last"}`,
+		`{"t":200000,"from":"client","ws":"text","text":"bye"}`, `{"t":230000,"end":"eof"}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// listed reads lines from memory.
+type listed struct{ lines []tape.Line }
+
+func (r *listed) Next() (tape.Line, error) {
+	if len(r.lines) == 0 {
+		return tape.Line{}, io.EOF
+	}
+	l := r.lines[0]
+	r.lines = r.lines[1:]
+	return l, nil
+}
+
+func (r *listed) Close() error { return nil }

@@ -1,0 +1,227 @@
+package tape
+
+import (
+	"encoding/binary"
+	"strings"
+	"time"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// maxHeldFrame is how many bytes of a frame are held so that it is one line; of a
+// longer one, each line has what has come.
+const maxHeldFrame = 64 << 10
+
+// IsWebSocket reports whether an exchange opened a WebSocket: by the upgrade of
+// HTTP/1.1 (RFC 6455), or the extended CONNECT of HTTP/2 (RFC 8441).
+func (x *Exchange) IsWebSocket() bool {
+	if x.Response == nil {
+		return false
+	}
+	head := &x.Response.Head
+	if head.Status == 101 {
+		return strings.EqualFold(strings.TrimSpace(head.Header.Get("Upgrade")), "websocket")
+	}
+	return x.Request.Method == "CONNECT" && x.Request.Protocol == "websocket" && head.Status/100 == 2
+}
+
+// Frames turns the bytes of one direction of a WebSocket into lines: one for each
+// frame, unmasked and inflated, and pieces of long ones. What is no frame is given
+// out as it is from there on. It holds a bounded number of bytes.
+type Frames struct {
+	client  bool
+	deflate *inflater // nil without permessage-deflate
+
+	at   time.Duration // of the bytes that came last
+	held []byte
+	raw  bool // what comes is not frames
+
+	header httpstream.WSHeader // of the frame under way, if begun
+	begun  bool
+	piece  bool  // a line of that frame was given out
+	left   int64 // bytes of its payload that are still to come
+	packed bool  // the message is compressed
+}
+
+// FramesOf returns what turns the bytes of one direction of x into lines.
+func FramesOf(x *Exchange, client bool) *Frames {
+	f := &Frames{client: client}
+	if agreed := httpstream.ParseWSDeflate(x.Response.Head.Header); len(agreed) == 1 {
+		d := agreed[0]
+		f.deflate = &inflater{takeover: client && !d.ClientNoContext || !client && !d.ServerNoContext}
+	}
+	return f
+}
+
+// Add takes the bytes of a raw line and gives lines to emit, with its time. Their
+// data is valid until emit returns.
+func (f *Frames) Add(l *Line, emit func(*Line) error) error {
+	b := l.Data
+	f.at = l.At
+	for len(b) > 0 {
+		if f.raw {
+			return emit(&Line{At: f.at, FromClient: f.client, Chunk: httpstream.Chunk{Data: b}})
+		}
+		n := f.take(b)
+		b = b[n:]
+		if !f.begun && !f.begin() {
+			if f.raw {
+				b, f.held = append(f.held, b...), nil
+			}
+			continue
+		}
+		if int64(len(f.held)) < f.left && len(f.held) < maxHeldFrame {
+			continue
+		}
+		if err := f.emit(emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take moves bytes to held: a header, or what the frame or its piece lacks.
+func (f *Frames) take(b []byte) int {
+	n := min(len(b), 1)
+	if f.begun {
+		n = int(min(int64(len(b)), f.left-int64(len(f.held)), maxHeldFrame-int64(len(f.held))))
+	}
+	f.held = append(f.held, b[:n]...)
+	return n
+}
+
+// begin reads the header in held, and reports whether it is there.
+func (f *Frames) begin() bool {
+	h, n, err := httpstream.ParseWSHeader(f.held)
+	if err != nil || n > 0 && h.Masked != f.client {
+		f.raw = true
+		return false
+	}
+	if n == 0 {
+		return false
+	}
+	f.held = f.held[:0]
+	f.header, f.begun, f.piece, f.left = h, true, false, h.Length
+	if h.Op == httpstream.WSText || h.Op == httpstream.WSBinary {
+		f.packed = f.deflate != nil && h.Reserved&httpstream.WSReserved1 != 0
+	}
+	return true
+}
+
+// emit gives out what is held of a frame.
+func (f *Frames) emit(emit func(*Line) error) error {
+	h := &f.header
+	l := Line{At: f.at, FromClient: f.client}
+	data := f.held
+	if h.Masked {
+		done := int(h.Length-f.left) & 3
+		for i := range data {
+			data[i] ^= h.Key[(done+i)&3]
+		}
+	}
+	f.left -= int64(len(data))
+	control := h.Op >= httpstream.WSClose
+	if f.piece {
+		l.Rest = true
+	} else {
+		l.Frame = &Frame{Op: h.Op, More: !h.Final, Reserved: h.Reserved}
+		if f.left > 0 {
+			l.Of = h.Length
+		}
+	}
+	switch {
+	case f.packed && !control:
+		if l.Frame != nil && h.Op != httpstream.WSContinuation {
+			l.Frame.Reserved &^= httpstream.WSReserved1
+		}
+		l.Compressed, l.Deflated = true, data
+		text, ok := f.deflate.piece(data, f.left == 0 && h.Final)
+		l.Data, l.Unread = text, !ok
+		if !ok {
+			l.Data = nil
+		}
+	case h.Op == httpstream.WSClose && len(data) >= 2 && binary.BigEndian.Uint16(data) != 0:
+		l.Frame.Status = int(binary.BigEndian.Uint16(data))
+		l.Data = data[2:]
+	default:
+		l.Data = data
+	}
+	f.piece = true
+	if f.left == 0 {
+		f.begun = false
+	}
+	err := emit(&l)
+	f.held = f.held[:0]
+	return err
+}
+
+// Close gives out what is held of a frame whose rest does not come.
+func (f *Frames) Close(emit func(*Line) error) error {
+	if f.deflate != nil {
+		defer f.deflate.close()
+	}
+	if len(f.held) == 0 {
+		return nil
+	}
+	if !f.begun || f.header.Op >= httpstream.WSClose {
+		// Half a control frame is never a line of its own: it is as it was on the wire.
+		return emit(&Line{At: f.at, FromClient: f.client, Chunk: httpstream.Chunk{Data: f.unparsed()}})
+	}
+	return f.emit(emit)
+}
+
+// unparsed is what is held as it was on the wire, but for the mask.
+func (f *Frames) unparsed() []byte {
+	if !f.begun {
+		return f.held
+	}
+	return append(httpstream.AppendWSHeader(nil, f.header), f.held...)
+}
+
+// Messages follows the lines of one direction of a WebSocket.
+type Messages struct {
+	left int64 // bytes of the frame that are still to come
+	more bool  // the message goes on behind the frame
+	data bool  // the frame is one of a message, and not a control frame
+}
+
+// Next takes the next line, and reports whether it ends a message.
+func (m *Messages) Next(l *Line) bool {
+	size := int64(len(l.Data))
+	if l.Compressed {
+		size = int64(len(l.Deflated))
+	}
+	switch {
+	case l.Frame != nil:
+		m.data, m.left = l.Frame.Op < httpstream.WSClose, max(0, l.Of-size)
+		if m.data {
+			m.more = l.Frame.More
+		}
+	case l.Rest:
+		m.left -= size
+	default:
+		return false
+	}
+	return m.data && m.left <= 0 && !m.more
+}
+
+// AppendFrame appends what a server's line was on the wire, as it is if it is no
+// frame's.
+func AppendFrame(b []byte, l *Line) []byte {
+	payload := l.Data
+	if l.Compressed {
+		payload = l.Deflated
+	}
+	if l.Frame == nil {
+		return append(b, payload...)
+	}
+	var status []byte
+	if l.Frame.Status != 0 {
+		status = binary.BigEndian.AppendUint16(nil, uint16(l.Frame.Status))
+	}
+	h := httpstream.WSHeader{Op: l.Frame.Op, Final: !l.Frame.More, Reserved: l.Frame.Reserved, Length: max(l.Of, int64(len(status)+len(payload)))}
+	if l.Compressed && h.Op != httpstream.WSContinuation {
+		h.Reserved |= httpstream.WSReserved1
+	}
+	return append(append(httpstream.AppendWSHeader(b, h), status...), payload...)
+}
