@@ -37,10 +37,7 @@ type Project struct {
 	Warnings []string
 
 	cli composeCLI
-	wd  string // the project's folder
 }
-
-func (p *Project) dir() string { return p.wd }
 
 // minCompose is the first docker compose whose override files can take the
 // ports of a service away (the !override tag).
@@ -54,9 +51,6 @@ func LoadProject(ctx context.Context, flags ProjectFlags, tmp string) (*Project,
 		return nil, err
 	}
 	p := &Project{Files: files, cli: dc}
-	if p.wd, err = (&cli.ProjectOptions{ConfigPaths: files, WorkingDir: flags.ProjectDir}).GetWorkingDir(); err != nil {
-		return nil, err
-	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return checkComposeVersion(gctx, dc.docker) })
 	g.Go(func() (err error) {

@@ -42,8 +42,15 @@ func TestHTTP2RelayPassesFieldBlocksThatAreTooLargeToBeUnderstood(t *testing.T) 
 			origin.Start()
 			defer origin.Close()
 			l := newH2Link(t, nil, func() (net.Conn, error) { return net.Dial("tcp", origin.Listener.Addr().String()) }, opt)
-			client := h2Client(t, l.Addr().String())
-			client.Transport.(*http2.Transport).MaxHeaderListSize = 8 << 20
+			tr := &http.Transport{
+				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, l.Addr().String())
+				},
+				Protocols: new(http.Protocols), MaxResponseHeaderBytes: 8 << 20,
+			}
+			tr.Protocols.SetUnencryptedHTTP2(true)
+			defer tr.CloseIdleConnections()
+			client := &http.Client{Transport: tr}
 			for i, large := range []int{0, 1_500_000, 0, 3_000_000, 0} {
 				req, _ := http.NewRequest("GET", "http://example.com/", nil)
 				req.Header.Set("X-Small", "s")

@@ -71,7 +71,7 @@ func splitPort(authority string) (host, port string) {
 // hasPath reports whether a URL has anything behind its authority.
 func hasPath(url string) bool {
 	_, rest, found := strings.Cut(url, "://")
-	return !found || strings.IndexAny(rest, "/?#") >= 0
+	return !found || strings.ContainsAny(rest, "/?#")
 }
 
 // normalPath writes percent-encoding in upper case and decodes what needs none.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -29,20 +30,15 @@ func conversations(t *testing.T) int {
 
 // busy keeps all processors busy until the test ends.
 func busy(t *testing.T) {
-	stop := make(chan struct{})
+	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range runtime.NumCPU() {
 		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for !stop.Load() {
 			}
 		})
 	}
-	t.Cleanup(func() { close(stop); wg.Wait() })
+	t.Cleanup(func() { stop.Store(true); wg.Wait() })
 }
 
 // turns is how often each side of conversation i speaks. The server begins; after
