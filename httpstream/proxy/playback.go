@@ -59,10 +59,11 @@ func NewPlayback(t *tape.Tape, opt PlaybackOptions) (*Playback, error) {
 	if opt.Redact != nil {
 		rules.Redact = opt.Redact
 	}
+	index := match.NewIndex(t.Calls, rules)
 	return &Playback{
 		handler: &replay.Handler{
-			Index:   match.NewIndex(t.Calls, rules),
-			Player:  &replay.Player{Lines: replay.FromTape(t), Scheduler: scheduler, Speed: opt.Speed, Redact: rules.Redact},
+			Index:   index,
+			Player:  &replay.Player{Lines: replay.FromTape(t), Scheduler: scheduler, Speed: opt.Speed, Redact: rules.Redact, Differ: index.Message},
 			OnEvent: opt.OnEvent,
 			Watch:   opt.Watch,
 		},

@@ -124,7 +124,8 @@ func (h *connHandler) ServeStream(ctx context.Context, req *httpstream.Request, 
 	if !a.serve() {
 		return
 	}
-	if ctx.Err() != nil && !errors.Is(a.event.Err, tape.ErrTruncated) {
+	var call *CallError
+	if ctx.Err() != nil && !errors.Is(a.event.Err, tape.ErrTruncated) && !errors.As(a.event.Err, &call) {
 		a.event.Err = nil
 	}
 	if h.OnEvent != nil {

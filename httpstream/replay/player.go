@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -28,6 +29,9 @@ type Player struct {
 	// Redact are the rules that the tape was recorded with; nil stands for the
 	// default ones.
 	Redact *tape.Redactor
+	// Differ says how a client's message differs from the recorded one of a call of
+	// that case. Nil: messages are only counted.
+	Differ func(number int, recorded, now []byte) []match.Difference
 }
 
 // A Result says what Play did.
@@ -60,8 +64,8 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 	pl.steps.interim = interim
 	defer pl.steps.close()
 	defer func() {
-		if pl.frames != nil {
-			pl.frames.Close()
+		if pl.socket != nil {
+			pl.socket.frames.Close()
 		}
 	}()
 	err := pl.begin()
@@ -75,6 +79,9 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 	if ctx.Err() != nil && err != nil || pl.result.How == "" && pl.clientGone() {
 		pl.result.How = httpstream.Cancelled
 		pl.result.Left = pl.goesOn()
+	}
+	if err == nil && pl.differs != nil {
+		err = pl.differs
 	}
 	pl.result.Took = time.Since(pl.origin)
 	pl.result.Late = pl.late.lateness()
@@ -123,9 +130,11 @@ type play struct {
 	// Of a two-way stream: what the client sends now, and what it had sent
 	// before the next step when it was recorded.
 	client   *progress
-	frames   *tape.FrameWriter // of a WebSocket
+	socket   *socketWriter // of a WebSocket
 	recorded counter
 	needed   int64
+	compared int64         // messages
+	differs  *CallError    // the first that is another one
 	causeAt  time.Duration // the time of the last of it
 	expected []byte        // the last of it
 	lastAt   time.Duration // the time of the server's step before
@@ -167,6 +176,9 @@ func (p *play) follow() {
 		return
 	}
 	c, messages := newCounter(p.x)
+	if m, ok := c.(*messageCounter); ok && p.socket != nil {
+		m.ping = p.socket.pong
+	}
 	p.recorded, _ = newCounter(p.x)
 	p.client = follow(p.req.Body, c, messages, p.req.Arrived)
 }
@@ -181,6 +193,9 @@ func (p *play) run() error {
 		switch s.what {
 		case clientChunk:
 			p.follow()
+			if p.socket != nil && s.line.Frame != nil && s.line.Frame.Op == httpstream.WSPing {
+				p.socket.pinged(&s.line)
+			}
 			// What ends no unit is no cause: a ping, or half a message.
 			if n := countLine(p.recorded, &s.line); n > 0 {
 				p.needed += n
@@ -190,6 +205,10 @@ func (p *play) run() error {
 		case clientEnd:
 			p.follow()
 			p.waitsEnd, p.causeAt = true, s.at
+			continue
+		}
+		if p.socket != nil && s.what == serverChunk && p.socket.answersPing(&s.line) {
+			p.result.Bytes += int64(len(s.line.Data))
 			continue
 		}
 		if s.what == serverEnd && s.line.End.How != httpstream.EOF {
@@ -242,6 +261,9 @@ func (p *play) awaitClient() (err error) {
 	if errors.Is(err, errSilent) {
 		err = p.silent(time.Since(began))
 	}
+	if err == nil {
+		p.compare()
+	}
 	p.anchorAt, p.waits, p.waitsEnd = p.causeAt, false, false
 	return err
 }
@@ -293,7 +315,7 @@ func (p *play) write(s step) error {
 		p.result.Status = s.head.Status
 		head, agreed := handshake(s.head, p.x, p.req.Head, p.player.Redact)
 		if p.x.IsWebSocket() {
-			p.frames = tape.WriterOf(p.x, agreed)
+			p.socket = &socketWriter{w: p.w, frames: tape.WriterOf(p.x, agreed)}
 		}
 		err := p.w.Head(head)
 		if err == nil && p.x.TwoWay {
@@ -304,14 +326,13 @@ func (p *play) write(s step) error {
 		p.result.Chunks++
 		p.result.Bytes += int64(len(s.line.Data))
 		p.flushing += int64(len(s.line.Data))
-		if p.frames == nil {
+		if p.socket == nil {
 			return p.w.Chunk(s.line.Chunk)
 		}
-		wire, err := p.frames.Append(nil, &s.line)
-		if err != nil {
+		if err := p.socket.write(&s.line); err != nil {
 			return fmt.Errorf("call %d: %w", p.x.Number, err)
 		}
-		return p.w.Chunk(httpstream.Chunk{Data: wire})
+		return nil
 	}
 	return p.end(s.line.End)
 }

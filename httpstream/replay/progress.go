@@ -27,6 +27,7 @@ var errSilent = errors.New("the client is silent")
 // progress follows what a client sends: who waits for it learns when it came
 // how far.
 type progress struct {
+	units    counter // used by one goroutine, but for what it locks itself
 	messages bool
 	asked    int64         // what wait was called with last
 	more     chan struct{} // told when something below changes
@@ -46,7 +47,7 @@ type mark struct {
 // follow reads body to its end in a goroutine. It can't be stopped: a server
 // ends it when it ends the request.
 func follow(body io.Reader, c counter, messages bool, start time.Time) *progress {
-	p := &progress{messages: messages, last: mark{at: start}, more: make(chan struct{}, 1)}
+	p := &progress{units: c, messages: messages, last: mark{at: start}, more: make(chan struct{}, 1)}
 	go func() {
 		buf := make([]byte, 16<<10)
 		for {

@@ -2,6 +2,8 @@ package replay
 
 import (
 	"bytes"
+	"fmt"
+	"sync"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -94,14 +96,78 @@ func (r *socketReader) Close() error {
 type messageCounter struct {
 	frames   *tape.Frames
 	messages tape.Messages
+	said     unheard
+	ping     func([]byte) // is told of pings; may be nil
+
+	text  []byte // of the message under way
+	known bool   // text is all of it so far
+}
+
+const (
+	maxCompared = 256 << 10 // bytes of a message that is compared
+	maxSaid     = 1 << 20   // bytes of those that wait to be
+	maxUnsaid   = 64 << 10  // messages that wait
+)
+
+// unheard are messages of one side that were not compared with the other's yet.
+type unheard struct {
+	mu    sync.Mutex
+	list  [][]byte // nil for what is not compared
+	bytes int
+	lost  bool // there were too many
+}
+
+func (s *unheard) add(text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bytes+len(text) > maxSaid {
+		text = nil
+	}
+	if s.lost = s.lost || len(s.list) >= maxUnsaid; !s.lost {
+		s.list = append(s.list, text)
+		s.bytes += len(text)
+	}
+}
+
+// next takes the oldest message; text is nil where it is not compared.
+func (s *unheard) next() (text []byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost || len(s.list) == 0 {
+		return nil, false
+	}
+	text = s.list[0]
+	s.list = s.list[1:]
+	s.bytes -= len(text)
+	return text, true
 }
 
 // line takes a line that stands on the tape, or that Frames gave out.
 func (c *messageCounter) line(l *tape.Line) int64 {
-	if c.messages.Next(l) || l.Frame != nil && l.Frame.Op == httpstream.WSClose {
+	ends := c.messages.Next(l)
+	switch {
+	case l.Frame != nil && l.Frame.Op == httpstream.WSClose:
+		c.said.add(nil)
 		return 1
+	case l.Frame != nil && l.Frame.Op == httpstream.WSPing && c.ping != nil:
+		c.ping(l.Data)
+		return 0
+	case l.Frame != nil && l.Frame.Op > httpstream.WSClose, l.Frame == nil && !l.Rest:
+		return 0
+	case l.Frame != nil && l.Frame.Op != httpstream.WSContinuation:
+		c.text, c.known = []byte{}, true
 	}
-	return 0
+	if c.known = c.known && !l.Unread && len(c.text)+len(l.Data) <= maxCompared; c.known {
+		c.text = append(c.text, l.Data...)
+	} else {
+		c.text = nil
+	}
+	if !ends {
+		return 0
+	}
+	c.said.add(c.text)
+	c.text = nil
+	return 1
 }
 
 func (c *messageCounter) count(p []byte) (n int64) {
@@ -110,4 +176,34 @@ func (c *messageCounter) count(p []byte) (n int64) {
 		return nil
 	})
 	return n
+}
+
+// compare looks at the messages that both the recording and the client have. The
+// first that differs is an error, which does not end the answer: what the server
+// said then is all that is known.
+func (p *play) compare() {
+	recorded, ok := p.recorded.(*messageCounter)
+	if !ok || p.player.Differ == nil {
+		return
+	}
+	now := p.client.units.(*messageCounter)
+	for p.compared < p.needed && p.compared < p.client.sent() {
+		was, ok1 := recorded.said.next()
+		is, ok2 := now.said.next()
+		if !ok1 || !ok2 {
+			return
+		}
+		p.compared++
+		if was == nil || is == nil || p.differs != nil {
+			continue
+		}
+		for _, d := range p.player.Differ(p.x.Case, was, is) {
+			p.differs = &CallError{
+				Number: p.x.Number,
+				Detail: fmt.Sprintf("the client's message %d differs: %s was %s, is %s", p.compared, d.Where, d.Recorded, d.Now),
+				Hint:   "if the app is right to say this, record the call again; if it is noise, name it in noise.request of wiretape.yaml",
+			}
+			break
+		}
+	}
 }

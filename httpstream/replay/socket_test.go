@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -114,3 +115,71 @@ func (r *listed) Next() (tape.Line, error) {
 }
 
 func (r *listed) Close() error { return nil }
+
+func TestAMessageThatDiffersIsNamedAndAnswered(t *testing.T) {
+	for _, c := range []struct {
+		name, recorded, now, want string
+	}{
+		{"the same text", "ask 1", "ask 1", ""},
+		{"another text", "ask 1", "ask 2", "call 1: the client's message 1 differs: message was "},
+		{"the same JSON", `{"a":1,"b":2}`, `{ "b": 2, "a": 1.0 }`, ""},
+		{"noise in JSON", `{"id":"x","a":1}`, `{"id":"y","a":1}`, ""},
+		{"another member", `{"id":"x","a":1}`, `{"id":"y","a":2}`, "call 1: the client's message 1 differs: message $.a was 1, is 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := webSocket()
+			s.lines[1] = client(100*ms, said(c.recorded))
+			tp := record(t, s)
+			rules := match.Rules{IgnoreBody: func(x any) any {
+				delete(x.(map[string]any), "id")
+				return x
+			}}
+			bubble(t, tp, 1, func(h *Handler) {
+				h.Index = match.NewIndex(tp.Calls, rules)
+				h.Player.Differ = h.Index.Message
+			}, func(t *testing.T, w *wire) {
+				w.send(t, upgrade)
+				r := bufio.NewReader(w)
+				if _, err := http.ReadResponse(r, nil); err != nil {
+					t.Fatal(err)
+				}
+				go func() {
+					io.WriteString(w, said(c.now))
+					io.WriteString(w, said("bye"))
+				}()
+				io.Copy(io.Discard, r)
+				e := <-w.events
+				got := ""
+				if e.Err != nil {
+					got = e.Err.Error()
+				}
+				if !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") || e.How != httpstream.EOF {
+					t.Errorf("ended %v, %q, want %q", e.How, got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestPingsOfThisClientAreAnswered(t *testing.T) {
+	s := webSocket()
+	s.lines = []tape.Line{
+		server(20*ms, text("welcome")), client(30*ms, frame(0x89, "old", true)), server(31*ms, frame(0x8a, "old", false)),
+		server(40*ms, frame(0x8a, "unasked", false)), client(100*ms, said("ask")), server(110*ms, text("answer")), end(110*ms, httpstream.EOF),
+	}
+	bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
+		w.send(t, upgrade)
+		r := bufio.NewReader(w)
+		if _, err := http.ReadResponse(r, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.next(t, r, "20ms "+text("welcome"))
+		w.next(t, r, "40ms "+frame(0x8a, "unasked", false))
+		go io.WriteString(w, frame(0x89, "new", true)+said("ask"))
+		w.next(t, r, "40ms "+frame(0x8a, "new", false))
+		w.next(t, r, "50ms "+text("answer"))
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Error(err)
+		}
+	})
+}

@@ -205,6 +205,9 @@ func (m *Messages) Next(l *Line) bool {
 	return m.data && m.left <= 0 && !m.more
 }
 
+// InFrame reports whether pieces of a frame are still to come.
+func (m *Messages) InFrame() bool { return m.left > 0 }
+
 // AppendFrame appends what a server's line was on the wire, as it is if it is no
 // frame's.
 func AppendFrame(b []byte, l *Line) []byte {

@@ -1,0 +1,82 @@
+package replay
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+const (
+	maxPings = 1024 // recorded pings that a pong may answer
+	maxPongs = 64   // that wait for the end of a frame
+)
+
+// A socketWriter writes a WebSocket's answer. Clients ping on timers of their own,
+// with payloads of their own, and close a connection on which no pong comes (RFC
+// 6455 section 5.5.3): their pings are answered as they come, and the pongs that
+// answered recorded pings are not played.
+type socketWriter struct {
+	w      httpstream.ResponseWriter
+	frames *tape.FrameWriter
+
+	pings []string // recorded, without a pong so far
+
+	mu    sync.Mutex
+	at    tape.Messages
+	pongs [][]byte // wait for the end of the frame under way
+}
+
+// pinged notes a recorded ping of the client.
+func (s *socketWriter) pinged(l *tape.Line) {
+	if len(s.pings) < maxPings {
+		s.pings = append(s.pings, string(l.Data))
+	}
+}
+
+// answersPing reports whether a recorded line is the pong to a recorded ping. A
+// pong answers the pings before as well (RFC 6455 section 5.5.3).
+func (s *socketWriter) answersPing(l *tape.Line) bool {
+	if l.Frame == nil || l.Frame.Op != httpstream.WSPong {
+		return false
+	}
+	i := slices.Index(s.pings, string(l.Data))
+	s.pings = s.pings[i+1:]
+	return i >= 0
+}
+
+// write writes a recorded line.
+func (s *socketWriter) write(l *tape.Line) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wire, err := s.frames.Append(nil, l)
+	if err != nil {
+		return err
+	}
+	s.at.Next(l)
+	if !s.at.InFrame() {
+		for _, p := range s.pongs {
+			wire = append(wire, p...)
+		}
+		s.pongs = nil
+	}
+	return s.w.Chunk(httpstream.Chunk{Data: wire})
+}
+
+// pong answers a ping.
+func (s *socketWriter) pong(payload []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wire := append(httpstream.AppendWSHeader(nil, httpstream.WSHeader{Op: httpstream.WSPong, Final: true, Length: int64(len(payload))}), payload...)
+	if s.at.InFrame() {
+		if len(s.pongs) < maxPongs {
+			s.pongs = append(s.pongs, wire)
+		}
+		return
+	}
+	// A client that is gone is the player's to notice.
+	if s.w.Chunk(httpstream.Chunk{Data: wire}) == nil {
+		s.w.Flush()
+	}
+}
