@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"go.yaml.in/yaml/v3"
 )
 
 // sideKey is what the override calls the session's network for services whose
@@ -49,20 +48,4 @@ func (p *Project) networkOwner(s types.ServiceConfig) string {
 		s = p.Services[other]
 	}
 	return s.Name
-}
-
-// withSideNetwork is a service's networks and the session's. All are written out:
-// a service that names none has the default one only as long as it has no other.
-func withSideNetwork(s types.ServiceConfig) (*yaml.Node, error) {
-	all := map[string]*types.ServiceNetworkConfig{sideKey: {}}
-	for key, own := range s.Networks {
-		if own == nil {
-			own = &types.ServiceNetworkConfig{}
-		}
-		all[key] = own
-	}
-	node := &yaml.Node{}
-	err := node.Encode(all)
-	node.Tag = "!override"
-	return node, err
 }

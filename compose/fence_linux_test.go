@@ -1,11 +1,13 @@
 package compose
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/network"
+	"github.com/wiretape/wiretape/bpf"
 	"github.com/wiretape/wiretape/netns"
 )
 
@@ -98,6 +101,7 @@ type leakProject struct {
 var subnets atomic.Int32
 
 func newLeakProject(t *testing.T) *leakProject {
+	t.Helper()
 	// 10.64.0.0/10 is far from what engines choose.
 	n := subnets.Add(1)
 	subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 64 + byte(os.Getpid()%64), byte(n), 0}), 24)
@@ -155,6 +159,8 @@ func TestNothingGetsOutOfATestWhoeverIsKilled(t *testing.T) {
 		rounds = n
 	}
 	p := newLeakProject(t)
+	// The first fence alone: the app stays on the origin's network.
+	t.Setenv(helperEnv+"_KEEP_NETWORKS", "1")
 	p.compose("up", "-d")
 	if origin, host := p.during(time.Second); origin == 0 || host == 0 {
 		t.Fatalf("without a session, %d packets reach the origin, and %d the host", origin, host)
@@ -201,6 +207,90 @@ func TestNothingGetsOutOfATestWhoeverIsKilled(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What the hooks do not see, because it left the session's cgroup, is kept inside
+// by the networks.
+func TestAProcessThatLeavesTheCgroupStaysInside(t *testing.T) {
+	p := newLeakProject(t)
+	before := p.inventory()
+	opt := p.options()
+	opt.Mode, opt.Tape = "replay", p.emptyTape()
+	var id string
+	_, err := Run(t.Context(), opt, func(ctx context.Context, s *Session) error {
+		id = s.ID()
+		c, err := p.engine.ContainerInspect(ctx, p.name+"-leak-1")
+		if err != nil {
+			return err
+		}
+		root, err := bpf.FindCgroup2()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(root, "cgroup.procs"), []byte(strconv.Itoa(c.State.Pid)), 0); err != nil {
+			return err
+		}
+		if origin, _ := p.during(2 * time.Second); origin != 0 {
+			t.Errorf("%d packets reached the origin", origin)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.wantAsBefore(before, id)
+}
+
+func TestATestHasNetworksInThePlaceOfOthers(t *testing.T) {
+	p := newTestProject(t, `
+services:
+  web:
+    image: IMAGE
+    command: [web]
+    networks: [outside]
+    ports: ["127.0.0.1::8080"]
+  partner:
+    image: IMAGE
+    command: [origin]
+    networks: {outside: {aliases: [partner.example]}}
+  old:
+    image: IMAGE
+    command: [sleep]
+    network_mode: bridge
+networks:
+  outside:
+    external: true
+    name: OUTSIDE
+`)
+	before := p.inventory()
+	opt := p.options()
+	opt.Mode, opt.Tape = "replay", p.emptyTape()
+	var id string
+	_, err := Run(t.Context(), opt, func(ctx context.Context, s *Session) error {
+		id = s.ID()
+		if got, err := fetch(ctx, s, "http://partner.example/a"); err != nil || got != streamed {
+			t.Errorf("by its alias: %q, %v", got, err)
+		}
+		if got, err := fetch(ctx, s, "http://api.example.com/a"); err == nil {
+			t.Errorf("what is on the other network is answered: %q", got)
+		}
+		for _, name := range []string{"web", "partner", "old"} {
+			c, err := p.engine.ContainerInspect(ctx, p.name+"-"+name+"-1")
+			if err != nil {
+				return err
+			}
+			for n := range c.NetworkSettings.Networks {
+				if !strings.HasPrefix(n, "wiretape-"+id+"-") {
+					t.Errorf("%s is on network %s", name, n)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.wantAsBefore(before, id)
 }
 
 func TestTheGatewayThatAnEngineDoesNotTell(t *testing.T) {

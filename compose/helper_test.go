@@ -23,6 +23,7 @@ func runHelper(project, file, agentFile, ca, emptyTape string) int {
 		if root, err = mitmtls.LoadOrCreateRoot(ca); err == nil {
 			_, err = Run(context.Background(), Options{
 				ProjectFlags: ProjectFlags{ProjectName: project, Files: []string{file}},
+				KeepNetworks: os.Getenv(helperEnv+"_KEEP_NETWORKS") != "",
 				Mode:         mode, Tape: tape, Speed: 1, OnMiss: "fail",
 				Root: root, Agent: binary, Version: "test", ReadyTimeout: 20 * time.Second,
 			}, func(_ context.Context, s *Session) error {

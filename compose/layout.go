@@ -28,6 +28,10 @@ type layout struct {
 	// crowded are services all of whose networks have no address left for the
 	// agent: they meet it on a network of the session's own.
 	crowded []string
+	// replaced are the keys of networks that a test has internal ones of its own in
+	// the place of, and rewired the services that must be told of it.
+	replaced map[string]bool
+	rewired  []string
 }
 
 // A target is a service whose calls are caught.
@@ -83,6 +87,9 @@ func lay(p *Project, state State, opt *Options, containerNets map[string][]strin
 		names, _ = p.targets(nil)
 	}
 	l := &layout{}
+	if opt.fenced() && !opt.KeepNetworks {
+		l.replaceNetworks(p, state)
+	}
 	refs := make(map[string][]netRef)
 	for _, name := range names {
 		s := p.Services[name]
@@ -326,7 +333,7 @@ func published(port types.ServicePortConfig) string {
 
 // warnUnfenced names the networks on which a test's second fence is missing.
 func (l *layout) warnUnfenced(p *Project, refs map[string][]netRef, bridge string) {
-	const hint = "the session's hooks still catch what the services send; use a network of the project's own to have both fences"
+	const hint = "the session's hooks still keep the services inside; use a network of the project's own to have both fences"
 	users := make(map[string][]string)
 	for _, t := range l.targets {
 		for _, ref := range refs[t.Name] {

@@ -25,8 +25,11 @@ type Options struct {
 	Redact   tape.RedactRules
 	Speed    float64 // of the replay: 1 as recorded, 0 as fast as it goes
 	OnMiss   agent.OnMiss
-	Reuse    bool   // identical calls start over when all are answered
-	Noise    string // YAML: what does not count; see agent.Start
+	// KeepNetworks leaves networks that are not the project's own to a test. Else it
+	// has internal ones in their place.
+	KeepNetworks bool
+	Reuse        bool   // identical calls start over when all are answered
+	Noise        string // YAML: what does not count; see agent.Start
 	// MatchHeaders are further fields of requests that count; see agent.Start.
 	MatchHeaders []string
 

@@ -30,6 +30,7 @@ type overrideService struct {
 	Networks     *yaml.Node        `yaml:"networks,omitempty"`
 	Ports        *yaml.Node        `yaml:"ports,omitempty"`
 	Volumes      []overrideMount   `yaml:"volumes,omitempty"`
+	NetworkMode  *yaml.Node        `yaml:"network_mode,omitempty"`
 }
 
 type overrideMount struct {
@@ -46,6 +47,7 @@ type overrideNetwork struct {
 	Name     string            `yaml:"name,omitempty"`
 	Internal bool              `yaml:"internal,omitempty"`
 	Labels   map[string]string `yaml:"labels,omitempty"`
+	replaces bool              // all that the user's files say of it
 }
 
 type overrideVolume struct {
@@ -89,11 +91,17 @@ func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[st
 		}
 		f.Services[t.Name] = o
 	}
+	if err := l.rewire(p, f.Services); err != nil {
+		return nil, err
+	}
 	for key, n := range p.Networks {
 		if n.External {
 			continue
 		}
 		o := overrideNetwork{Internal: opt.fenced()}
+		if l.replaced[key] {
+			o.Name, o.replaces = n.Name, true
+		}
 		// What the session makes is known by its label. A network that stays as it
 		// is must not get one: compose would make it again.
 		if !state.Before.hasNetwork(n.Name) || o.Internal && !n.Internal {
@@ -108,10 +116,12 @@ func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[st
 			f.Volumes[key] = overrideVolume{Labels: mark}
 		}
 	}
+	// All networks are written out: a service that names none has the default one
+	// only as long as it has no other.
 	for _, name := range l.crowded {
 		o := f.Services[name]
 		var err error
-		if o.Networks, err = withSideNetwork(p.Services[name]); err != nil {
+		if o.Networks, err = networksOf(p.Services[name], sideKey); err != nil {
 			return nil, err
 		}
 		f.Services[name] = o

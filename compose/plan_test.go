@@ -78,6 +78,8 @@ func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 			opt.Mode = agent.Mode(value)
 		case "on miss":
 			opt.OnMiss = agent.OnMiss(value)
+		case "keep networks":
+			opt.KeepNetworks = value == "yes"
 		case "services":
 			opt.Services = words
 		case "profiles":

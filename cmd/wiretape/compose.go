@@ -116,6 +116,7 @@ func replayFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "speed", Usage: "play `X` times as fast as recorded; 0 means without any wait", Value: 1},
 		onMissFlag(),
 		upstreamCAFlag(),
+		keepNetworksFlag(),
 	}
 }
 
@@ -127,6 +128,10 @@ func upstreamCAFlag() cli.Flag {
 	return &cli.StringFlag{Name: "upstream-ca", Usage: "`FILE` of PEM certificates to trust upstream, beside the services' own"}
 }
 
+func keepNetworksFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "keep-networks", Usage: "leave networks that are not the project's own as they are, instead of internal ones in their place"}
+}
+
 func testFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "tape", Usage: "`DIR` of a tape (may be given several times; default: tapes/default beside the compose file)"},
@@ -136,6 +141,7 @@ func testFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "speed", Usage: "play calls `X` times as fast as recorded; 0 means without any wait", Value: 1},
 		onMissFlag(),
 		upstreamCAFlag(),
+		keepNetworksFlag(),
 		&cli.StringFlag{Name: "report", Usage: "write index.html, junit.xml and report.json into `DIR`"},
 	}
 }
@@ -184,6 +190,7 @@ func sessionOptions(c *cli.Context, mode agent.Mode, r *reporter) (compose.Optio
 	if mode == agent.Replay {
 		opt.KeepEncoding = cfg.KeepEncoding
 		opt.MatchHeaders = cfg.Match.Headers
+		opt.KeepNetworks = cfg.Test.KeepNetworks || c.Bool("keep-networks")
 		if opt.Noise, err = cfg.noise(); err != nil {
 			return opt, cfg, err
 		}

@@ -59,6 +59,9 @@ type testConfig struct {
 	TimeLimit time.Duration `yaml:"time_limit"`
 	// Parallel is how many cases may run at once, of those that did not stream.
 	Parallel int `yaml:"parallel"`
+	// KeepNetworks leaves networks that are not the project's own as they are, as
+	// --keep-networks does.
+	KeepNetworks bool `yaml:"keep_networks"`
 }
 
 // expand takes what Headers names from the environment.
