@@ -186,7 +186,7 @@ func (r *h2Requests) chunk(p h2Part) error {
 	if err != nil {
 		return err
 	}
-	s := r.streams.get(p.StreamID)
+	s := r.streams.asked(p.StreamID)
 	if s == nil {
 		return nil
 	}
@@ -228,7 +228,7 @@ func (r *h2Requests) fields() error {
 	id, over := r.block.StreamID, r.block.Flags.Has(http2.FlagHeadersEndStream)
 	if !r.streams.opened(id) {
 		r.forward(fields)
-		if s := r.streams.get(id); s != nil {
+		if s := r.streams.asked(id); s != nil {
 			trailer, err := h2Trailer(fields, over)
 			if err != nil {
 				r.malformed(s, err)
@@ -278,7 +278,7 @@ func (r *h2Requests) unreadable(why error) {
 	if r.streams.opened(r.block.StreamID) {
 		return
 	}
-	if s := r.streams.get(r.block.StreamID); s != nil {
+	if s := r.streams.asked(r.block.StreamID); s != nil {
 		r.malformed(s, why)
 	}
 }

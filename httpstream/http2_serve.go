@@ -169,7 +169,7 @@ type h2Server struct {
 	mu         sync.Mutex
 	err        error // why the connection is over
 	streams    map[uint32]*h2ServerStream
-	refused    map[uint32]bool // streams that we reset and whose frames may be under way
+	refused    map[uint32]bool // streams that were reset: true if by us, so that frames may be under way
 	refusals   []uint32        // the same, oldest first
 	replies    []byte          // frames to write before any other
 	tables     []uint32        // new limits of enc's table, see setTable

@@ -77,15 +77,15 @@ func (c *h2Server) streamError(err error) error {
 // be under way. It needs mu.
 func (c *h2Server) refuse(id uint32, code http2.ErrCode) {
 	c.replies = h2AppendCode(c.replies, http2.FrameRSTStream, id, uint32(code))
-	c.remember(id)
+	c.remember(id, true)
 }
 
-// remember notes a stream that we reset. It needs mu.
-func (c *h2Server) remember(id uint32) {
-	if c.refused[id] {
+// remember notes a stream that was reset, by us or by the client. It needs mu.
+func (c *h2Server) remember(id uint32, ours bool) {
+	if _, known := c.refused[id]; known {
 		return
 	}
-	c.refused[id] = true
+	c.refused[id] = ours
 	if c.refusals = append(c.refusals, id); len(c.refusals) > h2MaxStreams {
 		delete(c.refused, c.refusals[0])
 		c.refusals = c.refusals[1:]
@@ -120,6 +120,14 @@ func (c *h2Server) frame(f http2.Frame) error {
 	switch f := f.(type) {
 	case *http2.SettingsFrame:
 		return c.settings(f)
+	case *http2.PriorityFrame:
+		switch {
+		case f.StreamDep != f.StreamID:
+		case f.StreamID > c.last: // which a reset would say is open
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		default:
+			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol}
+		}
 	case *http2.PingFrame:
 		if !f.IsAck() {
 			c.reply(append(h2AppendHeader(nil, 8, http2.FramePing, http2.FlagPingAck, 0), f.Data[:]...))
@@ -226,7 +234,7 @@ func (c *h2Server) data(f *http2.DataFrame) error {
 	}
 	s := c.streams[f.StreamID]
 	switch {
-	case s == nil && !c.refused[f.StreamID], s != nil && s.complete:
+	case s == nil && !c.refused[f.StreamID], s != nil && (s.complete || s.err == errH2Reset):
 		c.credit(size)
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
 	case s == nil || s.err != nil:
@@ -266,6 +274,9 @@ func (c *h2Server) credit(n int64) {
 // headers takes a complete field block: a request or its trailers.
 func (c *h2Server) headers(f *http2.MetaHeadersFrame) error {
 	id := f.StreamID
+	if f.HasPriority() && f.Priority.StreamDep == id {
+		return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol} // RFC 7540 section 5.3.1
+	}
 	if id > c.last && id%2 == 1 {
 		c.last = id
 		return c.request(f)
@@ -273,12 +284,17 @@ func (c *h2Server) headers(f *http2.MetaHeadersFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[id]
+	ours, reset := c.refused[id]
 	switch {
-	case s == nil && c.refused[id], s != nil && s.err != nil:
+	case s == nil && ours:
 		return nil
+	case s == nil && reset:
+		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	case s == nil:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
-	case s.complete:
+	case s.err != nil && s.err != errH2Reset:
+		return nil
+	case s.complete || s.err != nil:
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
 	}
 	trailer, err := h2Trailer(f.Fields, f.StreamEnded())

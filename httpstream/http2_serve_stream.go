@@ -131,7 +131,7 @@ func (s *h2ServerStream) serve(req *Request) {
 		c.refuse(s.id, http2.ErrCodeNo)
 	}
 	if s.over {
-		c.remember(s.id)
+		c.remember(s.id, s.err != errH2Reset)
 	}
 	c.credit(int64(s.body.Len()))
 	s.failLocked(errH2Gone)

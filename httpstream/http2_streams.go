@@ -38,6 +38,17 @@ func newH2Streams(sink Sink) *h2Streams {
 	return &h2Streams{sink: sink, streams: make(map[uint32]*h2Stream)}
 }
 
+// asked is get for what belongs to a request: what a client sends behind the end of
+// one is for upstream to refuse (RFC 9113 section 5.1).
+func (o *h2Streams) asked(id uint32) *h2Stream {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.streams[id]; s != nil && !s.requestDone {
+		return s
+	}
+	return nil
+}
+
 func (o *h2Streams) get(id uint32) *h2Stream {
 	o.mu.Lock()
 	defer o.mu.Unlock()
