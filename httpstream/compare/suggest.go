@@ -100,7 +100,7 @@ func (g *group) add(d Difference, indices []string) {
 	}
 	g.other = g.other || what != g.what
 	g.comes = g.comes || onOneSide
-	g.count++
+	g.count += 1 + d.Follow
 }
 
 func (g *group) suggestion() Suggestion {

@@ -54,6 +54,7 @@ func NewPlayback(t *tape.Tape, opt PlaybackOptions) (*Playback, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.FollowLengths()
 	rules := opt.Rules
 	rules.Reuse = opt.Reuse
 	if opt.Redact != nil {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -171,5 +173,37 @@ func TestOtherProtocolsAreOfferedInHTTP2WhereTheyWereAskedFor(t *testing.T) {
 			here.Close()
 			<-ended
 		})
+	}
+}
+
+func TestAnAnswerThatWasEditedByHandIsPlayedWhole(t *testing.T) {
+	w := newWorld(t)
+	w.https("api.example.com:443", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "5")
+		io.WriteString(w, "hello")
+	}), "http/1.1")
+	rec := w.recordWith(nil, transparent)
+	ask(t, rec.client("http/1.1"), "GET", "https://api.example.com/", "")
+	tp := rec.tape()
+	file := filepath.Join(tp.Dir, filepath.FromSlash(tp.Calls[0].Stream))
+	data, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(data), "hello") {
+		t.Fatalf("%v: %s", err, data)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(data), "hello", "hello, edited world", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pb, err := NewPlayback(tp, PlaybackOptions{Reuse: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pb.Close() })
+	var cfg Config
+	pb.Configure(&cfg)
+	client := w.serveWith(cfg, transparent).client("http/1.1")
+	for range 2 { // on one connection
+		if a := ask(t, client, "GET", "https://api.example.com/", ""); a.body != "hello, edited world" || a.header.Get("Content-Length") != "19" {
+			t.Errorf("%v", a)
+		}
 	}
 }

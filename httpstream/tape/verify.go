@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -157,20 +156,6 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 	} else if b.InStream && b.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
 		v.add(x.File, 0, "the request's body in %s does not have the sha256 that is written here", x.Stream)
 	}
-}
-
-// contentLength is the length that the answer's head gives its body; false if it
-// gives none (RFC 9112 section 6.3).
-func contentLength(x *Exchange) (n int64, ok bool) {
-	if x.Response == nil || x.Request.Method == http.MethodHead || x.Request.Method == http.MethodConnect {
-		return 0, false
-	}
-	head := &x.Response.Head
-	if head.Status < 200 || head.Status == http.StatusNoContent || head.Status == http.StatusNotModified || head.Header.Has("Transfer-Encoding") {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(head.Header.Get("Content-Length"), 10, 64)
-	return n, err == nil
 }
 
 // frame checks that the pieces of a WebSocket frame have as many bytes as it says.
