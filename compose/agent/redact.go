@@ -7,6 +7,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -144,10 +145,12 @@ func redactDifference(r *tape.Redactor, d *compare.Difference) {
 // redactAt redacts a value of a request by its place, as match names places.
 func redactAt(r *tape.Redactor, where, value string) string {
 	kind, name, _ := strings.Cut(where, " ")
-	switch kind {
-	case "header":
+	switch {
+	case value == match.None || value == match.Empty:
+		return value
+	case kind == "header":
 		return r.Field(name, value)
-	case "query":
+	case kind == "query":
 		return strings.TrimPrefix(r.Query(name+"="+value), name+"=")
 	}
 	return r.Text(value)

@@ -68,6 +68,17 @@ func TestNoSecretLeavesTheWorker(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotThereIsNotRedacted(t *testing.T) {
+	for value, want := range map[string]string{"(none)": "(none)", "(empty)": "(empty)", "Bearer x": "Bearer REDACTED"} {
+		if got := redactAt(nil, "header Authorization", value); got != want {
+			t.Errorf("%q is shown as %q", value, got)
+		}
+	}
+	if got := redactAt(nil, "query api_key", "(none)"); got != "(none)" {
+		t.Errorf("no parameter is shown as %q", got)
+	}
+}
+
 func TestAMissWithoutSecretsStaysAsItIs(t *testing.T) {
 	raw := json.RawMessage("{\n  \"used\": 12345678901234567890, \"url\": \"http://x/?a=1\"\n}\n")
 	if got := redactJSON(nil, raw); string(got) != string(raw) {

@@ -65,7 +65,7 @@ func fieldDifferences(recorded, now []field, noBody bool) []Difference {
 
 // fieldDifference says in words what differs; was or is may be nil.
 func fieldDifference(f, was, is *field) Difference {
-	d := Difference{Where: "header " + f.shown, Recorded: none, Now: none, Credential: f.counting == credential}
+	d := Difference{Where: "header " + f.shown, Recorded: None, Now: None, Credential: f.counting == credential}
 	if was != nil {
 		d.Recorded = shownValue(was)
 	}
@@ -87,7 +87,7 @@ func fieldDifference(f, was, is *field) Difference {
 	return d
 }
 
-func shownValue(f *field) string { return cmp.Or(f.sent, "(empty)") }
+func shownValue(f *field) string { return cmp.Or(f.sent, Empty) }
 
 // pairDifferences compares sorted pairs name by name.
 func pairDifferences(prefix string, recorded, now []pair) []Difference {
@@ -113,7 +113,7 @@ func (r *Rules) hideFields(prefix string, ds []Difference) []Difference {
 
 // hidden is what may be shown of a credential: whether there is one.
 func hidden(s string) string {
-	if s == none || s == "" {
+	if s == None || s == Empty || s == "" {
 		return s
 	}
 	return tape.Redacted
@@ -180,9 +180,9 @@ func (r *Rules) partDifferences(where string, was, is []part) []Difference {
 	for i := range max(len(was), len(is)) {
 		switch {
 		case i >= len(is):
-			ds = append(ds, Difference{Where: partName(where, was, i), Recorded: r.describePart(&was[i]), Now: none})
+			ds = append(ds, Difference{Where: partName(where, was, i), Recorded: r.describePart(&was[i]), Now: None})
 		case i >= len(was):
-			ds = append(ds, Difference{Where: partName(where, is, i), Recorded: none, Now: r.describePart(&is[i])})
+			ds = append(ds, Difference{Where: partName(where, is, i), Recorded: None, Now: r.describePart(&is[i])})
 		case !bytes.Equal(r.canonicalParts(was[i:i+1]), r.canonicalParts(is[i:i+1])):
 			ds = append(ds, r.onePartDifferences(partName(where, is, i), &was[i], &is[i])...)
 		}
@@ -223,7 +223,7 @@ func partName(where string, parts []part, i int) string {
 func describe(b *body) string {
 	switch {
 	case b.empty():
-		return none
+		return None
 	case b.data == nil:
 		return fmt.Sprintf("%d bytes, sha256 %.12s…", b.size, b.sha256)
 	}
@@ -289,9 +289,9 @@ func (r *Rules) arrayDifferences(path string, was, is []any) []Difference {
 func (r *Rules) memberDifferences(path string, was any, inWas bool, is any, inIs bool) []Difference {
 	switch {
 	case !inIs:
-		return []Difference{{Where: path, Recorded: r.jsonText(was), Now: none}}
+		return []Difference{{Where: path, Recorded: r.jsonText(was), Now: None}}
 	case !inWas:
-		return []Difference{{Where: path, Recorded: none, Now: r.jsonText(is)}}
+		return []Difference{{Where: path, Recorded: None, Now: r.jsonText(is)}}
 	}
 	return r.jsonDifferences(path, was, is)
 }

@@ -18,7 +18,7 @@ const (
 // escapes. NUL is around what noise has taken out.
 func excerpt(was, is string) (string, string) {
 	was, is = readable(was), readable(is)
-	if was == none || is == none {
+	if was == None || is == None {
 		return shorten(was), shorten(is)
 	}
 	same := commonPrefix(was, is)
@@ -104,7 +104,7 @@ func shorten(s string) string {
 // listed writes values as a message shows them.
 func listed(vs []string) string {
 	if len(vs) == 0 {
-		return none
+		return None
 	}
 	return strings.Join(vs, ", ")
 }

@@ -55,7 +55,12 @@ const (
 	maxDifferences = 20
 	// maxCandidates is how many calls are compared in depth for one miss.
 	maxCandidates = 50
-	none          = "(none)"
+)
+
+// What stands for a value in a Difference.
+const (
+	None  = "(none)"  // there is none
+	Empty = "(empty)" // there is one, without anything in it
 )
 
 // String is one line, for people.
