@@ -1,14 +1,18 @@
 package compose
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/docker/docker/client"
+	"github.com/wiretape/wiretape/httpstream/tape"
+	mitmtls "github.com/wiretape/wiretape/tls"
 )
 
 // A Kind says whose turn it is after an error. The command line gives each an exit code.
@@ -37,6 +41,33 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func usage(hint, format string, args ...any) error {
 	return &Error{Kind: Usage, Err: fmt.Errorf(format, args...), Hint: hint}
+}
+
+// fileError is an error with a file that a flag names: the user's choice, unless
+// the system does not let it be read or written.
+func fileError(hint, format string, args ...any) error {
+	e := &Error{Kind: Usage, Err: fmt.Errorf(format, args...), Hint: hint}
+	for _, cause := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EIO} {
+		if errors.Is(e.Err, cause) {
+			e.Kind = Environment
+		}
+	}
+	return e
+}
+
+// asEnvironment is err with a kind, if nobody gave it one: what a session needs
+// and does not get is the environment's.
+func asEnvironment(err error) error {
+	var (
+		known  *Error
+		cmd    *CommandError
+		format *tape.FormatError
+		file   *mitmtls.FileError
+	)
+	if err == nil || errors.As(err, &known) || errors.As(err, &cmd) || errors.As(err, &format) || errors.As(err, &file) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &Error{Kind: Environment, Err: err, Hint: "run it again with --debug; if it happens again, report it with that output"}
 }
 
 func environment(hint, format string, args ...any) error {

@@ -61,7 +61,10 @@ func LoadProject(ctx context.Context, flags ProjectFlags, tmp string) (*Project,
 		if err = composeError(err); gctx.Err() != nil {
 			return err
 		}
-		if _, ok := err.(*CommandError); ok {
+		if cmd, ok := err.(*CommandError); ok {
+			if strings.Contains(strings.ToLower(cmd.Stderr), "permission denied") {
+				return environment("check who owns the file, and its mode", "%w", err)
+			}
 			return &Error{Kind: Usage, Err: err, Hint: "docker compose config shows the same: correct the file, and try again"}
 		}
 		return err

@@ -293,6 +293,9 @@ func (r *Session) whyNotUp(err error) error {
 		switch {
 		case info.State.Status == "exited" && info.State.ExitCode != 0:
 			return r.serviceError(service, c.ID, fmt.Sprintf("ended with exit code %d", info.State.ExitCode))
+		case info.State.Status == "created" && (info.State.ExitCode == 126 || info.State.ExitCode == 127):
+			// The engine's code for a program that can't be run, or is not there.
+			return r.serviceError(service, c.ID, "can't be started: "+info.State.Error)
 		case health != nil && health.Status == container.Unhealthy:
 			return r.serviceError(service, c.ID, "is unhealthy"+lastProbe(health))
 		case !timedOut || late != nil:

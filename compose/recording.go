@@ -55,10 +55,10 @@ func startRecording(dir string, m tape.Manifest) (*recording, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, usage("choose another folder with --tape", "make the folder for the tape: %w", err)
+		return nil, fileError("choose another folder with --tape", "make the folder for the tape: %w", err)
 	}
 	if r.w, err = tape.Create(r.tmp, m); err != nil {
-		return nil, usage("choose another folder with --tape", "make the tape: %w", err)
+		return nil, fileError("choose another folder with --tape", "make the tape: %w", err)
 	}
 	return r, nil
 }
@@ -77,7 +77,7 @@ func (r *recording) clear() error {
 		return nil
 	}
 	if err != nil {
-		return usage("move it away, or choose another folder with --tape", "look at %s: %w", r.tmp, err)
+		return fileError("move it away, or choose another folder with --tape", "look at %s: %w", r.tmp, err)
 	}
 	if _, err := os.Stat(filepath.Join(r.tmp, "tape.yaml")); err != nil && len(entries) > 0 {
 		return usage("move it away, or choose another folder with --tape", "%s is in the way, and it is not a tape", r.tmp)
@@ -170,7 +170,7 @@ func (r *recording) finish(good bool) (*Result, error) {
 	}
 	if err := tape.Replace(r.tmp, r.dir); err != nil {
 		result.Tape, result.Kept = r.tmp, true
-		return result, usage("it is kept at "+r.tmp, "put the tape in its place: %w", err)
+		return result, fileError("it is kept at "+r.tmp, "put the tape in its place: %w", err)
 	}
 	return result, nil
 }

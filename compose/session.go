@@ -77,7 +77,7 @@ type Session struct {
 func Run(ctx context.Context, opt Options, use func(context.Context, *Session) error) (*Result, error) {
 	tmp, err := makeTemp()
 	if err != nil {
-		return nil, err
+		return nil, asEnvironment(err)
 	}
 	defer os.RemoveAll(tmp)
 	s := &Session{
@@ -87,7 +87,7 @@ func Run(ctx context.Context, opt Options, use func(context.Context, *Session) e
 	closeEngine, err := s.prepare(ctx)
 	defer closeEngine()
 	if err != nil {
-		return nil, interrupted(ctx, err)
+		return nil, interrupted(ctx, asEnvironment(err))
 	}
 	if opt.Mode == agent.Record && opt.Tape != "" {
 		if s.recording, err = startRecording(opt.Tape, s.manifest()); err != nil {
@@ -241,7 +241,7 @@ func (s *Session) containerNetworks(ctx context.Context) (map[string][]string, e
 
 // run applies the plan, calls use, and undoes what was applied.
 func (s *Session) run(ctx context.Context, use func(context.Context, *Session) error) error {
-	err := interrupted(ctx, s.apply(ctx))
+	err := interrupted(ctx, asEnvironment(s.apply(ctx)))
 	if err == nil {
 		close(s.ready)
 		err = s.use(ctx, use)

@@ -376,6 +376,8 @@ func TestServicesThatDoNotComeUp(t *testing.T) {
 	}{
 		{"one that ends", `services: {web: {image: IMAGE, command: [say, "3", "no database here"]}}`,
 			[]string{"service web ended with exit code 3", "no database here"}},
+		{"one whose program is not there", `services: {web: {image: IMAGE, entrypoint: [/nowhere]}}`,
+			[]string{"service web can't be started", "/nowhere"}},
 		{"one that is unhealthy", `services: {web: {image: IMAGE, command: [sleep],
 			healthcheck: {test: [CMD, /app, check, "http://127.0.0.1:1/"], interval: 100ms, retries: 2}}}`,
 			[]string{"service web is unhealthy", "connection refused"}},

@@ -158,7 +158,7 @@ func Down(ctx context.Context, opt Options) (int, error) {
 	}
 	n := len(found)
 	if err := errors.Join(errs...); err != nil {
-		return n, err
+		return n, asEnvironment(err)
 	}
 	return n, removeStray(ctx, engine, project, &opt)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"syscall"
 
 	"github.com/wiretape/wiretape/bpf"
 	"github.com/wiretape/wiretape/compose"
@@ -56,5 +57,11 @@ var classifiers = []func(error) (code int, hint string, ok bool){
 	},
 	func(err error) (int, string, bool) {
 		return exitEnvironment, "check who owns the file, and its mode", errors.Is(err, fs.ErrPermission)
+	},
+	func(err error) (int, string, bool) {
+		return exitEnvironment, "free space on that disk", errors.Is(err, syscall.ENOSPC)
+	},
+	func(err error) (int, string, bool) {
+		return exitEnvironment, "the disk is mounted read-only, or broken: choose another folder", errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO)
 	},
 }
