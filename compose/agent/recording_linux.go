@@ -69,9 +69,11 @@ func (r *recording) conn(kind tape.Kind, st proxy.Stream) record.Conn {
 	}
 }
 
-// caseSink records what a client asks the app.
-func (r *recording) caseSink(st proxy.Stream) httpstream.Sink {
-	return r.s.cases.Sink(r.recorder.Conn(r.conn(tape.Case, st)))
+// caseSink records what a client asks the app, at a port of the service's.
+func (r *recording) caseSink(st proxy.Stream, port int) httpstream.Sink {
+	c := r.conn(tape.Case, st)
+	c.Port = port
+	return r.s.cases.Sink(r.recorder.Conn(c))
 }
 
 func (r *recording) opaque(n proxy.Notice) {

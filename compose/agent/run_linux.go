@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,7 +68,7 @@ func (r *replaying) recordAgain(x *tape.Exchange) *runner.Recording {
 		return r.s.out.send(FromAgent{Update: &u})
 	})
 	return &runner.Recording{
-		Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Scheme: "http", Authority: authorityOf(x.Request.URL)}),
+		Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Port: x.Port, Scheme: "http", Authority: authorityOf(x.Request.URL)}),
 		Close: func() error { return rec.Close(r.s.ctx) },
 	}
 }
@@ -85,30 +86,45 @@ func (r *replaying) sentAt(number int) time.Duration {
 	return r.sent[number]
 }
 
-// dialCase connects to the port that a case was sent to: the service's one
-// behind the published port in the case's URL, or its only one.
+// dialCase connects to the port that a case was sent to.
 func (s *serving) dialCase(ctx context.Context, x *tape.Exchange) (net.Conn, error) {
+	p, err := portOf(s.ports, x)
+	if err != nil {
+		return nil, err
+	}
+	return p.dialer.dial(ctx)
+}
+
+// portOf chooses the port of a case's service: that which the case was recorded
+// at, else the one behind the published port in its URL, else the only one. The
+// published number may have been the engine's choice, and be another port's now.
+func portOf(ports []servicePort, x *tape.Exchange) (servicePort, error) {
 	port := publishedPort(x.Request.URL)
 	var own []servicePort
-	for _, p := range s.ports {
-		if p.Service != x.Service {
-			continue
+	for _, p := range ports {
+		if p.Service == x.Service {
+			own = append(own, p)
 		}
-		if _, published, err := net.SplitHostPort(p.Published); err == nil && published == port {
-			return p.dialer.dial(ctx)
-		}
-		own = append(own, p)
 	}
-	switch {
-	case len(own) == 1: // its number may have been the engine's choice
-		return own[0].dialer.dial(ctx)
-	case len(own) > 1:
-		return nil, &runner.GoneError{
+	for _, is := range []func(servicePort) bool{
+		func(p servicePort) bool { return p.Port == x.Port },
+		func(p servicePort) bool {
+			_, published, err := net.SplitHostPort(p.Published)
+			return err == nil && published == port
+		},
+		func(servicePort) bool { return len(own) == 1 },
+	} {
+		if i := slices.IndexFunc(own, is); i >= 0 {
+			return own[i], nil
+		}
+	}
+	if len(own) > 0 {
+		return servicePort{}, &runner.GoneError{
 			What: fmt.Sprintf("port %s of %s is gone: the service publishes other ones now", port, x.Service),
 			Next: "publish it again in the compose file, or record the case again",
 		}
 	}
-	return nil, &runner.GoneError{
+	return servicePort{}, &runner.GoneError{
 		What: fmt.Sprintf("%s publishes no port any more", x.Service),
 		Next: "publish a port of " + x.Service + " in the compose file, or delete the case's file from the tape",
 	}

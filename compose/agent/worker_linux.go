@@ -15,6 +15,7 @@ import (
 
 	"github.com/wiretape/wiretape/bpf"
 	"github.com/wiretape/wiretape/compose/agent/runner"
+	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	"github.com/wiretape/wiretape/netns"
@@ -256,7 +257,7 @@ func (s *serving) listenIngress(ctx context.Context, in Ingress) error {
 	s.ports = append(s.ports, servicePort{in, d})
 	ingress := proxy.Ingress{Service: in.Service, Published: in.Published, Dial: d.dial}
 	if r, ok := s.engine.(*recording); ok {
-		ingress.Record = r.caseSink
+		ingress.Record = func(st proxy.Stream) httpstream.Sink { return r.caseSink(st, in.Port) }
 	}
 	s.serve(ctx, "the port for "+in.Published, func() error { return s.proxy.ServeIngress(ctx, l, ingress) })
 	return nil

@@ -59,6 +59,7 @@ type Event struct {
 type Conn struct {
 	Kind    tape.Kind
 	Service string
+	Port    int    // as in tape.Exchange
 	Scheme  string // "http" or "https"; empty if not known yet
 	// Authority is the host:port that the connection went to. It stands in the URL
 	// where a head names no host, and gives the port where a head names none.
@@ -138,7 +139,7 @@ func (c *conn) Request(at time.Time, head *httpstream.RequestHead) httpstream.Ex
 func (r *Recorder) begin(c *Conn, at time.Time, head *httpstream.RequestHead, failed string, request tape.Request) *exchange {
 	x := &exchange{r: r, start: at}
 	x.base = tape.Exchange{
-		Kind: c.Kind, Service: c.Service, Request: request, Failed: failed,
+		Kind: c.Kind, Service: c.Service, Port: c.Port, Request: request, Failed: failed,
 		Started: max(0, micros(at.Sub(r.opt.Start))),
 	}
 	if c.Kind == tape.Call && c.Cases != nil {

@@ -37,6 +37,9 @@ func encodeExchange(x *Exchange) ([]byte, error) {
 	}
 	w.integers("cases", x.Cases)
 	w.textIf("service", x.Service)
+	if x.Port != 0 {
+		w.integer("port", int64(x.Port))
+	}
 	w.micros("started_us", x.Started)
 	w.flagIf("two_way", x.TwoWay)
 	w.textIf("failed", x.Failed)
@@ -68,6 +71,10 @@ func (x *Exchange) validate() error {
 		return fmt.Errorf("%s %d has both case and cases: expected one of them", x.Kind, x.Number)
 	case len(x.Cases) == 1 || !risingFrom1(x.Cases):
 		return fmt.Errorf("%s %d has cases %v: expected two or more numbers from 1, in rising order", x.Kind, x.Number, x.Cases)
+	case x.Port < 0 || x.Port > math.MaxUint16:
+		return fmt.Errorf("%s %d has port %d", x.Kind, x.Number, x.Port)
+	case x.Port != 0 && x.Kind != Case:
+		return fmt.Errorf("%s %d has a port: only a case has one", x.Kind, x.Number)
 	case x.Request.URL == "":
 		return errors.New("a request has no URL")
 	case x.Failed == "" && (x.Request.Method == "" || x.Request.Proto == ""):
@@ -199,10 +206,11 @@ func decodeExchange(data []byte, file string) (*Exchange, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	f := r.mapping(root, "the exchange", "call", "case", "cases", "service", "started_us", "two_way", "failed",
+	f := r.mapping(root, "the exchange", "call", "case", "cases", "service", "port", "started_us", "two_way", "failed",
 		"request", "interim", "response", "stream")
 	x := &Exchange{
 		Service: f.text("service"),
+		Port:    int(f.integer("port", 1, math.MaxUint16)),
 		Started: f.micros("started_us", 0),
 		TwoWay:  f.flag("two_way"),
 		Failed:  f.text("failed"),

@@ -75,6 +75,9 @@ func (g generator) exchange(kind Kind, number int) *Exchange {
 			TLS: []string{"", "1.2", "1.3"}[g.IntN(3)], Protocol: g.str(1),
 		},
 	}
+	if kind == Case && g.maybe() {
+		x.Port = 1 + g.IntN(65535)
+	}
 	if kind == Call && g.maybe() {
 		x.Case = 1 + g.IntN(9)
 	} else if kind == Call && g.maybe() {

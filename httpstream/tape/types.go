@@ -58,6 +58,9 @@ type Exchange struct {
 	Kind    Kind
 	Number  int    // from 1, in order of arrival, per kind
 	Service string // which service called, or was called
+	// Port is, in a case, the port that the service itself was asked at: that of
+	// the host, in the URL, may be another each time. 0 if it is not known.
+	Port int
 	// Case is the number of the case that the call belongs to; 0 for none.
 	Case int
 	// Cases are those that a call may belong to where it is not known which: they
