@@ -26,12 +26,12 @@ import (
 const (
 	// manyDifferences are as many as a suggestion may want to see.
 	manyDifferences = 10_000
-	// checkRounds is how often the tape is played: once more where rules for
+	// checkRounds is how often the tape is played at most: once more wherever rules for
 	// requests were found, since what comes behind a miss says nothing.
-	checkRounds = 2
+	checkRounds = 8
 )
 
-// A checker plays a tape that was just recorded, and finds what changes by itself.
+// A checker plays a tape, and finds what changes by itself.
 type checker struct {
 	c    *cli.Context
 	r    *reporter
@@ -39,25 +39,17 @@ type checker struct {
 	cfg  config
 	file string // wiretape.yaml
 	doc  yaml.Node
-	// noise is the value of noise in doc.
-	noise *yaml.Node
-	added int
-	shown map[string]bool // by glob and rule
+	// noise is the value of noise in doc. trial has the rules as well that may not be
+	// written, so that what comes behind them is found in the same run.
+	noise, trial *yaml.Node
+	added        int
+	unsure       int             // rules that were shown and not written
+	shown        map[string]bool // by glob and rule
 }
 
 // checkRecording is record --check.
 func checkRecording(c *cli.Context, io streams) error {
-	k := &checker{c: c, r: newReporter(io.out, c.Bool("json")), shown: make(map[string]bool)}
-	ctx := c.Context
-	if ctx.Err() != nil { // Ctrl-C ended the recording, and the next ends the check
-		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
-		defer stop()
-	}
-	if err := k.prepare(c); err != nil {
-		return err
-	}
-	t, err := tape.Open(k.opt.Tape)
+	k, t, err := newChecker(c, io)
 	if err != nil {
 		return err
 	}
@@ -65,19 +57,61 @@ func checkRecording(c *cli.Context, io streams) error {
 		k.r.note("nothing to check: no case was recorded")
 		return nil
 	}
-	k.r.note("checking: playing the %s twice against the new tape", report.Plural(len(t.Cases), "case"))
+	ctx := c.Context
+	if ctx.Err() != nil { // Ctrl-C ended the recording, and the next ends the check
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
+		defer stop()
+	}
+	return k.check(ctx, t)
+}
+
+// checkProject is check.
+func checkProject(c *cli.Context, io streams) error {
+	if err := exactArgs(c, 0, ""); err != nil {
+		return err
+	}
+	k, t, err := newChecker(c, io)
+	if err != nil {
+		return err
+	}
+	if len(t.Cases) == 0 {
+		return usagef("record some through the published ports", "the tape %s has no cases to send", relative(t.Dir))
+	}
+	err = k.check(c.Context, t)
+	if c.Context.Err() != nil {
+		return &failure{code: exitInterrupted, err: errInterrupted, hint: "nothing was written; run it again, to its end"}
+	}
+	return err
+}
+
+func newChecker(c *cli.Context, io streams) (*checker, *tape.Tape, error) {
+	k := &checker{c: c, r: newReporter(io.out, c.Bool("json")), shown: make(map[string]bool)}
+	if err := k.prepare(c); err != nil {
+		return nil, nil, err
+	}
+	t, err := tape.Open(k.opt.Tape)
+	return k, t, err
+}
+
+// check plays the tape until no more is found.
+func (k *checker) check(ctx context.Context, t *tape.Tape) error {
+	k.r.note("checking: playing %s twice against the tape", report.Plural(len(t.Cases), "case"))
 	var left []*report.CaseResult
 	for round := range checkRounds {
 		if round > 0 { // what there is to warn of was said
 			k.opt.Progress = nil
+			k.r.note("once more, with the rules for requests that were found")
 		}
 		results, err := k.play(ctx, t)
 		if err != nil {
 			return err
 		}
 		again := k.learnRequests(results)
-		left = k.learnAnswers(results)
-		if !again {
+		differ, blocked := k.learnAnswers(results)
+		left = append(left, differ...)
+		if !again || round == checkRounds-1 {
+			left = append(left, blocked...)
 			break
 		}
 	}
@@ -116,18 +150,34 @@ func (k *checker) load() error {
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		if top.Content[i].Value == "noise" {
 			k.noise = top.Content[i+1]
-			return nil
+			return k.try()
 		}
 	}
 	k.noise = &yaml.Node{Kind: yaml.MappingNode}
 	top.Content = append(top.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "noise"}, k.noise)
+	return k.try()
+}
+
+// try makes trial a copy of noise.
+func (k *checker) try() error {
+	text, err := yaml.Marshal(k.noise)
+	if err != nil {
+		return err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return err
+	}
+	if k.trial = (&yaml.Node{Kind: yaml.MappingNode}); len(doc.Content) > 0 {
+		k.trial = doc.Content[0]
+	}
 	return nil
 }
 
 // play plays all cases twice in one session.
 func (k *checker) play(ctx context.Context, t *tape.Tape) ([]*report.CaseResult, error) {
 	opt := k.opt
-	text, err := yaml.Marshal(k.noise)
+	text, err := yaml.Marshal(k.trial)
 	if err != nil {
 		return nil, err
 	}
@@ -171,12 +221,12 @@ func (k *checker) play(ctx context.Context, t *tape.Tape) ([]*report.CaseResult,
 }
 
 // learnRequests finds rules for what changes in the requests that the app sends,
-// and reports whether there are new ones.
+// and reports whether there are new ones, be they written or not.
 func (k *checker) learnRequests(results []*report.CaseResult) bool {
 	var v compare.Verdict
 	for _, c := range results {
 		for _, m := range c.Misses {
-			if m.More > 0 || m.Used > 0 {
+			if m.Used > 0 {
 				continue
 			}
 			for _, d := range m.Differences {
@@ -191,13 +241,14 @@ func (k *checker) learnRequests(results []*report.CaseResult) bool {
 			}
 		}
 	}
-	return k.add("", compare.Suggest(&v)) > 0
+	return k.add("", compare.Suggest(&v))
 }
 
-// learnAnswers finds rules for what changes in the answers, and returns the
-// results in which something else differs as well. Rules for headers are for all
-// cases, those for bodies for cases of that name, whatever their number.
-func (k *checker) learnAnswers(results []*report.CaseResult) (left []*report.CaseResult) {
+// learnAnswers finds rules for what changes in the answers. It returns the results in
+// which something differs that no written rule leaves out, and those that say nothing
+// of the answer, because of the calls. Rules for headers are for all cases, those for
+// bodies for cases of that name, whatever their number.
+func (k *checker) learnAnswers(results []*report.CaseResult) (differ, blocked []*report.CaseResult) {
 	byName := make(map[string][]*compare.Verdict)
 	var names []string
 	for _, c := range results {
@@ -206,7 +257,7 @@ func (k *checker) learnAnswers(results []*report.CaseResult) (left []*report.Cas
 			continue
 		}
 		if c.Verdict == nil || len(c.Misses) > 0 || len(c.NotMade) > 0 || len(c.Left) > 0 {
-			left = append(left, c)
+			blocked = append(blocked, c)
 			continue
 		}
 		glob := anyNumber(c.Name)
@@ -221,7 +272,7 @@ func (k *checker) learnAnswers(results []*report.CaseResult) (left []*report.Cas
 			}
 		}
 		if covered < len(c.Verdict.Differences)+c.Verdict.More {
-			left = append(left, c)
+			differ = append(differ, c)
 		}
 	}
 	for _, glob := range names {
@@ -236,7 +287,7 @@ func (k *checker) learnAnswers(results []*report.CaseResult) (left []*report.Cas
 		k.add("", all)
 		k.add(glob, own)
 	}
-	return left
+	return differ, blocked
 }
 
 // anyNumber is a pattern for a case's name with any number: recorded again, it
@@ -249,8 +300,9 @@ func anyNumber(name string) string {
 	return "*-" + strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(rest)
 }
 
-// add shows suggestions, and takes those that look like what changes by nature.
-func (k *checker) add(glob string, suggestions []compare.Suggestion) int {
+// add shows suggestions, tries them all from here on, and takes those that look like
+// what changes by nature. It reports whether any was new.
+func (k *checker) add(glob string, suggestions []compare.Suggestion) bool {
 	var known []compare.Suggestion
 	for _, s := range suggestions {
 		if s.Known {
@@ -258,15 +310,16 @@ func (k *checker) add(glob string, suggestions []compare.Suggestion) int {
 		}
 		if key := glob + "\x00" + s.Key + "\x00" + s.Value; !k.shown[key] {
 			k.shown[key] = true
+			if !s.Known {
+				k.unsure++
+			}
 			k.r.suggestion(glob, s)
 		}
 	}
-	if len(known) == 0 {
-		return 0
+	if len(known) > 0 {
+		k.added += compare.AddToYAML(k.noise, glob, known)
 	}
-	n := compare.AddToYAML(k.noise, glob, known)
-	k.added += n
-	return n
+	return len(suggestions) > 0 && compare.AddToYAML(k.trial, glob, suggestions) > 0
 }
 
 func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
@@ -275,6 +328,12 @@ func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
 			return err
 		}
 		k.r.note("wrote %s to %s", report.Plural(k.added, "noise rule"), relative(k.file))
+	}
+	if len(left) == 0 && k.unsure > 0 {
+		return &failure{
+			code: exitFailed, err: fmt.Errorf("%s left out, since what changes there may be a defect", report.Plural(k.unsure, "noise rule")),
+			hint: "look at the values above; where any value is right, add the rule to " + relative(k.file) + " by hand",
+		}
 	}
 	if len(left) == 0 {
 		k.r.note("checked: the tape passes, and will while nothing else changes")
@@ -295,7 +354,7 @@ func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
 	run.Settle()
 	k.r.leftOver(run)
 	return &failure{
-		code: exitFailed, err: fmt.Errorf("%s, played right after the recording, not as recorded", report.Plural(len(seen), "case")),
+		code: exitFailed, err: fmt.Errorf("%s, played against the tape, not as recorded", report.Plural(len(seen), "case")),
 		hint: "make the app's answer depend on nothing but what is recorded, or add a noise rule by hand; the tape is kept",
 	}
 }

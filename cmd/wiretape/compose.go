@@ -60,6 +60,18 @@ func composeCommand(io streams) *cli.Command {
 				},
 			},
 			{
+				Name: "check", Usage: "play a tape, and write noise rules for what changes",
+				UsageText: "wiretape compose check [flags]",
+				Description: `   Brings the project up against the tape, plays every case twice, and again
+   where the app asks differently each time. Values that look like ids and times
+   are shown and become noise rules in wiretape.yaml; others are only shown,
+   since they may be defects.
+
+   example: wiretape compose check --tape tapes/chat`,
+				Flags:  flags(projectFlags(), checkFlags(), sessionFlags()),
+				Action: func(c *cli.Context) error { return checkProject(c, io) },
+			},
+			{
 				Name: "replay", Usage: "keep the project up against a tape until Ctrl-C",
 				UsageText:   "wiretape compose replay [flags]",
 				Description: "   For development. Identical calls start over when all recorded ones were\n   answered.",
@@ -117,6 +129,12 @@ func replayFlags() []cli.Flag {
 		onMissFlag(),
 		upstreamCAFlag(),
 		keepNetworksFlag(),
+	}
+}
+
+func checkFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "tape", Usage: "`DIR` of the tape (default: tapes/default beside the compose file)"},
 	}
 }
 

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -30,8 +31,11 @@ func app(w http.ResponseWriter, r *http.Request) {
 	if s := os.Getenv("COOKIE"); s != "" {
 		w.Header().Set("Set-Cookie", s)
 	}
+	// What changes by itself, as ASK says.
+	now := strings.NewReplacer("UUID", uuid(), "WORD", uuid()[:5], "UNIX", fmt.Sprint(time.Now().Unix()), "DAY", time.Now().Format("2006-01-02T15:04:05Z"))
+	strict := os.Getenv("STRICT") != ""
 	for name := range strings.SplitSeq(os.Getenv("ASK"), ",") {
-		resp, err := http.Get("http://api.example.com/" + name + r.URL.RequestURI())
+		resp, err := http.Get("http://api.example.com/" + now.Replace(name) + r.URL.RequestURI())
 		if err != nil {
 			fmt.Fprintf(w, "data: %s: %v\n\n", name, err)
 			continue
@@ -39,12 +43,27 @@ func app(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		step, _, _ := strings.Cut(name, "?")
-		fmt.Fprintf(w, "data: %s: %d %s\n\n", step, resp.StatusCode, body)
+		if strict && resp.StatusCode != 200 {
+			fmt.Fprintf(w, "data: gave up at %s\n\n", step)
+			return
+		}
+		if !strict {
+			fmt.Fprintf(w, "data: %s: %d %s\n\n", step, resp.StatusCode, body)
+		}
 		w.(http.Flusher).Flush()
+	}
+	if strict {
+		fmt.Fprintf(w, "data: {\"id\":%q}\n\n", uuid())
 	}
 	if d, err := time.ParseDuration(r.FormValue("wait")); err == nil {
 		time.Sleep(d)
 	}
+}
+
+func uuid() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // origin is the outside world. It says what it was asked on standard output.
