@@ -177,7 +177,7 @@ func (p *play) follow() {
 	}
 	c, messages := newCounter(p.x)
 	if m, ok := c.(*messageCounter); ok && p.socket != nil {
-		m.ping = p.socket.pong
+		m.ping, m.close = p.socket.pong, p.socket.close
 	}
 	p.recorded, _ = newCounter(p.x)
 	p.client = follow(p.req.Body, c, messages, p.req.Arrived)
@@ -315,7 +315,7 @@ func (p *play) write(s step) error {
 		p.result.Status = s.head.Status
 		head, agreed := handshake(s.head, p.x, p.req.Head, p.player.Redact)
 		if p.x.IsWebSocket() {
-			p.socket = &socketWriter{w: p.w, frames: tape.WriterOf(p.x, agreed)}
+			p.socket = &socketWriter{w: p.w, frames: tape.WriterOf(p.x, agreed), closed: make(chan []byte, 1)}
 		}
 		err := p.w.Head(head)
 		if err == nil && p.x.TwoWay {
@@ -390,7 +390,14 @@ func (p *play) cutShort(s step) error {
 	}
 	end := *s.line.End
 	if end.How == httpstream.Cancelled || end.How == httpstream.Open {
-		err := p.hold(s.at)
+		closed, err := p.hold(s.at)
+		if closed != nil {
+			// A client that closes in order is answered (RFC 6455 section 5.5.1).
+			if err := p.w.Chunk(httpstream.Chunk{Data: closed}); err != nil {
+				return err
+			}
+			return p.end(&httpstream.EndInfo{How: httpstream.EOF})
+		}
 		if p.clientGone() {
 			p.over = true
 			return nil
@@ -406,24 +413,32 @@ func (p *play) cutShort(s step) error {
 	return p.end(&end)
 }
 
-// hold waits for the client to go, about as long as the recorded stream was.
-func (p *play) hold(recorded time.Duration) error {
+// hold waits for the client to go, about as long as the recorded stream was. It
+// returns the answer to the close frame of a WebSocket's client.
+func (p *play) hold(recorded time.Duration) ([]byte, error) {
 	patience := openPatience
 	if p.player.Speed > 0 {
 		patience += p.scale(recorded)
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-p.req.Finished:
-			cancel()
-		case <-done:
-		}
-	}()
-	return p.player.Scheduler.Wait(ctx, time.Now().Add(patience))
+	var closed chan []byte
+	if p.socket != nil {
+		closed = p.socket.closed
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- p.player.Scheduler.Wait(ctx, time.Now().Add(patience)) }()
+	select {
+	case answer := <-closed:
+		cancel()
+		<-waited
+		return answer, nil
+	case <-p.req.Finished:
+		cancel()
+		return nil, <-waited
+	case err := <-waited:
+		return nil, err
+	}
 }
 
 // clientGone reports whether the client went away, or has closed its side: where

@@ -23,9 +23,19 @@ type socketWriter struct {
 
 	pings []string // recorded, without a pong so far
 
+	closed chan []byte // gets the client's first close frame as it is to be echoed
+
 	mu    sync.Mutex
 	at    tape.Messages
 	pongs [][]byte // wait for the end of the frame under way
+}
+
+// close notes the client's close frame.
+func (s *socketWriter) close(l *tape.Line) {
+	select {
+	case s.closed <- tape.AppendFrame(nil, l):
+	default:
+	}
 }
 
 // pinged notes a recorded ping of the client.

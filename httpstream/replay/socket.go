@@ -97,7 +97,9 @@ type messageCounter struct {
 	frames   *tape.Frames
 	messages tape.Messages
 	said     unheard
-	ping     func([]byte) // is told of pings; may be nil
+	// ping is told of pings, and close of close frames; both may be nil.
+	ping  func([]byte)
+	close func(*tape.Line)
 
 	text  []byte // of the message under way
 	known bool   // text is all of it so far
@@ -148,6 +150,9 @@ func (c *messageCounter) line(l *tape.Line) int64 {
 	switch {
 	case l.Frame != nil && l.Frame.Op == httpstream.WSClose:
 		c.said.add(nil)
+		if c.close != nil {
+			c.close(l)
+		}
 		return 1
 	case l.Frame != nil && l.Frame.Op == httpstream.WSPing && c.ping != nil:
 		c.ping(l.Data)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/match"
@@ -183,3 +184,55 @@ func TestPingsOfThisClientAreAnswered(t *testing.T) {
 		}
 	})
 }
+
+func TestAClientThatClosesWhereTheRecordedOneVanishedIsAnswered(t *testing.T) {
+	s := webSocket()
+	s.lines = []tape.Line{server(20*ms, text("welcome")), end(50*ms, httpstream.Cancelled)}
+	bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
+		w.send(t, upgrade)
+		r := bufio.NewReader(w)
+		if _, err := http.ReadResponse(r, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.next(t, r, "20ms "+text("welcome"))
+		time.Sleep(80 * ms)
+		w.send(t, frame(0x88, "\x03\xe8bye", true))
+		w.next(t, r, "100ms "+frame(0x88, "\x03\xe8bye", false))
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAWebSocketInHTTP2IsOpenedWithoutAKey(t *testing.T) {
+	s := webSocket()
+	s.x.Request.Method, s.x.Request.Protocol, s.x.Request.Proto = "CONNECT", "websocket", "HTTP/2.0"
+	s.x.Response.Head = httpstream.ResponseHead{Proto: "HTTP/2.0", Status: 200, Header: httpstream.Fields{{Name: "sec-websocket-protocol", Value: "chat"}}}
+	if !s.x.IsWebSocket() {
+		t.Fatal("not a WebSocket")
+	}
+	w := &chunkWriter{}
+	scheduler := newScheduler(newTimerAlarm(), 0)
+	defer scheduler.Close()
+	p := &Player{Lines: func(*tape.Exchange) (LineReader, error) { return &listed{s.lines}, nil }, Scheduler: scheduler}
+	body := strings.NewReader(said("ask 1") + said("bye"))
+	req := &httpstream.Request{Head: &httpstream.RequestHead{Method: "CONNECT", Protocol: "websocket"}, Body: body}
+	if result, err := p.Play(t.Context(), &s.x, req, w); err != nil || result.Status != 200 || result.How != httpstream.EOF {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if want := text("welcome") + text("answer") + text("more") + text("last"); w.got.String() != want || w.head.Header.Has("Sec-WebSocket-Accept") {
+		t.Errorf("got %q after %v", w.got.String(), w.head)
+	}
+}
+
+// A chunkWriter keeps what is answered.
+type chunkWriter struct {
+	head *httpstream.ResponseHead
+	got  strings.Builder
+}
+
+func (w *chunkWriter) Interim(*httpstream.ResponseHead) error { return nil }
+func (w *chunkWriter) Head(h *httpstream.ResponseHead) error  { w.head = h; return nil }
+func (w *chunkWriter) Chunk(c httpstream.Chunk) error         { w.got.Write(c.Data); return nil }
+func (w *chunkWriter) Flush() error                           { return nil }
+func (w *chunkWriter) End(httpstream.EndInfo) error           { return nil }
