@@ -72,7 +72,7 @@ func (x *exchange) RequestChunk(at time.Time, c httpstream.Chunk) {
 		return
 	}
 	if !x.decided && !x.spilled {
-		if int64(len(x.body)+len(c.Data)) <= x.r.opt.MaxInlineBody {
+		if int64(len(x.body)+len(c.Data)) <= x.r.opt.MaxInlineBody && x.r.holdBody(len(c.Data)) {
 			x.body = append(x.body, c.Data...)
 			size := len(c.Data)
 			c.Data = nil
@@ -221,6 +221,12 @@ func (x *exchange) spill() {
 		c.Data, rest = rest[:p.size:p.size], rest[p.size:]
 		x.pushLine(&tape.Line{At: x.lineTime(p.at, x.start), FromClient: true, Chunk: c}, nil)
 	}
+	x.dropBody()
+}
+
+// dropBody forgets the held body, and gives its room back.
+func (x *exchange) dropBody() {
+	x.r.bodies.Add(-int64(len(x.body)))
 	x.body, x.bodyAt = nil, nil
 }
 
@@ -245,6 +251,7 @@ func (x *exchange) finish() {
 		x.pushLine(&tape.Line{At: x.endAt, End: &end}, nil)
 	}
 	x.pushExchange(event)
+	x.dropBody()
 	x.r.forget(x)
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -15,6 +16,9 @@ import (
 const (
 	defaultMaxPending    = 8 << 20
 	defaultMaxInlineBody = 1 << 20
+	// maxHeldBodies is how much of all request bodies together waits in memory for
+	// the end of its exchange, in bytes; what finds no room goes to the stream.
+	maxHeldBodies = 32 << 20
 )
 
 // Options of a Recorder. The zero value of each is usable.
@@ -87,6 +91,17 @@ type Recorder struct {
 	cases  int
 	open   map[*exchange]struct{}
 	closed bool
+
+	bodies atomic.Int64 // bytes of request bodies that exchanges hold
+}
+
+// holdBody takes room for n more bytes of a request body, if there is some.
+func (r *Recorder) holdBody(n int) bool {
+	if r.bodies.Add(int64(n)) <= maxHeldBodies {
+		return true
+	}
+	r.bodies.Add(-int64(n))
+	return false
 }
 
 // New returns a Recorder, which runs one goroutine until Close.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -19,6 +20,10 @@ import (
 
 // DefaultMaxBody is how much of a request body is held in memory for matching.
 const DefaultMaxBody = 4 << 20
+
+// maxHeld is how much of all request bodies together is held in memory for
+// matching, in bytes. One for which there is no room is matched by its hash.
+const maxHeld = 64 << 20
 
 // MissField is the header field that marks the answer to a miss. Its value is
 // the number of the closest recorded call, or "none".
@@ -41,6 +46,17 @@ type Handler struct {
 	Watch func(Event) Watcher
 	// Forward, if set, answers requests that the tape does not.
 	Forward Forward
+
+	held atomic.Int64 // bytes of request bodies in memory
+}
+
+// hold takes room for n more bytes of a body, if there is some.
+func (h *Handler) hold(n int64) bool {
+	if h.held.Add(n) <= maxHeld {
+		return true
+	}
+	h.held.Add(-n)
+	return false
 }
 
 // A Forward answers a request that the tape does not. It is given the request as
@@ -121,6 +137,7 @@ func (h *connHandler) ServeStream(ctx context.Context, req *httpstream.Request, 
 	if h.conn.Case != nil {
 		a.event.Case = h.conn.Case(req.Head)
 	}
+	defer a.release()
 	if !a.serve() {
 		return
 	}
@@ -143,7 +160,8 @@ type answer struct {
 
 	body      []byte // nil if it was not read or is too large
 	bodyRead  bool
-	continued bool // 100 (Continue) was sent
+	held      int64 // of the Handler's
+	continued bool  // 100 (Continue) was sent
 }
 
 // serve reports whether there is an event to tell: not if the client went away
@@ -228,30 +246,59 @@ func (a *answer) readBody(q *match.Query, likely *tape.Exchange) error {
 	if limit <= 0 {
 		limit = DefaultMaxBody
 	}
-	var buf bytes.Buffer
-	n, err := buf.ReadFrom(io.LimitReader(a.req.Body, limit+1))
+	body, whole, err := a.holdBody(limit)
 	if err != nil {
 		return err
 	}
 	a.bodyRead = true
-	if n <= limit {
+	if whole {
 		a.event.Complete, _ = a.req.Complete()
-		a.body = buf.Bytes()
-		if a.body == nil {
-			a.body = []byte{}
-		}
-		q.Body, q.BodySize = a.body, n
+		a.body = body
+		q.Body, q.BodySize = a.body, int64(len(body))
 		return nil
 	}
 	sum := sha256.New()
-	sum.Write(buf.Bytes())
-	buf = bytes.Buffer{}
+	sum.Write(body)
+	n := int64(len(body))
+	a.release()
+	body = nil
 	rest, err := io.Copy(sum, a.req.Body)
 	if err == nil {
 		a.event.Complete, _ = a.req.Complete()
 	}
 	q.BodySHA256, q.BodySize = hex.EncodeToString(sum.Sum(nil)), n+rest
 	return err
+}
+
+// holdBody reads the body into memory, as far as there is room for it, and reports
+// whether that is all of it.
+func (a *answer) holdBody(limit int64) (body []byte, whole bool, err error) {
+	body = []byte{}
+	for {
+		if len(body) == cap(body) {
+			body = slices.Grow(body, 512)
+		}
+		n, err := a.req.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		room := int64(len(body)) <= limit && a.h.hold(int64(n))
+		if room {
+			a.held += int64(n)
+		}
+		switch {
+		case err == io.EOF && room:
+			return body, true, nil
+		case err != nil && err != io.EOF:
+			return nil, false, err
+		case !room:
+			return body, false, nil
+		}
+	}
+}
+
+// release gives back the room that the body took.
+func (a *answer) release() {
+	a.h.held.Add(-a.held)
+	a.held = 0
 }
 
 // sendContinue sends the recorded 100 at its time, which for a call that is not
