@@ -350,3 +350,27 @@ func TestANumberThatDiffersIsShownWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestDifferencesBeyondTheLastReportedAreCounted: what is not kept is no cause.
+func TestDifferencesBeyondTheLastReportedAreCounted(t *testing.T) {
+	many := func(text string) reply {
+		r := answer(sseType)
+		for i := range 600 {
+			r.pieces = append(r.pieces, timed{time.Duration(i) * time.Millisecond, fmt.Sprintf("data: {\"a%d\":\"%s\",\"n\":%d}\n\n", i%300, text, i)})
+			if i%100 == 50 && text == "now" {
+				r.pieces = append(r.pieces, timed{time.Duration(i) * time.Millisecond, "data: more\n\n"})
+			}
+		}
+		return r
+	}
+	for _, most := range []int{1, 5, 100} {
+		v := verdict(many("then"), many("now"), Options{MaxDifferences: most})
+		total := v.More
+		for _, d := range v.Differences {
+			total += 1 + d.Run + d.Follow
+		}
+		if v.Pass || len(v.Differences) != most || total < 600 {
+			t.Errorf("at most %d: %d differences, %d in all", most, len(v.Differences), total)
+		}
+	}
+}

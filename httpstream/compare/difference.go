@@ -125,13 +125,13 @@ type log struct {
 
 // add takes a function so that what only counts is never formatted.
 func (l *log) add(build func() Difference) {
-	if len(l.list) >= l.max && l.from.folded > maxFolded {
+	if len(l.list) >= l.max && l.from.folded+l.more > maxFolded {
 		l.more++
 		return
 	}
 	d := build()
 	switch {
-	case l.from.fold(l.list, &d):
+	case l.from.fold(l.list, &d, len(l.list) < l.max):
 	case len(l.list) >= l.max:
 		l.more++
 	default:

@@ -22,7 +22,8 @@ type followers struct {
 const maxFolded = 10_000
 
 // fold tells whether d follows from an earlier difference, and counts it there.
-func (f *followers) fold(list []Difference, d *Difference) bool {
+// Otherwise d is a cause itself if it is kept.
+func (f *followers) fold(list []Difference, d *Difference, kept bool) bool {
 	if f.causes == nil {
 		f.causes, f.last = map[string]int{}, map[int]string{}
 		f.net, f.first = map[string]int{}, map[string]int{}
@@ -37,7 +38,11 @@ func (f *followers) fold(list []Difference, d *Difference) bool {
 			list[n].Run++
 			return true
 		}
-		f.first[d.Unit] = len(list)
+		if kept {
+			f.first[d.Unit] = len(list)
+		} else {
+			delete(f.first, d.Unit)
+		}
 		return false
 	}
 	if d.Unit == "" || d.Kind != Changed && d.Kind != Missing && d.Kind != Extra {
@@ -60,7 +65,9 @@ func (f *followers) fold(list []Difference, d *Difference) bool {
 		}
 	}
 	for _, k := range keys {
-		f.causes[k] = len(list)
+		if kept {
+			f.causes[k] = len(list)
+		}
 	}
 	return false
 }
