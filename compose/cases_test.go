@@ -2,11 +2,15 @@ package compose
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
@@ -105,5 +109,52 @@ func TestCasesAreSentAgainAndBrokenTwinsFail(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAContainerThatEndsForGoodEndsTheRun has an app that crashes in the first of
+// its cases and is not started again.
+func TestAContainerThatEndsForGoodEndsTheRun(t *testing.T) {
+	text := strings.Replace(relayCompose, "restart: on-failure", `restart: "no"`, 1)
+	p := newTestProject(t, fmt.Sprintf(text, ""))
+	if _, err := Run(t.Context(), p.options(), func(ctx context.Context, s *Session) error {
+		for _, path := range []string{"/first", "/second"} {
+			resp, err := http.Get("http://" + s.Published()[0].Published + path)
+			if err != nil {
+				return err
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.write("compose.yaml", fmt.Sprintf(text, "crash"))
+	opt := p.options()
+	opt.Mode = agent.Replay
+	var lines []string
+	begun := time.Now()
+	_, err := Run(t.Context(), opt, func(ctx context.Context, s *Session) error {
+		limits := compare.DefaultLimits()
+		limits.Speed = 1
+		begun = time.Now()
+		err := s.WhileTheyRun(ctx, []string{"relay"}, func(ctx context.Context) error {
+			_, err := s.Request(ctx, agent.ToAgent{Run: &agent.Run{Cases: []int{1, 2}, Limits: limits}})
+			return err
+		})
+		return errors.Join(err, s.Logs(ctx, begun, func(l LogLine) {
+			if l.At.Before(begun) {
+				t.Errorf("a line of %s, before %s", l.At, begun)
+			}
+			lines = append(lines, l.Service+" "+l.Text)
+		}))
+	})
+	var dead *DeadError
+	if !errors.As(err, &dead) || dead.Service != "relay" || dead.Code != "3" || !strings.Contains(dead.Lines, "crashing for") {
+		t.Errorf("got %v, %+v", err, dead)
+	}
+	if !slices.Equal(lines, []string{"relay crashing for Authorization: Bearer abc"}) {
+		t.Errorf("the log is %q", lines)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/docker/docker/client"
 	"github.com/wiretape/wiretape/compose/agent"
@@ -64,6 +65,7 @@ type Session struct {
 	recording    *recording        // nil where nothing is recorded
 	background   sync.WaitGroup
 	stopWatching context.CancelFunc
+	needed       atomic.Pointer[needed] // nil where nothing ends with a container
 
 	mu    sync.Mutex
 	begun []Step

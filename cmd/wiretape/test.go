@@ -209,7 +209,9 @@ func (t *testRun) session(tp testTape) error {
 		t.mu.Lock()
 		t.run.Project = s.Project()
 		t.mu.Unlock()
-		if err := t.send(ctx, s, tp); err != nil {
+		err := t.send(ctx, s, tp)
+		t.keepLogs(ctx, s, tp)
+		if err != nil {
 			return err
 		}
 		sent = true
@@ -222,6 +224,9 @@ func (t *testRun) session(tp testTape) error {
 	t.update(tp, sent)
 	if f := (*compose.Error)(nil); errors.As(err, &f) && f.Kind == compose.App {
 		t.missing(tp, err)
+		if dead := (*compose.DeadError)(nil); errors.As(err, &dead) && dead.Lines != "" {
+			err = fmt.Errorf("%w; its last lines: %s", err, t.redactLog(dead.Lines))
+		}
 		t.failed(err, f.Hint)
 		return nil
 	}
@@ -255,13 +260,15 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 	t.parallel = max(1, parallel)
 	t.setSending(true)
 	defer t.setSending(false)
-	reply, err := s.Request(ctx, agent.ToAgent{Run: &agent.Run{
-		TapeName: relative(tp.Dir), Cases: tp.numbers, Update: t.c.Bool("update"), Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
-	}})
-	if err == nil && reply.Error != "" {
-		err = errors.New(reply.Error)
-	}
-	return err
+	return s.WhileTheyRun(ctx, asked(tp), func(ctx context.Context) error {
+		reply, err := s.Request(ctx, agent.ToAgent{Run: &agent.Run{
+			TapeName: relative(tp.Dir), Cases: tp.numbers, Update: t.c.Bool("update"), Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
+		}})
+		if err == nil && reply.Error != "" {
+			err = errors.New(reply.Error)
+		}
+		return err
+	})
 }
 
 func (t *testRun) setSending(on bool) {

@@ -315,12 +315,29 @@ func (s *serving) request(m *ToAgent) *Reply {
 // stopTimeout bounds how long the agent works at what it holds when a session ends.
 const stopTimeout = 20 * time.Second
 
+// afterCase is how long after the last case a recording goes on, so that it has what
+// a test would notice there: a bit longer than a test waits.
+const afterCase = 1500 * time.Millisecond
+
+// linger waits for what the app does behind the last case's answer.
+func (s *serving) linger() {
+	ago, ok := s.cases.SinceCase()
+	if _, records := s.engine.(*recording); !records || !ok || ago >= afterCase {
+		return
+	}
+	select {
+	case <-time.After(afterCase - ago):
+	case <-s.ctx.Done():
+	}
+}
+
 // stop ends the recording; connections go on, unrecorded.
 func (s *serving) stop() {
 	if s.ended {
 		return
 	}
 	s.ended = true
+	s.linger()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	s.proxy.CatchUp()

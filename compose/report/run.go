@@ -76,7 +76,9 @@ type CaseResult struct {
 	Reason  string `json:"reason,omitempty"` // why it was skipped
 	// Error is why it could not be compared: the app never got ready, crashed, took
 	// longer than its limit.
-	Error   string           `json:"error,omitempty"`
+	Error string `json:"error,omitempty"`
+	// Began is when it was sent, by the clock of the engine's host.
+	Began   time.Time        `json:"began,omitzero"`
 	Took    time.Duration    `json:"took_ns"`
 	Verdict *compare.Verdict `json:"verdict,omitempty"`
 	// Answer is when the app's answer came.
@@ -97,6 +99,8 @@ type CaseResult struct {
 	OrderChanged *Order `json:"order_changed,omitempty"`
 	// Rerecorded is set where the tape has the new answer now (--update).
 	Rerecorded bool `json:"rerecorded,omitempty"`
+	// Logs are the last lines that the project's services wrote meanwhile.
+	Logs []LogLine `json:"logs,omitempty"`
 	// NextSteps are what to do about it.
 	NextSteps []Step `json:"next_steps,omitempty"`
 }
@@ -105,6 +109,14 @@ type CaseResult struct {
 type Sides struct {
 	Recorded *Timeline `json:"recorded,omitempty"`
 	Now      *Timeline `json:"now,omitempty"`
+}
+
+// A LogLine is one line that a service wrote.
+type LogLine struct {
+	Service string `json:"service"`
+	// At counts from when the case was sent.
+	At   time.Duration `json:"at_ns"`
+	Text string        `json:"text"`
 }
 
 // A CallRef names a recorded call.

@@ -17,8 +17,9 @@ type TextOptions struct {
 }
 
 const (
-	maxFindings = 8 // of one case, in text
-	maxMisses   = 5 // of one case, in text
+	maxFindings = 8  // of one case, in text
+	maxMisses   = 5  // of one case, in text
+	maxLogs     = 12 // lines of the app's log of one case, in text
 	everything  = 1000
 )
 
@@ -161,7 +162,24 @@ func (p *printer) caseText(c *CaseResult, most int) {
 	if !missed {
 		p.calls(c)
 	}
+	p.logs(c.Logs)
 	p.next(c.NextSteps)
+}
+
+// logs are the last lines that services wrote, the service's name before each.
+func (p *printer) logs(lines []LogLine) {
+	if len(lines) == 0 {
+		return
+	}
+	head := "  the app's log meanwhile"
+	if n := len(lines) - maxLogs; n > 0 {
+		head += ", without " + Plural(n, "line") + " before"
+		lines = lines[n:]
+	}
+	p.line(span{head + ":", plain})
+	for _, l := range lines {
+		p.line(span{"    " + shorten(oneLine(l.Service+" | "+l.Text), p.width-4), dim})
+	}
 }
 
 func (p *printer) finding(f *finding) {

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
@@ -20,7 +21,7 @@ func (r *run) doubtful(ctx context.Context, c *report.CaseResult) bool {
 func (r *run) again(ctx context.Context, x *tape.Exchange, first *report.CaseResult) report.CaseResult {
 	r.opt.begin(x.Number, true)
 	second := r.play(ctx, x)
-	second.Took += first.Took
+	second.Began, second.Took = first.Began, time.Since(first.Began)
 	return confirm(first, second)
 }
 

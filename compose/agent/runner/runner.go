@@ -251,7 +251,7 @@ func (o *Options) begin(number int, alone bool) {
 func (r *run) play(ctx context.Context, x *tape.Exchange) (c report.CaseResult) {
 	started := time.Now()
 	c, err := report.FromTape(r.opt.Tape, x)
-	defer func() { c.Took = time.Since(started) }()
+	defer func() { c.Began, c.Took = started, time.Since(started) }()
 	if err != nil {
 		r.opt.unreadable(&c, err)
 		return c

@@ -88,6 +88,7 @@ func relay(w http.ResponseWriter, r *http.Request) {
 	for n := 0; lines.Scan(); n++ {
 		switch {
 		case defect == "crash" && n == 1 && r.URL.Path == "/first":
+			fmt.Println("crashing for Authorization: Bearer abc")
 			os.Exit(3)
 		case defect == "drop" && n == 2:
 			continue
