@@ -233,7 +233,7 @@ func (r *reporter) exchangeLine(e *agent.Event) string {
 	if e.Method != "" { // a call that failed before there was a request has none
 		s += e.Method + " "
 	}
-	s += e.URL + "  " + status
+	s += shortURL(e.URL) + "  " + status
 	if e.Chunks > 0 {
 		s += fmt.Sprintf("  %s, %s", report.Plural(e.Chunks, "chunk"), report.Size(e.Bytes))
 	}
@@ -250,6 +250,18 @@ func (r *reporter) exchangeLine(e *agent.Event) string {
 		s += "  " + e.Detail
 	}
 	return s + "\n"
+}
+
+// shortURL leaves out the middle of a URL that would fill several lines: its host and
+// its end tell most calls apart, what differs in a miss is shown below it, and JSON
+// events and tape show have all of it.
+func shortURL(url string) string {
+	const begin, end = 80, 39
+	r := []rune(url)
+	if len(r) <= begin+1+end {
+		return url
+	}
+	return string(r[:begin]) + "…" + string(r[len(r)-end:])
 }
 
 // missBody is what the app got, as match.Miss.JSON writes it.
@@ -279,7 +291,7 @@ func (r *reporter) missLines(e *agent.Event) string {
 	case agent.RecordMiss:
 		word = r.paint("33", "newly recorded")
 	}
-	fmt.Fprintf(&b, "%s  %s %s", word, e.Method, e.URL)
+	fmt.Fprintf(&b, "%s  %s %s", word, e.Method, shortURL(e.URL))
 	if e.Service != "" {
 		fmt.Fprintf(&b, "  from %s", e.Service)
 	}
@@ -294,7 +306,7 @@ func (r *reporter) missLines(e *agent.Event) string {
 	case m.Closest == nil:
 		b.WriteString("  nothing like it was recorded\n")
 	default:
-		fmt.Fprintf(&b, "  closest: call %d  %s %s\n", m.Closest.Number, m.Closest.Method, m.Closest.URL)
+		fmt.Fprintf(&b, "  closest: call %d  %s %s\n", m.Closest.Number, m.Closest.Method, shortURL(m.Closest.URL))
 	}
 	for _, d := range m.Differences {
 		fmt.Fprintf(&b, "    %s\n      recorded: %s\n      now:      %s\n", cmp.Or(d.Message, d.Where), d.Recorded, d.Now)

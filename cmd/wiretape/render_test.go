@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/wiretape/wiretape/compose/agent"
 )
@@ -62,5 +64,21 @@ func TestWhatPackageFlagSaysIsSaidInOurWords(t *testing.T) {
 		if got := flagError(in); got != want {
 			t.Errorf("%q is said as %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestALongURLKeepsItsHostAndItsEnd(t *testing.T) {
+	short := "https://api.example.com/v1/chat?model=a"
+	if got := shortURL(short); got != short {
+		t.Errorf("%q", got)
+	}
+	long := "https://api.example.com/v1/search?q=" + strings.Repeat("é", 4000) + "&page=17"
+	got := shortURL(long)
+	if n := utf8.RuneCountInString(got); n != 120 || !utf8.ValidString(got) || !strings.HasPrefix(got, "https://api.example.com/v1/search?q=") || !strings.HasSuffix(got, "&page=17") {
+		t.Errorf("%d: %q", n, got)
+	}
+	r := newReporter(io.Discard, false)
+	if line := r.line(&agent.Event{Type: "call", Method: "GET", URL: long, Status: 200}); len(line) > 300 {
+		t.Errorf("the line has %d bytes", len(line))
 	}
 }
