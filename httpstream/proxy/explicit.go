@@ -99,19 +99,19 @@ func parseAuthority(s, defaultPort string) (Dest, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		if defaultPort == "" {
-			return Dest{}, fmt.Errorf("%q is not host:port", s)
+			return Dest{}, fmt.Errorf("%.80q is not host:port", s)
 		}
 		host, port = strings.Trim(s, "[]"), defaultPort
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 || host == "" || strings.ContainsAny(host, " /@?#[]") {
-		return Dest{}, fmt.Errorf("%q is not host:port", s)
+		return Dest{}, fmt.Errorf("%.80q is not host:port", s)
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return Dest{Addr: netip.AddrPortFrom(addr, uint16(n))}, nil
 	}
 	if strings.Contains(host, ":") {
-		return Dest{}, fmt.Errorf("%q is not host:port", s)
+		return Dest{}, fmt.Errorf("%.80q is not host:port", s)
 	}
 	return Dest{Name: strings.ToLower(host), Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(n))}, nil
 }
@@ -197,7 +197,7 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 			if err != nil {
 				why := dialError(err)
 				p.cfg.Notify(Notice{Kind: Refused, Authority: origin.Host, Detail: why})
-				return nil, fmt.Errorf("can't reach %s: %s", key, why)
+				return nil, fmt.Errorf("can't reach %.200s: %s", key, why)
 			}
 			// The relay closes the connection before this one once its answers are in.
 			current, currentOrigin = conn, key
@@ -252,7 +252,7 @@ func requestOrigin(head *httpstream.RequestHead, upstream *url.URL) (*url.URL, e
 	if isAbsolute(head.Target) {
 		u, err := url.Parse(head.Target)
 		if err != nil || u.Host == "" {
-			return nil, fmt.Errorf("the request's target %q is not a URL", head.Target)
+			return nil, fmt.Errorf("the request's target %.80q is not a URL", head.Target)
 		}
 		return u, nil
 	}

@@ -137,9 +137,11 @@ func (p *Proxy) choose(authority string, offered []string) []string {
 
 func (p *Proxy) answer(ctx context.Context, client net.Conn, proto protocol, s Stream) {
 	h := p.cfg.Replay(s)
+	serve := httpstream.ServeHTTP1
 	if proto == http2 {
-		httpstream.ServeHTTP2(ctx, client, h)
-		return
+		serve = httpstream.ServeHTTP2
 	}
-	httpstream.ServeHTTP1(ctx, client, h)
+	if err := serve(ctx, client, h); errors.Is(err, httpstream.ErrMalformed) {
+		p.cfg.Notify(Notice{Kind: Misused, Service: s.Service, Authority: s.Authority, Detail: err.Error()})
+	}
 }

@@ -132,3 +132,47 @@ func TestAForwardProxyRefusesWhatItCannotRoute(t *testing.T) {
 		t.Errorf("got %+v", n)
 	}
 }
+
+// A head over the limit is refused, and what it held is shown nowhere.
+func TestAHeadOverTheLimitIsQuotedNowhere(t *testing.T) {
+	w := newWorld(t)
+	large := strings.Repeat("sk-secret", 200_000)
+	for _, head := range []string{
+		"GET http://api.test/ HTTP/1.1\r\nHost: api.test\r\nX: " + large + "\r\n\r\n",
+		"GET http://" + large[:500_000] + ":x/ HTTP/1.1\r\n\r\n",
+	} {
+		b := w.recordWith(nil, explicit(""))
+		c := b.dialTo(named("api.test:80"))
+		go io.WriteString(c, head)
+		// A request line that is longer still is not taken for HTTP, and is reset.
+		if got := readHead(c); got != "" && !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+			t.Errorf("got %.100q", got)
+		}
+		body := make([]byte, 1<<20)
+		n, _ := io.ReadFull(c, body)
+		c.Close()
+		b.close()
+		for _, shown := range append(texts(b.all()), string(body[:n])) {
+			if len(shown) > 500 {
+				t.Errorf("%d bytes are shown: %.100q", len(shown), shown)
+			}
+		}
+	}
+	rb, _ := w.replayWith(&tape.Tape{}, transparent)
+	c := rb.dialTo(named("api.test:80"))
+	go io.WriteString(c, "GET / HTTP/1.1\r\nX: "+large+"\r\n\r\n")
+	if got := readHead(c); !strings.HasPrefix(got, "HTTP/1.1 400") {
+		t.Errorf("got %.100q", got)
+	}
+	c.Close()
+	if n := rb.waitNotice(Misused); len(n.Detail) > 200 || n.Service != "app" {
+		t.Errorf("notice %.300v", n)
+	}
+}
+
+func texts(notices []Notice) (list []string) {
+	for _, n := range notices {
+		list = append(list, n.Authority+n.Detail)
+	}
+	return list
+}
