@@ -33,14 +33,20 @@ type apiProxy struct {
 
 	project string
 	hidden  map[string]bool // IDs
+	// adopt says which cgroup a container of a service must be born in that docker
+	// compose would make outside the session's, and the labels to mark it with.
+	// Empty leaves it alone.
+	adopt func(service string) (parent string, labels map[string]string)
 
 	mu        sync.Mutex
 	published []agent.Ingress
 }
 
 // startAPIProxy serves the engine that dial connects to on a socket in dir.
-func startAPIProxy(dir string, dial func(context.Context) (net.Conn, error), project string, aside []Container) (*apiProxy, error) {
-	p := &apiProxy{project: project, hidden: make(map[string]bool)}
+func startAPIProxy(dir string, dial func(context.Context) (net.Conn, error), project string, aside []Container,
+	adopt func(service string) (parent string, labels map[string]string),
+) (*apiProxy, error) {
+	p := &apiProxy{project: project, adopt: adopt, hidden: make(map[string]bool)}
 	p.socket, p.url = socketIn(dir)
 	for _, c := range aside {
 		p.hidden[c.ID] = true
@@ -50,7 +56,7 @@ func startAPIProxy(dir string, dial func(context.Context) (net.Conn, error), pro
 		return nil, err
 	}
 	p.client = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }, DisableCompression: true}
-	p.server = &http.Server{Handler: &httputil.ReverseProxy{
+	forward := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "docker"
 			r.Out.Host = "docker"
@@ -58,7 +64,16 @@ func startAPIProxy(dir string, dial func(context.Context) (net.Conn, error), pro
 		Transport: p.client, FlushInterval: -1, ModifyResponse: p.modify,
 		// What fails, the client says as well.
 		ErrorLog: log.New(io.Discard, "", 0),
-	}, ErrorLog: log.New(io.Discard, "", 0)}
+	}
+	p.server = &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && createPath.MatchString(r.URL.Path) {
+			if err := p.changeCreate(r); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+		}
+		forward.ServeHTTP(w, r)
+	})}
 	go p.server.Serve(l)
 	return p, nil
 }
@@ -92,6 +107,7 @@ func (p *apiProxy) publish(ports []agent.Ingress) {
 
 var (
 	listPath    = regexp.MustCompile(`^(/v[0-9.]+)?/containers/json$`)
+	createPath  = regexp.MustCompile(`^(/v[0-9.]+)?/containers/create$`)
 	inspectPath = regexp.MustCompile(`^(/v[0-9.]+)?/containers/[^/]+/json$`)
 )
 
@@ -123,6 +139,53 @@ func (p *apiProxy) modify(resp *http.Response) error {
 }
 
 type object = map[string]json.RawMessage
+
+// changeCreate has a container of the project's born in the session, also one that
+// the override does not know: of a service whose profile is inactive, or one that
+// docker compose makes beside a service's own (pre_start).
+func (p *apiProxy) changeCreate(r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	r.Body.Close()
+	if err != nil {
+		return err
+	}
+	if changed, err := p.adopted(body); err == nil { // else the engine says what is wrong
+		body = changed
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength, r.TransferEncoding = int64(len(body)), nil
+	r.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	return nil
+}
+
+func (p *apiProxy) adopted(body []byte) ([]byte, error) {
+	var c, host object
+	var labels map[string]string
+	if err := json.Unmarshal(body, &c); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(c["Labels"], &labels); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(c["HostConfig"], &host); err != nil {
+		return nil, err
+	}
+	if labels[composeProject] != p.project {
+		return body, nil
+	}
+	var now string
+	json.Unmarshal(host["CgroupParent"], &now)
+	parent, mark := p.adopt(labels[composeService])
+	if parent == "" || parent == now {
+		return body, nil
+	}
+	for name, value := range mark {
+		labels[name] = value
+	}
+	host["CgroupParent"] = mustJSON(parent)
+	c["HostConfig"], c["Labels"] = mustJSON(host), mustJSON(labels)
+	return json.Marshal(c)
+}
 
 func (p *apiProxy) changeList(body []byte) ([]byte, error) {
 	var list []object
@@ -193,7 +256,7 @@ func (t takenPort) host() (string, int) {
 // portsOf are the ports that the agent took over from a container: of those of
 // a service, the n-th container has the n-th that leads to the same port.
 func (p *apiProxy) portsOf(labels map[string]string) []takenPort {
-	if labels[composeProject] != p.project || labels[composeOneOff] == "True" {
+	if labels[composeProject] != p.project || !isReplica(labels) {
 		return nil
 	}
 	number := max(1, atoi(labels[composeNumber]))

@@ -27,7 +27,7 @@ func newAPI(t *testing.T, handler http.HandlerFunc) (*apiProxy, *http.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p, err := startAPIProxy(dir, dial, "shop", []Container{{ID: "old"}})
+	p, err := startAPIProxy(dir, dial, "shop", []Container{{ID: "old"}}, func(string) (string, map[string]string) { return "", nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,7 @@ func sniff(t *testing.T, pid int, name string, addr netip.Addr) *sniffer {
 type leakProject struct {
 	*testProject
 	t            *testing.T
+	address      *strings.Replacer // of ORIGIN and SUBNET
 	origin, host *sniffer
 }
 
@@ -111,7 +112,8 @@ func newLeakProject(t *testing.T) *leakProject {
 		t.Fatal(err)
 	}
 	origin := netip.MustParseAddr(c.NetworkSettings.Networks[p.testProject.outside].IPAddress)
-	p.write("compose.yaml", strings.NewReplacer("ORIGIN", origin.String(), "SUBNET", subnet.String()).Replace(leakYAML))
+	p.address = strings.NewReplacer("ORIGIN", origin.String(), "SUBNET", subnet.String())
+	p.write("compose.yaml", p.address.Replace(leakYAML))
 	p.origin = sniff(t, c.State.Pid, "", origin)
 	p.host = sniff(t, os.Getpid(), "", subnet.Addr().Next())
 	return p
@@ -237,6 +239,49 @@ func TestAProcessThatLeavesTheCgroupStaysInside(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	p.wantAsBefore(before, id)
+}
+
+// docker compose makes containers that the override says nothing of.
+func TestAServiceOfAnInactiveProfileStaysInside(t *testing.T) {
+	p := newLeakProject(t)
+	p.write("compose.yaml", p.address.Replace(strings.Replace(leakYAML, "\nnetworks:\n  default:\n", `
+  tool:
+    profiles: [tools]
+    image: IMAGE
+    command: [check, "http://ORIGIN/"]
+    networks: [outside]
+networks:
+  default:
+`, 1)))
+	before := p.inventory()
+	start := p.origin.n.Load()
+	command, err := FindCommand([]string{"sh", "-c", "docker compose run --rm -T tool; test $? = 1 && docker compose up tool && docker inspect -f '{{.HostConfig.CgroupParent}}' " + p.name + "-tool-1 | grep wiretape"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := p.options()
+	opt.Mode, opt.Tape = "replay", p.emptyTape()
+	var said []string
+	log := opt.Progress
+	opt.Progress = func(m Progress) {
+		if log(m); m.Kind == Warn {
+			said = append(said, m.Text)
+		}
+	}
+	var id string
+	if _, err := Run(t.Context(), opt, func(ctx context.Context, s *Session) error {
+		id = s.ID()
+		return command.Run(ctx, s)
+	}); err != nil {
+		t.Error(err)
+	}
+	if n := p.origin.n.Load() - start; n != 0 {
+		t.Errorf("%d packets reached the origin", n)
+	}
+	if !strings.Contains(strings.Join(said, "\n"), "service tool was started, but its profile is not enabled") {
+		t.Errorf("the warnings are %q", said)
 	}
 	p.wantAsBefore(before, id)
 }

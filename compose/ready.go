@@ -129,7 +129,7 @@ func (r *Session) lookReady(ctx context.Context, open map[string]*waiting) error
 	var g errgroup.Group
 	all := make([]container.InspectResponse, len(list))
 	for i, c := range list {
-		if open[c.Labels[composeService]] == nil || c.Labels[composeOneOff] == "True" {
+		if open[c.Labels[composeService]] == nil || !isReplica(c.Labels) {
 			continue
 		}
 		g.Go(func() (err error) {
@@ -286,7 +286,7 @@ func (r *Session) whyNotUp(err error) error {
 	for _, c := range list {
 		service := c.Labels[composeService]
 		info, ierr := r.engine.ContainerInspect(ctx, c.ID)
-		if ierr != nil || info.ContainerJSONBase == nil || c.Labels[composeOneOff] == "True" {
+		if ierr != nil || info.ContainerJSONBase == nil || !isReplica(c.Labels) {
 			continue
 		}
 		health := info.State.Health

@@ -67,9 +67,10 @@ type Session struct {
 	stopWatching context.CancelFunc
 	needed       atomic.Pointer[needed] // nil where nothing ends with a container
 
-	mu    sync.Mutex
-	begun []Step
-	doing string // the step that is being undone, for people
+	mu        sync.Mutex
+	begun     []Step
+	strangers map[string]bool // services that were started, and that the session does not know
+	doing     string          // the step that is being undone, for people
 }
 
 // Run runs a session: it brings the project up with the agent, calls use, and
@@ -148,7 +149,7 @@ func (s *Session) prepare(ctx context.Context) (closeEngine func(), err error) {
 	if err := s.makePlan(ctx); err != nil {
 		return closeEngine, err
 	}
-	s.api, err = startAPIProxy(s.tmp, engine.Dialer(), s.project.Name, s.state.Before.aside())
+	s.api, err = startAPIProxy(s.tmp, engine.Dialer(), s.project.Name, s.state.Before.aside(), s.adopt)
 	return closeEngine, err
 }
 

@@ -33,6 +33,7 @@ const (
 	composeProject   = "com.docker.compose.project"
 	composeService   = "com.docker.compose.service"
 	composeOneOff    = "com.docker.compose.oneoff"
+	composeHook      = "com.docker.compose.hook" // since compose 5.3: of a container of pre_start
 	composeDependsOn = "com.docker.compose.depends_on"
 	composeNumber    = "com.docker.compose.container-number"
 )
@@ -182,7 +183,7 @@ func observeContainers(ctx context.Context, e Engine, project string) ([]Contain
 	found := make([]Container, len(list))
 	var g errgroup.Group
 	for i, c := range list {
-		if c.Labels[composeService] == "" || c.Labels[composeOneOff] == "True" || c.State == "removing" {
+		if !isReplica(c.Labels) || c.State == "removing" {
 			continue
 		}
 		g.Go(func() error {
@@ -196,6 +197,12 @@ func observeContainers(ctx context.Context, e Engine, project string) ([]Contain
 	}
 	err = g.Wait()
 	return slices.DeleteFunc(found, func(c Container) bool { return c.ID == "" }), err
+}
+
+// isReplica reports whether a container is one of its service's own, and not of
+// docker compose run or of a hook.
+func isReplica(labels map[string]string) bool {
+	return labels[composeService] != "" && labels[composeOneOff] != "True" && labels[composeHook] == ""
 }
 
 var anonymousName = regexp.MustCompile(`^[0-9a-f]{64}$`)

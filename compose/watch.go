@@ -52,7 +52,7 @@ func (s *Session) containerDied(ctx context.Context, e events.Message) {
 		return // the wait for the services tells
 	}
 	service, code := e.Actor.Attributes[composeService], e.Actor.Attributes["exitCode"]
-	if service == "" || e.Actor.Attributes[composeOneOff] == "True" || s.died(ctx, e.Actor.ID, service, code) || slices.Contains([]string{"0", "137", "143"}, code) {
+	if !isReplica(e.Actor.Attributes) || s.died(ctx, e.Actor.ID, service, code) || slices.Contains([]string{"0", "137", "143"}, code) {
 		return
 	}
 	text := fmt.Sprintf("service %s ended with exit code %s", service, code)
