@@ -94,7 +94,8 @@ const (
 	Closed    NoticeKind = "closed"    // a client went away after our certificate, and asked nothing
 	Refused   NoticeKind = "refused"   // upstream can't be reached or isn't trusted
 	Unknown   NoticeKind = "unknown"   // a connection that nobody led here; it was closed
-	// Misused is a client of the explicit proxy that can't be served; Authority is the client's.
+	// Misused is a client of the explicit proxy that can't be served, Authority is then
+	// the client's; or one whose request is not HTTP and did not pass.
 	Misused NoticeKind = "misused"
 )
 
