@@ -254,8 +254,8 @@ func TestWhatComesAfterTheAnswerFailsNoOtherCase(t *testing.T) {
 						t.Error(describe(&c))
 					}
 				}
-				if len(r.outside) > 0 {
-					t.Errorf("misses of no case: %q", r.outside)
+				if missed := r.missedOutside(); len(missed) > 0 {
+					t.Errorf("misses of no case: %q", missed)
 				}
 			})
 		}
@@ -267,7 +267,7 @@ func TestWhatComesAfterTheAnswerFailsNoOtherCase(t *testing.T) {
 					t.Error(describe(&c))
 				}
 			}
-			if len(r.outside) == 0 {
+			if len(r.missedOutside()) == 0 {
 				t.Error("nothing was noticed")
 			}
 		})

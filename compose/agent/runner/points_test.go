@@ -506,7 +506,9 @@ func TestHTTP2CasesAreSentAsTheyWere(t *testing.T) {
 	})
 	then := got
 	got = nil
-	for _, c := range newRig(t, tp, echo).run(t) {
+	r := newRig(t, tp, echo)
+	r.opt.Limits = compare.Limits{} // a case that is late is sent twice
+	for _, c := range r.run(t) {
 		if c.Status != report.Pass {
 			t.Error(describe(&c))
 		}

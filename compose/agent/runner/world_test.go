@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -257,6 +258,12 @@ func newRig(t testing.TB, tp *tape.Tape, make app) *rig {
 		return nil
 	}
 	return r
+}
+
+func (r *rig) missedOutside() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.outside)
 }
 
 // run runs all cases and returns their results.
