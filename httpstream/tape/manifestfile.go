@@ -108,7 +108,7 @@ func decodeManifest(data []byte, dir, file string) (Manifest, error) {
 // opaqueKeys are those that an entry of opaque may have in a version of the format.
 func opaqueKeys(version int) []string {
 	keys := []string{"service", "address", "reason", "count"}
-	if version >= min(2, Version) {
+	if version >= 2 {
 		keys = append(keys, "bytes", "http")
 	}
 	return keys
