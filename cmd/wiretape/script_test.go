@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,7 +74,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serveCmd, "interrupt": interruptCmd, "hold": holdCmd, "code": codeCmd,
+			"serve": serveCmd, "await": awaitCmd, "interrupt": interruptCmd, "hold": holdCmd, "code": codeCmd,
 			"project": world.projectCmd,
 		},
 		Condition: func(cond string) (bool, error) {
@@ -110,9 +111,29 @@ type background struct{}
 
 // A started is a server that a script started.
 type started struct {
-	cmd      *exec.Cmd
-	out, err bytes.Buffer
-	read     chan struct{} // closed when all output was read
+	cmd  *exec.Cmd
+	err  bytes.Buffer
+	read chan struct{} // closed when all output was read
+
+	mu      sync.Mutex
+	out     bytes.Buffer
+	changed chan struct{} // closed when out is longer
+}
+
+// said adds a line of output.
+func (s *started) said(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.WriteString(line)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// output is what was said so far, and a channel that is closed when there is more.
+func (s *started) output() ([]byte, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.out.Bytes()), s.changed
 }
 
 // serveCmd is "serve NAME COMMAND ARG…": it runs a command until it says where it
@@ -121,7 +142,7 @@ func serveCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: serve NAME COMMAND [ARG...]")
 	}
-	s := &started{cmd: exec.Command(filepath.Join(ts.Getenv("BIN"), args[1]), args[2:]...), read: make(chan struct{})}
+	s := &started{cmd: exec.Command(filepath.Join(ts.Getenv("BIN"), args[1]), args[2:]...), read: make(chan struct{}), changed: make(chan struct{})}
 	s.cmd.Dir, s.cmd.Stderr = ts.MkAbs("."), &s.err
 	for _, name := range []string{"PATH", "HOME", "CAROOT", "TMPDIR", "GORACE"} {
 		s.cmd.Env = append(s.cmd.Env, name+"="+ts.Getenv(name))
@@ -136,7 +157,7 @@ func serveCmd(ts *testscript.TestScript, neg bool, args []string) {
 		defer close(addr)
 		for r := bufio.NewReader(stdout); ; {
 			line, err := r.ReadString('\n')
-			s.out.WriteString(line)
+			s.said(line)
 			if _, after, ok := strings.Cut(line, "serving on "); ok {
 				addr <- after[:strings.IndexAny(after+"\n", ";\n\"")]
 			}
@@ -155,6 +176,34 @@ func serveCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s does not say where it serves", args[1])
 	}
 	ts.Value(background{}).(map[string]*started)[args[0]] = s
+}
+
+// awaitCmd is "await NAME PATTERN": it waits until a server has said something that
+// matches.
+func awaitCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await NAME PATTERN")
+	}
+	s := ts.Value(background{}).(map[string]*started)[args[0]]
+	if s == nil {
+		ts.Fatalf("nothing serves as %s", args[0])
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	limit := time.After(time.Minute)
+	for {
+		out, more := s.output()
+		if pattern.Match(out) {
+			return
+		}
+		select {
+		case <-more:
+		case <-s.read:
+			ts.Fatalf("%s ended without saying %q:\n%s", args[0], args[1], out)
+		case <-limit:
+			ts.Fatalf("%s does not say %q:\n%s", args[0], args[1], out)
+		}
+	}
 }
 
 // interruptCmd is "interrupt NAME CODE": it interrupts a server as Ctrl-C does, wants that exit
