@@ -53,12 +53,12 @@ func (c *Command) Run(ctx context.Context, s *Session) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	restore := foreground(cmd)
 	defer restore()
-	mourner := newMourner(endPatiently)
-	defer mourner.dismiss()
+	watchdog := newWatchdog(endPatiently)
+	defer watchdog.dismiss()
 	if err := cmd.Start(); err != nil {
 		return usage("check that it is a program for this host", "start %s: %w", c.argv[0], err)
 	}
-	mourner.watch(cmd.Process)
+	watchdog.watch(cmd.Process)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	err := waitOrEnd(ctx, cmd.Process, ended)

@@ -55,10 +55,10 @@ func isRunning(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-func TestAMournerThatIsDismissedEndsNothing(t *testing.T) {
+func TestAWatchdogThatIsDismissedEndsNothing(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	ownProcessGroup(cmd)
-	m := newMourner(endAtOnce)
+	m := newWatchdog(endAtOnce)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -65,11 +65,11 @@ func runDocker(ctx context.Context, docker string, env []string, line func(strin
 	ownProcessGroup(cmd)
 	cmd.Cancel = func() error { return interruptGroup(cmd.Process) }
 	cmd.WaitDelay = killAfter
-	mourner := newMourner(endAtOnce)
-	defer mourner.dismiss()
+	watchdog := newWatchdog(endAtOnce)
+	defer watchdog.dismiss()
 	err := cmd.Start()
 	if err == nil {
-		mourner.watch(cmd.Process)
+		watchdog.watch(cmd.Process)
 		err = cmd.Wait()
 	}
 	stderr.flush()

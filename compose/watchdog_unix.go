@@ -9,7 +9,7 @@ import (
 	"os/exec"
 )
 
-// Scripts of a mourner: it is told a process group, and then either that it is
+// Scripts of a watchdog: it is told a process group, and then either that it is
 // not needed any more, or nothing, because our process is gone.
 const (
 	// endPatiently gives the group the time that waitOrEnd does.
@@ -34,17 +34,17 @@ read -r _ && exit 0
 kill -s KILL -- "-$group" 2>/dev/null`
 )
 
-// A mourner is a process that outlives ours if that is killed, and then ends
+// A watchdog is a process that outlives ours if that is killed, and then ends
 // the process group of one that we had started. The kernel's own means for that
 // (PR_SET_PDEATHSIG) reach one process and no group, and hang on a thread.
-type mourner struct {
+type watchdog struct {
 	cmd  *exec.Cmd
 	tell io.WriteCloser
 }
 
-// newMourner starts a mourner; nil where there is no shell.
-func newMourner(script string) *mourner {
-	m := &mourner{cmd: exec.Command("/bin/sh", "-c", script)}
+// newWatchdog starts a watchdog; nil where there is no shell.
+func newWatchdog(script string) *watchdog {
+	m := &watchdog{cmd: exec.Command("/bin/sh", "-c", script)}
 	m.cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
 	m.cmd.Dir = string(os.PathSeparator)
 	ownProcessGroup(m.cmd)
@@ -59,14 +59,14 @@ func newMourner(script string) *mourner {
 }
 
 // watch names the process group to end.
-func (m *mourner) watch(leader *os.Process) {
+func (m *watchdog) watch(leader *os.Process) {
 	if m != nil && leader != nil {
 		fmt.Fprintln(m.tell, leader.Pid)
 	}
 }
 
-// dismiss ends the mourner: the group is not ours to end any more.
-func (m *mourner) dismiss() {
+// dismiss ends the watchdog: the group is not ours to end any more.
+func (m *watchdog) dismiss() {
 	if m == nil {
 		return
 	}
