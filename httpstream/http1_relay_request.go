@@ -34,6 +34,11 @@ func (q *h1RequestRelay) run() {
 	for {
 		n, err := q.client.Read(buf)
 		at := time.Now()
+		if q.opt.Upstream != nil {
+			// An answer that the client has already may be the one that is not
+			// understood; then no further upstream is chosen.
+			q.order.now(func() {})
+		}
 		going := n == 0 || q.take(at, buf[:n])
 		if going && err != nil {
 			q.ended(at, err)
@@ -65,11 +70,13 @@ func (q *h1RequestRelay) take(at time.Time, b []byte) bool {
 			continue
 		case q.p.state == h1Doubtful && len(b) > 0:
 			// An answer says that upstream took the request to end here as well. It
-			// should close the connection then (RFC 9112 section 6.1).
+			// should close the connection then (RFC 9112 section 6.1). Bytes that came
+			// with the request's end were sent before any answer, however fast that is.
+			early := len(q.told) > 0
 			if !q.flush(at) {
 				return false
 			}
-			if q.awaitsAnswer() {
+			if early || q.awaitsAnswer() {
 				return q.misunderstood(at, b, true, malformed("bytes behind a request with both Content-Length and Transfer-Encoding"))
 			}
 			q.p.resume()
