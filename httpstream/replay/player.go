@@ -80,7 +80,7 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 		pl.result.How = httpstream.Cancelled
 		pl.result.Left = pl.goesOn()
 	}
-	if err == nil && pl.differs != nil {
+	if pl.differs != nil && (err == nil || ctx.Err() != nil) {
 		err = pl.differs
 	}
 	pl.result.Took = time.Since(pl.origin)
@@ -134,6 +134,7 @@ type play struct {
 	recorded counter
 	needed   int64
 	compared int64         // messages
+	closing  bool          // what is expected is a close frame
 	differs  *CallError    // the first that is another one
 	causeAt  time.Duration // the time of the last of it
 	expected []byte        // the last of it
@@ -200,6 +201,7 @@ func (p *play) run() error {
 			if n := countLine(p.recorded, &s.line); n > 0 {
 				p.needed += n
 				p.waits, p.causeAt, p.expected = true, s.at, s.line.Data
+				p.closing = s.line.Frame != nil && s.line.Frame.Op == httpstream.WSClose
 			}
 			continue
 		case clientEnd:
@@ -263,6 +265,11 @@ func (p *play) awaitClient() (err error) {
 	}
 	if err == nil {
 		p.compare()
+		// A client that has ended says no more, and the wait is over; one that
+		// leaves out no more than its close frame said all that it had to.
+		if sent := p.client.sent(); p.client.messages && !p.waitsEnd && sent < p.needed && !p.closing && p.differs == nil {
+			p.differs = p.differsAt(fmt.Sprintf("the client ended the stream after %d messages; message %d (%s) has not come", sent, sent+1, excerpt(p.expected)))
+		}
 	}
 	p.anchorAt, p.waits, p.waitsEnd = p.causeAt, false, false
 	return err

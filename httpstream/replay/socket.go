@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -114,34 +115,51 @@ const (
 // unheard are messages of one side that were not compared with the other's yet.
 type unheard struct {
 	mu    sync.Mutex
-	list  [][]byte // nil for what is not compared
+	list  []saying
 	bytes int
 	lost  bool // there were too many
 }
 
-func (s *unheard) add(text []byte) {
+// A saying is a message or a close frame.
+type saying struct {
+	text   []byte // nil for what is not compared
+	closes bool
+	code   int // of a close frame; 0 if it has none
+}
+
+func (s saying) String() string {
+	switch {
+	case s.closes:
+		return strings.TrimSpace(fmt.Sprintf("close %d %s", s.code, s.text))
+	case s.text == nil:
+		return "a message"
+	}
+	return excerpt(s.text)
+}
+
+func (s *unheard) add(said saying) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bytes+len(text) > maxSaid {
-		text = nil
+	if s.bytes+len(said.text) > maxSaid {
+		said.text = nil
 	}
 	if s.lost = s.lost || len(s.list) >= maxUnsaid; !s.lost {
-		s.list = append(s.list, text)
-		s.bytes += len(text)
+		s.list = append(s.list, said)
+		s.bytes += len(said.text)
 	}
 }
 
-// next takes the oldest message; text is nil where it is not compared.
-func (s *unheard) next() (text []byte, ok bool) {
+// next takes the oldest message.
+func (s *unheard) next() (said saying, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lost || len(s.list) == 0 {
-		return nil, false
+		return saying{}, false
 	}
-	text = s.list[0]
+	said = s.list[0]
 	s.list = s.list[1:]
-	s.bytes -= len(text)
-	return text, true
+	s.bytes -= len(said.text)
+	return said, true
 }
 
 // line takes a line that stands on the tape, or that Frames gave out.
@@ -149,7 +167,7 @@ func (c *messageCounter) line(l *tape.Line) int64 {
 	ends := c.messages.Next(l)
 	switch {
 	case l.Frame != nil && l.Frame.Op == httpstream.WSClose:
-		c.said.add(nil)
+		c.said.add(saying{bytes.Clone(l.Data), true, l.Frame.Status})
 		if c.close != nil {
 			c.close(l)
 		}
@@ -170,7 +188,7 @@ func (c *messageCounter) line(l *tape.Line) int64 {
 	if !ends {
 		return 0
 	}
-	c.said.add(c.text)
+	c.said.add(saying{text: c.text})
 	c.text = nil
 	return 1
 }
@@ -181,6 +199,13 @@ func (c *messageCounter) count(p []byte) (n int64) {
 		return nil
 	})
 	return n
+}
+
+func (p *play) differsAt(detail string) *CallError {
+	return &CallError{
+		Number: p.x.Number, Detail: detail,
+		Hint: "if the app is right to say this, record the call again; if it is noise, name it in noise.request.body or noise.request.text of wiretape.yaml",
+	}
 }
 
 // compare looks at the messages that both the recording and the client have. The
@@ -199,15 +224,18 @@ func (p *play) compare() {
 			return
 		}
 		p.compared++
-		if was == nil || is == nil || p.differs != nil {
+		if p.differs != nil {
 			continue
 		}
-		for _, d := range p.player.Differ(p.x.Case, was, is) {
-			p.differs = &CallError{
-				Number: p.x.Number,
-				Detail: fmt.Sprintf("the client's message %d differs: %s was %s, is %s", p.compared, d.Where, d.Recorded, d.Now),
-				Hint:   "if the app is right to say this, record the call again; if it is noise, name it in noise.request of wiretape.yaml",
-			}
+		if was.closes != is.closes || was.closes && was.code != is.code {
+			p.differs = p.differsAt(fmt.Sprintf("the client's message %d differs: it was %v, is %v", p.compared, was, is))
+			continue
+		}
+		if was.closes || was.text == nil || is.text == nil {
+			continue
+		}
+		for _, d := range p.player.Differ(p.x.Case, was.text, is.text) {
+			p.differs = p.differsAt(fmt.Sprintf("the client's message %d differs: %s was %s, is %s", p.compared, d.Where, d.Recorded, d.Now))
 			break
 		}
 	}

@@ -236,3 +236,56 @@ func (w *chunkWriter) Head(h *httpstream.ResponseHead) error  { w.head = h; retu
 func (w *chunkWriter) Chunk(c httpstream.Chunk) error         { w.got.Write(c.Data); return nil }
 func (w *chunkWriter) Flush() error                           { return nil }
 func (w *chunkWriter) End(httpstream.EndInfo) error           { return nil }
+
+func TestAClientThatLeavesOrClosesElsewhereIsNamed(t *testing.T) {
+	closes := func(code, why string) string { return frame(0x88, code+why, true) }
+	for _, c := range []struct {
+		name, recorded string
+		now            []string
+		want           string
+	}{
+		{"the same close", closes("\x03\xe8", "bye"), []string{said("ask 1"), closes("\x03\xe8", "bye")}, ""},
+		{"another reason", closes("\x03\xe8", "bye"), []string{said("ask 1"), closes("\x03\xe8", "so long")}, ""},
+		{"another code", closes("\x03\xe8", "bye"), []string{said("ask 1"), closes("\x03\xf3", "boo")},
+			"call 1: the client's message 2 differs: it was close 1000 bye, is close 1011 boo"},
+		{"a message in the place of a close", closes("\x03\xe8", "bye"), []string{said("ask 1"), said("more")},
+			`call 1: the client's message 2 differs: it was close 1000 bye, is "more"`},
+		{"a close in the place of a message", said("bye"), []string{said("ask 1"), closes("\x03\xe8", "bye")},
+			`call 1: the client's message 2 differs: it was "bye", is close 1000 bye`},
+		{"no more", said("bye"), []string{said("ask 1")}, "call 1: the client ended the stream after 1 messages; message 2 (\"bye\") has not come"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := webSocket()
+			s.lines = []tape.Line{client(100*ms, said("ask 1")), server(130*ms, text("answer")), client(200*ms, c.recorded), server(210*ms, text("end")), end(230*ms, httpstream.EOF)}
+			tp := record(t, s)
+			bubble(t, tp, 1, func(h *Handler) {
+				h.Index = match.NewIndex(tp.Calls, match.Rules{})
+				h.Player.Differ = h.Index.Message
+			}, func(t *testing.T, w *wire) {
+				w.send(t, upgrade)
+				r := bufio.NewReader(w)
+				if _, err := http.ReadResponse(r, nil); err != nil {
+					t.Fatal(err)
+				}
+				go func() {
+					for _, m := range c.now {
+						io.WriteString(w, m)
+					}
+					if len(c.now) == 1 {
+						time.Sleep(time.Second)
+						w.Close()
+					}
+				}()
+				io.Copy(io.Discard, r)
+				e := <-w.events
+				got := ""
+				if e.Err != nil {
+					got = e.Err.Error()
+				}
+				if got != c.want {
+					t.Errorf("ended %v with %q, want %q", e.How, got, c.want)
+				}
+			})
+		})
+	}
+}
