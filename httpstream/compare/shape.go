@@ -283,8 +283,9 @@ func (s *shapes) heldBack() string {
 	if recEnd-rec.First >= waitsForTheCall && nowEnd > 0 && now.First >= nowEnd {
 		return "the first waited for the end of the last call"
 	}
+	// An answer that was cut short has fewer moments, and as many for what there is of it.
 	if rec.Moments >= coarseMoments && rec.Spread() >= coarseSpread &&
-		2*now.Moments <= rec.Moments && now.Spread() >= time.Duration(now.Moments-1)*coarseStep {
+		2*now.Moments*rec.Count <= rec.Moments*now.Count && now.Spread() >= time.Duration(now.Moments-1)*coarseStep {
 		return "it came in fewer steps"
 	}
 	return ""

@@ -139,3 +139,24 @@ func TestDurationsForPeople(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestAnAnswerThatWasCutShortIsNotBufferedForThat(t *testing.T) {
+	timing := func(n int, step time.Duration) *Timing {
+		return &Timing{First: step, Last: time.Duration(n) * step, End: time.Duration(n) * step, Moments: n, Count: n, Bytes: int64(n) * 30}
+	}
+	for _, c := range []struct {
+		name string
+		now  *Timing
+		want string
+	}{
+		{"cut after a third of its events", timing(7, 80*time.Millisecond), ""},
+		{"all events in a third of the moments", &Timing{First: 80 * time.Millisecond, Last: 1760 * time.Millisecond, Moments: 7, Count: 22, Bytes: 660}, "it came in fewer steps"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &shapes{rec: timing(22, 80*time.Millisecond), now: c.now, unit: "event"}
+			if got := s.heldBack(); got != c.want {
+				t.Errorf("held back: %q, want %q", got, c.want)
+			}
+		})
+	}
+}
