@@ -410,6 +410,15 @@ func (t *testRun) localize(c *report.CaseResult) {
 	for i := range c.Calls {
 		t.localizeRef(&c.Calls[i].CallRef)
 	}
+	for i := range c.Unlike {
+		t.localizeRef(&c.Unlike[i].CallRef)
+	}
+	for i := range c.Left {
+		t.localizeRef(&c.Left[i])
+	}
+	for i := range c.NotMade {
+		t.localizeRef(&c.NotMade[i])
+	}
 	for i := range c.Misses {
 		t.localizeRef(c.Misses[i].Closest)
 	}

@@ -89,6 +89,13 @@ func redactCase(r *tape.Redactor, c *report.CaseResult) {
 	for i := range c.NotMade {
 		c.NotMade[i].URL = r.URL(c.NotMade[i].URL)
 	}
+	for i := range c.Left {
+		c.Left[i].URL = r.URL(c.Left[i].URL)
+	}
+	for i := range c.Unlike {
+		u := &c.Unlike[i]
+		u.URL, u.Detail = r.URL(u.URL), r.Text(u.Detail)
+	}
 	for i := range c.Misses {
 		m := &c.Misses[i]
 		m.URL = r.URL(m.URL)

@@ -185,6 +185,9 @@ func (r *replaying) onEvent(e replay.Event) {
 	}
 	r.s.out.send(FromAgent{Event: ev})
 	err := e.Err
+	if r.ledger.Judged(err) {
+		return
+	}
 	if err == nil && r.s.ctx.Err() == nil && !r.hasSent() { // else the cases' verdicts say it
 		err = e.LeftError()
 	}

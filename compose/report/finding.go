@@ -270,6 +270,8 @@ func headline(c *CaseResult) string {
 				return oneLine(s)
 			}
 		}
+	case len(c.Unlike) > 0: // so does what differs from this
+		return oneLine(fmt.Sprintf("call %d: %s", c.Unlike[0].Number, c.Unlike[0].Detail))
 	case c.Verdict != nil && len(c.Verdict.Differences) > 0:
 		s := oneLine(headDifference(c.Verdict).Message)
 		if a := c.Verdict.Answer; a != nil && headDifference(c.Verdict).InAnswer() {

@@ -151,6 +151,8 @@ func failureType(c *CaseResult) string {
 	switch {
 	case failing(c.Misses) > 0:
 		return "miss"
+	case len(c.Unlike) > 0:
+		return "unlike"
 	case c.Verdict != nil && len(c.Verdict.Differences) > 0:
 		return string(headDifference(c.Verdict).Kind)
 	case len(c.NotMade) > 0:

@@ -137,6 +137,11 @@ func lookSteps(c *CaseResult) []Step {
 			steps = append(steps, Step{"look at what was recorded", shellQuote(file)})
 		}
 	}
+	for _, u := range c.Unlike {
+		if u.File != "" && len(steps) < maxUnsure {
+			steps = append(steps, Step{fmt.Sprintf("look at call %d; %s", u.Number, u.Hint), shellQuote(u.File)})
+		}
+	}
 	for _, ref := range c.Left {
 		if ref.File != "" && len(steps) < maxUnsure {
 			steps = append(steps, Step{fmt.Sprintf("look at call %d, which the app broke off", ref.Number), shellQuote(ref.File)})

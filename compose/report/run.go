@@ -89,6 +89,9 @@ type CaseResult struct {
 	NotMade []CallRef `json:"not_made,omitempty"`
 	// Misses are the calls that no recorded one answers.
 	Misses []Miss `json:"misses,omitempty"`
+	// Unlike are the calls in which the app said something else than when it was
+	// recorded, such as another WebSocket message, though the call was answered.
+	Unlike []CallDifference `json:"unlike,omitempty"`
 	// Left are the calls that the app broke off, though they were recorded to their end.
 	Left []CallRef `json:"left,omitempty"`
 	// SecondTry says what became of a case that was sent a second time, because at
@@ -103,6 +106,13 @@ type CaseResult struct {
 	Logs []LogLine `json:"logs,omitempty"`
 	// NextSteps are what to do about it.
 	NextSteps []Step `json:"next_steps,omitempty"`
+}
+
+// A CallDifference is what the app said otherwise in a call that was played all the same.
+type CallDifference struct {
+	CallRef
+	Detail string `json:"detail"` // "the client's message 4 differs: …"
+	Hint   string `json:"hint,omitempty"`
 }
 
 // Sides are both sides of a comparison; nil where there is none.

@@ -95,7 +95,7 @@ func (c *CaseResult) outcome() Status {
 		return Skipped
 	case c.Rerecorded, c.Verdict == nil:
 		return Pass
-	case !c.Verdict.Pass, len(c.NotMade) > 0, failing(c.Misses) > 0, len(c.Left) > 0:
+	case !c.Verdict.Pass, len(c.NotMade) > 0, failing(c.Misses) > 0, len(c.Unlike) > 0, len(c.Left) > 0:
 		return Fail
 	}
 	return Pass
@@ -120,7 +120,7 @@ func (c *CaseResult) notMade() (list []CallRef, asked int) {
 // when a call was left: a busy machine can be the cause, so a second try should
 // confirm it.
 func (c *CaseResult) OnlyTiming() bool {
-	if c.Error != "" || c.Reason != "" || c.Verdict == nil || failing(c.Misses) > 0 || len(c.NotMade) > 0 {
+	if c.Error != "" || c.Reason != "" || c.Verdict == nil || failing(c.Misses) > 0 || len(c.NotMade) > 0 || len(c.Unlike) > 0 {
 		return false
 	}
 	for i := range c.Calls {

@@ -194,6 +194,13 @@ func (p *printer) finding(f *finding) {
 
 func (p *printer) calls(c *CaseResult) {
 	p.misses(c.Misses)
+	for i, u := range c.Unlike {
+		if i == maxMisses {
+			p.line(span{"  and " + Plural(len(c.Unlike)-i, "more call") + " with another message", dim})
+			break
+		}
+		p.wrap("  ", "    ", span{"call " + listed([]int{u.Number}) + ": " + oneLine(u.Detail), plain})
+	}
 	notMade, asked := c.notMade()
 	if asked > 0 && len(notMade) > 0 {
 		p.line(span{"  " + follows(len(notMade), "call") + ", not made:", plain})

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,8 @@ type Ledger struct {
 	shared  map[int][]int // the cases that a recorded call may belong to, if there are several
 	between map[int]bool  // calls that were recorded while no case ran, or behind their case's answer
 	owners  map[*match.Miss]int
-	heard   time.Time // when the app was heard last
+	judged  map[*replay.CallError]bool // those that a case's result has
+	heard   time.Time                  // when the app was heard last
 	changed chan struct{}
 	// Answered is what report.Miss.Answered says of a miss that goes on to the
 	// outside. It must not change while the Ledger is in use.
@@ -44,8 +46,9 @@ type Ledger struct {
 
 // A page has the calls of one case.
 type page struct {
-	calls  []*call
-	misses []*miss
+	calls     []*call
+	misses    []*miss
+	collected bool // the case's result is made
 }
 
 // A call is one that the app makes now.
@@ -57,6 +60,9 @@ type call struct {
 	line  report.Timeline
 	ended bool
 	left  bool // by the app, though it was recorded to its end
+	// unlike is what the app said otherwise; nil where page can't take it any more.
+	unlike *replay.CallError
+	page   *page // nil for nobody's
 }
 
 type miss struct {
@@ -68,7 +74,7 @@ type miss struct {
 
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
-	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), ended: make(map[int]bool), owners: make(map[*match.Miss]int), changed: make(chan struct{})}
+	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), ended: make(map[int]bool), owners: make(map[*match.Miss]int), judged: make(map[*replay.CallError]bool), changed: make(chan struct{})}
 }
 
 // expect begins a run of these cases of a tape.
@@ -131,6 +137,7 @@ func (l *Ledger) Watch(e replay.Event) replay.Watcher {
 	l.made[e.Exchange.Number] = true
 	if p := l.open[l.owner(e.Exchange, e.Case)]; p != nil {
 		p.calls = append(p.calls, c)
+		c.page = p
 	}
 	l.notify()
 	return c
@@ -250,11 +257,28 @@ func (c *call) Ended(e replay.Event) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	c.ended, c.left = true, e.Left
+	if unlike := (*replay.CallError)(nil); errors.As(e.Err, &unlike) && c.page != nil && !c.page.collected {
+		c.unlike = unlike
+		c.ledger.judged[unlike] = true
+	}
 	c.line.Finish(time.Since(c.began), string(e.How))
 	if c.x.Failed != "" && e.Status == 0 {
 		c.line.How, c.line.Failed = "", c.x.Failed
 	}
 	c.ledger.notify()
+}
+
+// Judged reports whether what went wrong with a call is in the result of its case; it
+// is asked once, when the call has ended.
+func (l *Ledger) Judged(err error) bool {
+	unlike := (*replay.CallError)(nil)
+	if !errors.As(err, &unlike) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer delete(l.judged, unlike)
+	return l.judged[unlike]
 }
 
 // settle waits for calls that go on after the answer's end, about as long as
@@ -357,6 +381,7 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 	if p == nil {
 		return
 	}
+	p.collected = true
 	calls := slices.Clone(p.calls)
 	slices.SortStableFunc(calls, func(a, b *call) int { return a.began.Compare(b.began) })
 	for _, made := range calls {
@@ -365,6 +390,9 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 			c.Misses = append(c.Misses, l.strangers(c, made, origin))
 		}
 		c.CallMade(ref, made.since(origin))
+		if u := made.unlike; u != nil {
+			c.Unlike = append(c.Unlike, report.CallDifference{CallRef: ref, Detail: u.Detail, Hint: u.Hint})
+		}
 		if made.left {
 			c.Left = append(c.Left, ref)
 		}
