@@ -54,6 +54,10 @@ func nextSteps(r *Run, c *CaseResult) []Step {
 		// that answer nor a rule that ignores it belongs on the tape.
 		return distinct(steps)
 	}
+	if len(c.Unlike) > 0 {
+		// Nor may it be the app's answer that is to be mended.
+		return distinct(append(steps, lookSteps(c)...))
+	}
 	if c.Verdict != nil {
 		steps = append(steps, shapeSteps(r, c)...)
 	}

@@ -138,7 +138,7 @@ func (p *printer) caseText(c *CaseResult, most int) {
 	if c.Error != "" {
 		p.wrap("  ", "    ", span{oneLine(c.Error), red})
 	}
-	missed := failing(c.Misses) > 0
+	missed := failing(c.Misses) > 0 || len(c.Unlike) > 0
 	if missed { // what differs follows from it, most likely
 		p.calls(c)
 	}

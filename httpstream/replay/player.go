@@ -75,8 +75,10 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 	if err != nil && !pl.over {
 		pl.end(&httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
 	}
-	// A client may go away as soon as it has the end, which it got all the same.
-	if ctx.Err() != nil && err != nil || pl.result.How == "" && pl.clientGone() {
+	// A client may go away as soon as it has the end, which it got all the same, and
+	// it goes when a tape that can't be read cuts its answer short.
+	broken := (*tape.FormatError)(nil)
+	if ctx.Err() != nil && err != nil && !errors.As(err, &broken) || pl.result.How == "" && pl.clientGone() {
 		pl.result.How = httpstream.Cancelled
 		pl.result.Left = pl.goesOn()
 	}
