@@ -72,13 +72,15 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 	if err == nil {
 		err = pl.run()
 	}
+	if errors.Is(err, errClosedElsewhere) {
+		err = pl.answerClose()
+	}
 	if err != nil && !pl.over {
 		pl.end(&httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
 	}
 	// A client may go away as soon as it has the end, which it got all the same, and
-	// it goes when a tape that can't be read cuts its answer short.
-	broken := (*tape.FormatError)(nil)
-	if ctx.Err() != nil && err != nil && !errors.As(err, &broken) || pl.result.How == "" && pl.clientGone() {
+	// it goes when we cut its answer short.
+	if ctx.Err() != nil && err != nil && !isOurs(err) || pl.result.How == "" && pl.clientGone() {
 		pl.result.How = httpstream.Cancelled
 		pl.result.Left = pl.goesOn()
 	}
@@ -88,6 +90,13 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 	pl.result.Took = time.Since(pl.origin)
 	pl.result.Late = pl.late.lateness()
 	return pl.result, err
+}
+
+// isOurs reports whether an answer ended for a reason that is not its client: the tape
+// can't be read, or the client did not say what was waited for.
+func isOurs(err error) bool {
+	broken, silent := (*tape.FormatError)(nil), (*CallError)(nil)
+	return errors.As(err, &broken) || errors.As(err, &silent)
 }
 
 // goesOn reports whether the answer was recorded to its end, and has more bytes
@@ -135,14 +144,16 @@ type play struct {
 	socket   *socketWriter // of a WebSocket
 	recorded counter
 	needed   int64
-	compared int64         // messages
-	closing  bool          // what is expected is a close frame
-	differs  *CallError    // the first that is another one
-	causeAt  time.Duration // the time of the last of it
-	expected []byte        // the last of it
-	lastAt   time.Duration // the time of the server's step before
-	waits    bool          // for needed
-	waitsEnd bool          // for the client to end its request
+	compared int64      // messages
+	closing  bool       // what is expected is a close frame
+	differs  *CallError // the first that is another one
+	// closedElsewhere is set where the client closed a WebSocket in the place of a message.
+	closedElsewhere bool
+	causeAt         time.Duration // the time of the last of it
+	expected        []byte        // the last of it
+	lastAt          time.Duration // the time of the server's step before
+	waits           bool          // for needed
+	waitsEnd        bool          // for the client to end its request
 
 	pending   bool          // something is written and not flushed
 	pendingAt time.Duration // its time
@@ -242,6 +253,9 @@ func (p *play) due(at time.Duration) error {
 	if causes {
 		if err := p.awaitClient(); err != nil {
 			return err
+		}
+		if p.closedElsewhere {
+			return errClosedElsewhere
 		}
 	}
 	p.pendingAt = at

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -208,6 +209,24 @@ func (p *play) differsAt(detail string) *CallError {
 	}
 }
 
+// errClosedElsewhere ends the play of a WebSocket whose client closed it where it said
+// something else when it was recorded.
+var errClosedElsewhere = errors.New("the client closed the WebSocket elsewhere")
+
+// answerClose ends a WebSocket that its client has closed (RFC 6455 section 5.5.1):
+// nothing of what was recorded behind it can be said any more.
+func (p *play) answerClose() error {
+	select {
+	case answer := <-p.socket.closed:
+		if err := p.w.Chunk(httpstream.Chunk{Data: answer}); err != nil {
+			return err
+		}
+		return p.end(&httpstream.EndInfo{How: httpstream.EOF})
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	}
+}
+
 // compare looks at the messages that both the recording and the client have. The
 // first that differs is an error, which does not end the answer: what the server
 // said then is all that is known.
@@ -227,6 +246,7 @@ func (p *play) compare() {
 		if p.differs != nil {
 			continue
 		}
+		p.closedElsewhere = is.closes && !was.closes && p.socket != nil
 		if was.closes != is.closes || was.closes && was.code != is.code {
 			p.differs = p.differsAt(fmt.Sprintf("the client's message %d differs: it was %v, is %v", p.compared, was, is))
 			continue

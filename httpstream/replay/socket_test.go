@@ -276,11 +276,14 @@ func TestAClientThatLeavesOrClosesElsewhereIsNamed(t *testing.T) {
 						w.Close()
 					}
 				}()
-				io.Copy(io.Discard, r)
+				heard, _ := io.ReadAll(r)
 				e := <-w.events
 				got := ""
 				if e.Err != nil {
 					got = e.Err.Error()
+				}
+				if echo := frame(0x88, "\x03\xe8bye", false); strings.Contains(c.name, "close in the place") && (!strings.HasSuffix(string(heard), echo) || e.Took > 300*ms) {
+					t.Errorf("the close was answered %q after %v, want %q at once", heard, e.Took, echo)
 				}
 				if got != c.want {
 					t.Errorf("ended %v with %q, want %q", e.How, got, c.want)
