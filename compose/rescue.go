@@ -22,7 +22,7 @@ import (
 const rescuePatience = 25 * time.Second
 
 // rescue puts what the agent of a killed session still held on the tape that the
-// session was recording. It tells how much that was.
+// session was recording, and says so.
 func (s *Session) rescue(ctx context.Context) error {
 	w, err := s.cutOffTape()
 	if w == nil || err != nil {

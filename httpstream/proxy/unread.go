@@ -16,8 +16,7 @@ type unreadConn struct {
 }
 
 // watchUnread has a relay's options note what is not understood, and the relay known
-// to CatchUp. about tells which
-// connection it is, and whether it should be on the tape.
+// to CatchUp. about tells which connection it is, and whether it should be on the tape.
 func (p *Proxy) watchUnread(opt *httpstream.RelayOptions, about func() (service, authority string, wanted bool)) *unreadConn {
 	c := &unreadConn{p: p, about: about}
 	opt.Begun = p.begun

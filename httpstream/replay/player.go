@@ -73,7 +73,7 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 		err = pl.run()
 	}
 	if errors.Is(err, errClosedElsewhere) {
-		err = pl.answerClose()
+		err = pl.endClosed()
 	}
 	if err != nil && !pl.over {
 		pl.end(&httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
@@ -415,11 +415,7 @@ func (p *play) cutShort(s step) error {
 	if end.How == httpstream.Cancelled || end.How == httpstream.Open {
 		closed, err := p.hold(s.at)
 		if closed != nil {
-			// A client that closes in order is answered (RFC 6455 section 5.5.1).
-			if err := p.w.Chunk(httpstream.Chunk{Data: closed}); err != nil {
-				return err
-			}
-			return p.end(&httpstream.EndInfo{How: httpstream.EOF})
+			return p.answerClose(closed)
 		}
 		if p.clientGone() {
 			p.over = true

@@ -213,18 +213,24 @@ func (p *play) differsAt(detail string) *CallError {
 // something else when it was recorded.
 var errClosedElsewhere = errors.New("the client closed the WebSocket elsewhere")
 
-// answerClose ends a WebSocket that its client has closed (RFC 6455 section 5.5.1):
-// nothing of what was recorded behind it can be said any more.
-func (p *play) answerClose() error {
+// endClosed ends a WebSocket that its client has closed: nothing of what was recorded
+// behind it can be said any more.
+func (p *play) endClosed() error {
 	select {
 	case answer := <-p.socket.closed:
-		if err := p.w.Chunk(httpstream.Chunk{Data: answer}); err != nil {
-			return err
-		}
-		return p.end(&httpstream.EndInfo{How: httpstream.EOF})
+		return p.answerClose(answer)
 	case <-p.ctx.Done():
 		return p.ctx.Err()
 	}
+}
+
+// answerClose ends a WebSocket with the answer to its client's close frame (RFC 6455
+// section 5.5.1).
+func (p *play) answerClose(answer []byte) error {
+	if err := p.w.Chunk(httpstream.Chunk{Data: answer}); err != nil {
+		return err
+	}
+	return p.end(&httpstream.EndInfo{How: httpstream.EOF})
 }
 
 // compare looks at the messages that both the recording and the client have. The
