@@ -398,8 +398,18 @@ func findSessions(ctx context.Context, e Engine, project string) ([]foundSession
 // alive reports whether somebody still holds the session. Its agent ends when
 // its CLI does; before there is an agent, the CLI's process tells.
 func (f foundSession) alive() bool {
-	if host, err := os.Hostname(); err == nil && host == f.Host {
-		return processAlive(f.PID) && (f.Process == "" || f.Process == processBirth(f.PID))
+	if here, alive := f.cli(); here {
+		return alive
 	}
 	return f.agentRuns
+}
+
+// cli tells whether the session's CLI is or was on this host, and whether it is alive: its
+// number may be another process's by now.
+func (s State) cli() (here, alive bool) {
+	host, err := os.Hostname()
+	if err != nil || host != s.Host {
+		return false, false
+	}
+	return true, processAlive(s.PID) && (s.Process == "" || s.Process == processBirth(s.PID))
 }
