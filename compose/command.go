@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 // How long a command may take to end after it was interrupted, and then after
@@ -27,7 +29,7 @@ type Command struct {
 func FindCommand(argv []string) (*Command, error) {
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
-		return nil, usage("check its name; what stands behind -- is run on this host, without a shell", "the command %q can't be run: %w", argv[0], errors.Unwrap(err))
+		return nil, session.UsageError("check its name; what stands behind -- is run on this host, without a shell", "the command %q can't be run: %w", argv[0], errors.Unwrap(err))
 	}
 	return &Command{argv: argv, path: path}, nil
 }
@@ -56,7 +58,7 @@ func (c *Command) Run(ctx context.Context, s *Session) error {
 	watchdog := newWatchdog(endPatiently)
 	defer watchdog.dismiss()
 	if err := cmd.Start(); err != nil {
-		return usage("check that it is a program for this host", "start %s: %w", c.argv[0], err)
+		return session.UsageError("check that it is a program for this host", "start %s: %w", c.argv[0], err)
 	}
 	watchdog.watch(cmd.Process)
 	ended := make(chan error, 1)

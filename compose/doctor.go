@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/images"
 )
 
@@ -43,7 +44,7 @@ func Doctor(ctx context.Context, opt DoctorOptions) error {
 		f := check()
 		opt.Found(f)
 		if !f.OK {
-			return environment(f.Hint, "%s: %s", f.Check, f.Detail)
+			return session.EnvironmentError(f.Hint, "%s: %s", f.Check, f.Detail)
 		}
 	}
 	return nil
@@ -52,8 +53,8 @@ func Doctor(ctx context.Context, opt DoctorOptions) error {
 type doctor struct {
 	ctx    context.Context
 	opt    DoctorOptions
-	engine Engine
-	info   EngineInfo
+	engine session.Engine
+	info   session.EngineInfo
 	image  string
 }
 
@@ -74,7 +75,7 @@ func (d *doctor) engineAnswers() Finding {
 		return wrong(check, err)
 	}
 	d.engine = c
-	if d.info, err = observeEngine(d.ctx, c); err != nil {
+	if d.info, err = session.ObserveEngine(d.ctx, c); err != nil {
 		return wrong(check, err)
 	}
 	driver := "cgroupfs"
@@ -104,7 +105,7 @@ func (d *doctor) imageLoads() Finding {
 	}
 	img := images.AgentImage(binary, d.opt.Version)
 	if _, err := images.Ensure(d.ctx, d.engine, img); err != nil {
-		return wrong(check, engineError(err))
+		return wrong(check, session.EngineError(err))
 	}
 	d.image = img.Ref
 	return Finding{Check: check, OK: true, Detail: img.Ref}
@@ -118,7 +119,7 @@ func (d *doctor) kernelCan() Finding {
 	defer cancel()
 	out, err := d.runAgent(ctx)
 	if err != nil {
-		return wrong(check, engineError(err))
+		return wrong(check, session.EngineError(err))
 	}
 	var verdict agent.FromAgent
 	line, _, _ := bytes.Cut(out, []byte("\n"))
@@ -126,7 +127,7 @@ func (d *doctor) kernelCan() Finding {
 		return Finding{Check: check, Detail: "the agent did not answer: " + strings.TrimSpace(string(out))}
 	}
 	if f := verdict.Fatal; f != nil {
-		return Finding{Check: check, Detail: f.Error, Hint: fatalHint(d.opt.Privileged)(f)}
+		return Finding{Check: check, Detail: f.Error, Hint: session.FatalHint(d.opt.Privileged)(f)}
 	}
 	return Finding{Check: check, OK: true, Detail: "every hook loads and attaches, and a connect was redirected"}
 }

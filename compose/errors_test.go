@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 func TestPrivilegedIsAdvisedWhereItHelps(t *testing.T) {
@@ -18,9 +19,9 @@ func TestPrivilegedIsAdvisedWhereItHelps(t *testing.T) {
 		privileged bool
 		want       string
 	}{
-		{"OCI runtime create failed: unable to apply caps: operation not permitted", false, privilegeHint(false)},
-		{"OCI runtime create failed: unable to apply apparmor profile", false, privilegeHint(false)},
-		{"OCI runtime create failed: operation not permitted", true, privilegeHint(true)},
+		{"OCI runtime create failed: unable to apply caps: operation not permitted", false, session.PrivilegeHint(false)},
+		{"OCI runtime create failed: unable to apply apparmor profile", false, session.PrivilegeHint(false)},
+		{"OCI runtime create failed: operation not permitted", true, session.PrivilegeHint(true)},
 		{"no space left on device", false, other},
 		{"Pool overlaps with other one on this address space", false, other},
 	} {
@@ -35,28 +36,28 @@ func TestPrivilegedIsAdvisedWhereItHelps(t *testing.T) {
 		want       string
 	}{
 		{agent.Fatal{Hint: "use a newer kernel", Unsupported: true}, false, "use a newer kernel"},
-		{agent.Fatal{Hint: "add the capability SYS_ADMIN", Unsupported: true, Permission: true}, false, privilegeHint(false)},
-		{agent.Fatal{Hint: "add the capability SYS_ADMIN", Unsupported: true, Permission: true}, true, privilegeHint(true)},
+		{agent.Fatal{Hint: "add the capability SYS_ADMIN", Unsupported: true, Permission: true}, false, session.PrivilegeHint(false)},
+		{agent.Fatal{Hint: "add the capability SYS_ADMIN", Unsupported: true, Permission: true}, true, session.PrivilegeHint(true)},
 	} {
-		if got := fatalHint(test.privileged)(&test.fatal); got != test.want {
+		if got := session.FatalHint(test.privileged)(&test.fatal); got != test.want {
 			t.Errorf("%+v: the hint is %q", test.fatal, got)
 		}
 	}
 }
 
 func TestEveryErrorOfASessionHasAKind(t *testing.T) {
-	full := fileError("", "make the tape: %w", &fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.ENOSPC})
+	full := session.FileError("", "make the tape: %w", &fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.ENOSPC})
 	for _, test := range []struct {
 		err  error
 		want Kind
 	}{
 		{errors.New("something"), Environment},
 		{fmt.Errorf("copy the tape: %w", fs.ErrNotExist), Environment},
-		{usage("", "flags"), Usage},
-		{errors.Join(usage("", "flags"), errors.New("more")), Usage},
+		{session.UsageError("", "flags"), Usage},
+		{errors.Join(session.UsageError("", "flags"), errors.New("more")), Usage},
 		{full, Environment},
-		{fileError("", "make the tape: %w", fs.ErrPermission), Environment},
-		{fileError("", "make the tape: %w", syscall.ENOTDIR), Usage},
+		{session.FileError("", "make the tape: %w", fs.ErrPermission), Environment},
+		{session.FileError("", "make the tape: %w", syscall.ENOTDIR), Usage},
 	} {
 		var e *Error
 		if !errors.As(asEnvironment(test.err), &e) || e.Kind != test.want {

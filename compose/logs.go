@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/pkg/stdcopy"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 const (
@@ -29,7 +30,7 @@ type LogLine struct {
 func (s *Session) Logs(ctx context.Context, since time.Time, hear func(LogLine)) error {
 	list, err := s.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(label(composeProject, s.state.Project))})
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	for _, c := range list {
 		service := c.Labels[composeService]

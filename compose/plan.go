@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 // A Step is one change that a session makes: one call of the engine or of
@@ -40,7 +41,7 @@ type Plan struct {
 }
 
 // newPlan plans a session. It asks the engine nothing.
-func newPlan(p *Project, state State, engine EngineInfo, opt *Options, l *layout, override []byte) *Plan {
+func newPlan(p *Project, state State, engine session.EngineInfo, opt *Options, l *layout, override []byte) *Plan {
 	scale := scaleFlags(p, state.Before)
 	plan := undoPlan(state)
 	plan.Override, plan.Warnings = override, l.warnings

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 var update = flag.Bool("update", false, "write the plans in testdata/plans")
@@ -63,7 +64,7 @@ func archiveFile(a *txtar.Archive, name string) *txtar.File {
 func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 	t.Helper()
 	opt := &Options{Mode: agent.Record, Tape: "/tapes/default"}
-	engine := EngineInfo{Version: "28.0.0", Arch: "amd64"}
+	engine := session.EngineInfo{Version: "28.0.0", Arch: "amd64"}
 	var before Snapshot
 	imageEnv := map[string]map[string]string{}
 	nets := map[string][]string{}

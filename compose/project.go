@@ -14,6 +14,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/wiretape/wiretape/compose/session"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -63,7 +64,7 @@ func LoadProject(ctx context.Context, flags ProjectFlags, tmp string) (*Project,
 		}
 		if cmd, ok := err.(*CommandError); ok {
 			if strings.Contains(strings.ToLower(cmd.Stderr), "permission denied") {
-				return environment("check who owns the file, and its mode", "%w", err)
+				return session.EnvironmentError("check who owns the file, and its mode", "%w", err)
 			}
 			return &Error{Kind: Usage, Err: err, Hint: "docker compose config shows the same: correct the file, and try again"}
 		}
@@ -73,7 +74,7 @@ func LoadProject(ctx context.Context, flags ProjectFlags, tmp string) (*Project,
 		return nil, err
 	}
 	if p.Project, err = parseConfig(ctx, p.Config); err != nil {
-		return nil, environment("report this as a bug, with docker compose config", "the output of docker compose config can't be read: %w", err)
+		return nil, session.EnvironmentError("report this as a bug, with docker compose config", "the output of docker compose config can't be read: %w", err)
 	}
 	return p, nil
 }
@@ -93,7 +94,7 @@ func checkComposeVersion(ctx context.Context, docker string) error {
 		}
 	}
 	if slices.Compare(v[:], minCompose[:]) < 0 {
-		return environment("update the compose plugin: https://docs.docker.com/compose/install/linux",
+		return session.EnvironmentError("update the compose plugin: https://docs.docker.com/compose/install/linux",
 			"docker compose is version %s, and 2.24.4 or newer is needed", text)
 	}
 	return nil
@@ -128,7 +129,7 @@ func (f ProjectFlags) command(tmp string) (composeCLI, []string, error) {
 	if len(files) == 0 {
 		found, err := f.discover()
 		if err != nil {
-			return c, nil, usage("check COMPOSE_FILE and the .env file", "find the compose file: %w", err)
+			return c, nil, session.UsageError("check COMPOSE_FILE and the .env file", "find the compose file: %w", err)
 		}
 		files = found
 	}
@@ -258,7 +259,7 @@ func (p *Project) targets(asked []string) ([]string, error) {
 	var out []string
 	for _, name := range asked {
 		if !slices.Contains(known, name) {
-			return nil, usage("services of the project are: "+strings.Join(known, ", ")+" (those of a profile need --profile)",
+			return nil, session.UsageError("services of the project are: "+strings.Join(known, ", ")+" (those of a profile need --profile)",
 				"there is no service %q", name)
 		}
 		if !slices.Contains(out, name) {

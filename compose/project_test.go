@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 // needCompose skips a test where there is no docker compose; it needs no engine.
@@ -165,7 +166,7 @@ func TestNoEngineAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_, err = observeEngine(t.Context(), c)
+	_, err = session.ObserveEngine(t.Context(), c)
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != Environment || !strings.Contains(e.Hint, "start Docker") {
 		t.Errorf("the error is %v", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -89,7 +90,7 @@ func (r *Session) waitReady(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-r.link.done:
+		case <-r.link.Done():
 			return r.link.Err()
 		case <-time.After(pollInterval):
 		case <-ctx.Done():
@@ -123,7 +124,7 @@ func (r *Session) notReadyError(open map[string]*waiting) error {
 func (r *Session) lookReady(ctx context.Context, open map[string]*waiting) error {
 	list, err := containersWith(ctx, r.engine, r.ours()...)
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	byService := make(map[string][]container.InspectResponse)
 	var g errgroup.Group
@@ -134,11 +135,11 @@ func (r *Session) lookReady(ctx context.Context, open map[string]*waiting) error
 		}
 		g.Go(func() (err error) {
 			all[i], err = r.engine.ContainerInspect(ctx, c.ID)
-			return ignoreMissing(err)
+			return session.IgnoreMissing(err)
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	for i, c := range list {
 		if all[i].ContainerJSONBase != nil {
@@ -209,7 +210,7 @@ func (r *Session) listens(ctx context.Context, name string, cs []container.Inspe
 	if len(ports) == 0 || !slices.ContainsFunc(r.layout.targets, func(t target) bool { return t.Name == name }) {
 		return time.Since(w.since) > runGrace, nil
 	}
-	reply, err := r.link.request(ctx, agent.ToAgent{Listening: &agent.Listening{Service: name}})
+	reply, err := r.link.Request(ctx, agent.ToAgent{Listening: &agent.Listening{Service: name}})
 	if err != nil {
 		return false, err
 	}
@@ -308,16 +309,4 @@ func (r *Session) whyNotUp(err error) error {
 			Hint: "give it longer with --ready-timeout"}
 	}
 	return late
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

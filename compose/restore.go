@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 // A leftover is something that an undo could not take back.
@@ -298,13 +299,13 @@ func usesNamespace(c container.InspectResponse, other string) bool {
 // removeNetwork removes a network, also one on which the engine still believes
 // containers to be that are gone.
 func (r *Session) removeNetwork(ctx context.Context, n network.Inspect) error {
-	err := ignoreMissing(r.engine.NetworkRemove(ctx, n.ID))
+	err := session.IgnoreMissing(r.engine.NetworkRemove(ctx, n.ID))
 	if err == nil {
 		return nil
 	}
 	now, ierr := r.engine.NetworkInspect(ctx, n.ID, network.InspectOptions{})
 	if ierr != nil {
-		return ignoreMissing(ierr)
+		return session.IgnoreMissing(ierr)
 	}
 	for id, endpoint := range now.Containers {
 		c, ierr := r.engine.ContainerInspect(ctx, id)
@@ -313,5 +314,5 @@ func (r *Session) removeNetwork(ctx context.Context, n network.Inspect) error {
 		}
 		r.engine.NetworkDisconnect(ctx, n.ID, cmp.Or(endpoint.Name, id), true)
 	}
-	return ignoreMissing(r.engine.NetworkRemove(ctx, n.ID))
+	return session.IgnoreMissing(r.engine.NetworkRemove(ctx, n.ID))
 }

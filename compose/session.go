@@ -16,9 +16,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/docker/docker/client"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/tape"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -43,8 +46,8 @@ const shortTemp = "/tmp"
 // A Session is one run of wiretape over a project.
 type Session struct {
 	opt     *Options
-	engine  Engine
-	info    EngineInfo
+	engine  session.Engine
+	info    session.EngineInfo
 	state   State
 	project *Project // nil where only the state is known
 	layout  *layout
@@ -55,14 +58,14 @@ type Session struct {
 	api      *apiProxy // nil where only the state is known
 
 	image        string        // of the agent
-	link         *link         // nil until the agent was attached to
+	link         *session.Link // nil until the agent was attached to
 	agentStarted bool          // the agent's container may have run
 	unsettled    bool          // docker compose was interrupted
 	blocked      bool          // the undo failed, and must be done again
 	ready        chan struct{} // closed when the services were
 	published    []agent.Ingress
-	roots        map[string][]byte // PEM, by service
-	recording    *recording        // nil where nothing is recorded
+	roots        map[string][]byte    // PEM, by service
+	recording    *session.PendingTape // nil where nothing is recorded
 	background   sync.WaitGroup
 	stopWatching context.CancelFunc
 	needed       atomic.Pointer[needed] // nil where nothing ends with a container
@@ -77,7 +80,7 @@ type Session struct {
 // undoes everything, whatever happened. The context that use gets ends with ctx
 // and when the agent is gone; context.Cause tells which. When ctx ends while use
 // runs, Run's error is use's. The result is nil where nothing was recorded.
-func Run(ctx context.Context, opt Options, use func(context.Context, *Session) error) (*Result, error) {
+func Run(ctx context.Context, opt Options, use func(context.Context, *Session) error) (*session.Result, error) {
 	tmp, err := makeTemp()
 	if err != nil {
 		return nil, asEnvironment(err)
@@ -93,7 +96,7 @@ func Run(ctx context.Context, opt Options, use func(context.Context, *Session) e
 		return nil, interrupted(ctx, asEnvironment(err))
 	}
 	if opt.Mode == agent.Record && opt.Tape != "" {
-		if s.recording, err = startRecording(opt.Tape, s.manifest()); err != nil {
+		if s.recording, err = session.CreatePendingTape(opt.Tape, s.manifest()); err != nil {
 			return nil, err
 		}
 	}
@@ -104,9 +107,9 @@ func Run(ctx context.Context, opt Options, use func(context.Context, *Session) e
 	select {
 	case <-s.ready:
 	default:
-		return nil, errors.Join(err, s.recording.drop())
+		return nil, errors.Join(err, s.recording.Discard())
 	}
-	result, rerr := s.recording.finish(err == nil)
+	result, rerr := s.recording.Finish(err == nil)
 	return result, errors.Join(err, rerr)
 }
 
@@ -120,7 +123,7 @@ func (s *Session) prepare(ctx context.Context) (closeEngine func(), err error) {
 	observed.Go(func() {
 		if engine, engineErr = Connect(observing); engineErr == nil {
 			s.engine = engine
-			s.info, engineErr = observeEngine(observing, engine)
+			s.info, engineErr = session.ObserveEngine(observing, engine)
 		}
 	})
 	// What is wrong with the user's own files is said first: it is wrong with any engine.
@@ -185,7 +188,7 @@ func (s *Session) makePlan(ctx context.Context) error {
 		return err
 	}
 	if s.opt.Mode == agent.Record && s.opt.Tape != "" {
-		if s.state.Recording, err = unfinished(s.opt.Tape); err != nil {
+		if s.state.Recording, err = session.PendingPath(s.opt.Tape); err != nil {
 			return err
 		}
 	}
@@ -229,10 +232,10 @@ func (s *Session) containerNetworks(ctx context.Context) (map[string][]string, e
 		}
 		c, err := s.engine.ContainerInspect(ctx, name)
 		if err != nil {
-			if ignoreMissing(err) == nil {
+			if session.IgnoreMissing(err) == nil {
 				continue // compose says what is wrong
 			}
-			return nil, engineError(err)
+			return nil, session.EngineError(err)
 		}
 		for network := range c.NetworkSettings.Networks {
 			nets[name] = append(nets[name], network)
@@ -265,10 +268,10 @@ func (s *Session) use(ctx context.Context, use func(context.Context, *Session) e
 	defer close(ended)
 	go func() {
 		select {
-		case <-s.link.done:
+		case <-s.link.Done():
 			cancel(s.link.Err())
-		case <-s.recording.broken():
-			cancel(s.recording.failure())
+		case <-s.recording.Failed():
+			cancel(s.recording.Err())
 		case <-ended:
 		}
 	}()
@@ -278,10 +281,10 @@ func (s *Session) use(ctx context.Context, use func(context.Context, *Session) e
 	}
 	// Whatever use makes of it, the session failed.
 	select {
-	case <-s.link.done:
+	case <-s.link.Done():
 		return s.link.Err()
-	case <-s.recording.broken():
-		return s.recording.failure()
+	case <-s.recording.Failed():
+		return s.recording.Err()
 	default:
 		return err
 	}
@@ -317,15 +320,28 @@ func (s *Session) apply(ctx context.Context) error {
 // hear passes on what the agent says.
 func (s *Session) hear(m agent.FromAgent) {
 	if m.Record != nil {
-		s.recording.apply(*m.Record)
+		s.recording.Apply(*m.Record)
 		return
 	}
 	if m.Event != nil && m.Event.Type == "passed" {
-		s.recording.problem(m.Event.Detail)
+		s.recording.AddProblem(m.Event.Detail)
 	}
 	if s.opt.Message != nil {
 		s.opt.Message(m)
 	}
+}
+
+// manifest is what is known of a tape before it is recorded.
+func (s *Session) manifest() tape.Manifest {
+	m := s.opt.Manifest
+	if m.Created.IsZero() {
+		m.Created = time.Now()
+	}
+	if m.By == "" {
+		m.By = s.opt.Version
+	}
+	m.Project, m.Services = s.state.Project, s.Services()
+	return m
 }
 
 // Project is the name of the compose project.
@@ -353,14 +369,14 @@ func (s *Session) Published() []agent.Ingress { return slices.Clone(s.published)
 func (s *Session) Plan() *Plan { return s.plan }
 
 // Done is closed when the agent is gone; Err tells why.
-func (s *Session) Done() <-chan struct{} { return s.link.done }
+func (s *Session) Done() <-chan struct{} { return s.link.Done() }
 
 // Err is why the agent is gone, once Done is closed.
 func (s *Session) Err() error { return s.link.Err() }
 
 // Request sends a request to the agent and returns its reply.
 func (s *Session) Request(ctx context.Context, m agent.ToAgent) (agent.Reply, error) {
-	return s.link.request(ctx, m)
+	return s.link.Request(ctx, m)
 }
 
 // Env is the environment, on top of one's own, in which docker compose means
@@ -398,13 +414,13 @@ func (s runSession) do(context.Context, *Session) error { return nil }
 
 func (s runSession) undo(ctx context.Context, r *Session) error {
 	select {
-	case <-r.link.done: // reported already
-		r.recording.problem(r.link.Err().Error())
+	case <-r.link.Done(): // reported already
+		r.recording.AddProblem(r.link.Err().Error())
 		return nil
 	default:
 	}
-	if err := r.link.stop(ctx, stopPatience); err != nil {
-		r.recording.problem("the end of the recording is missing: " + err.Error())
+	if err := r.link.Stop(ctx, stopPatience); err != nil {
+		r.recording.AddProblem("the end of the recording is missing: " + err.Error())
 		r.opt.progress(Warn, "the agent did not end the recording: "+err.Error(), "")
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -133,7 +134,7 @@ func label(name, value string) filters.KeyValuePair {
 }
 
 // containersWith lists containers in any state by label, in the order of their names.
-func containersWith(ctx context.Context, e Engine, args ...filters.KeyValuePair) ([]container.Summary, error) {
+func containersWith(ctx context.Context, e session.Engine, args ...filters.KeyValuePair) ([]container.Summary, error) {
 	list, err := e.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(args...)})
 	slices.SortFunc(list, func(a, b container.Summary) int { return strings.Compare(nameOf(a), nameOf(b)) })
 	return list, err
@@ -146,7 +147,7 @@ func nameOf(c container.Summary) string {
 	return strings.TrimPrefix(c.Names[0], "/")
 }
 
-func observeProject(ctx context.Context, e Engine, project string) (Snapshot, error) {
+func observeProject(ctx context.Context, e session.Engine, project string) (Snapshot, error) {
 	var s Snapshot
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
@@ -170,12 +171,12 @@ func observeProject(ctx context.Context, e Engine, project string) (Snapshot, er
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		return Snapshot{}, engineError(err)
+		return Snapshot{}, session.EngineError(err)
 	}
 	return s, nil
 }
 
-func observeContainers(ctx context.Context, e Engine, project string) ([]Container, error) {
+func observeContainers(ctx context.Context, e session.Engine, project string) ([]Container, error) {
 	list, err := containersWith(ctx, e, label(composeProject, project))
 	if err != nil {
 		return nil, err
@@ -189,7 +190,7 @@ func observeContainers(ctx context.Context, e Engine, project string) ([]Contain
 		g.Go(func() error {
 			info, err := e.ContainerInspect(ctx, c.ID)
 			if err != nil || info.ContainerJSONBase == nil {
-				return ignoreMissing(err)
+				return session.IgnoreMissing(err)
 			}
 			found[i] = containerOf(c, info)
 			return nil
@@ -284,7 +285,7 @@ type State struct {
 	Recording string `json:"recording,omitempty"`
 }
 
-func newState(id string, p *Project, mode agent.Mode, e EngineInfo, before Snapshot, tmp string) (State, error) {
+func newState(id string, p *Project, mode agent.Mode, e session.EngineInfo, before Snapshot, tmp string) (State, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return State{}, err
@@ -348,14 +349,14 @@ type foundSession struct {
 }
 
 // findSessions lists the sessions of a project, or of all if project is "".
-func findSessions(ctx context.Context, e Engine, project string) ([]foundSession, error) {
+func findSessions(ctx context.Context, e session.Engine, project string) ([]foundSession, error) {
 	which := filters.Arg("label", labelProject)
 	if project != "" {
 		which = label(labelProject, project)
 	}
 	list, err := e.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(which)})
 	if err != nil {
-		return nil, engineError(err)
+		return nil, session.EngineError(err)
 	}
 	var found []foundSession
 	undone := make(map[string]bool)
@@ -379,7 +380,7 @@ func findSessions(ctx context.Context, e Engine, project string) ([]foundSession
 	}
 	agents, err := containersWith(ctx, e, which)
 	if err != nil {
-		return nil, engineError(err)
+		return nil, session.EngineError(err)
 	}
 	for i := range found {
 		found[i].agentRuns = slices.ContainsFunc(agents, func(c container.Summary) bool {
@@ -412,4 +413,13 @@ func (s State) cli() (here, alive bool) {
 		return false, false
 	}
 	return true, processAlive(s.PID) && (s.Process == "" || s.Process == processBirth(s.PID))
+}
+
+// cutOffTape is the folder of the tape that the session was recording, if that is on
+// this host and nobody writes it any more; "" otherwise.
+func (s State) cutOffTape() string {
+	if here, alive := s.cli(); !here || alive {
+		return ""
+	}
+	return s.Recording
 }

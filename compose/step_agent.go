@@ -23,6 +23,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/images"
 )
 
@@ -40,7 +41,7 @@ const (
 type makeAgent struct {
 	Name, Network, Volume string
 	Ingress               []ingress
-	Engine                EngineInfo
+	Engine                session.EngineInfo
 	Privileged            bool
 	Tape                  string
 	Records               bool // it needs a place for what the CLI does not take any more
@@ -83,7 +84,7 @@ func (s makeAgent) do(ctx context.Context, r *Session) error {
 		host.PortBindings[port] = []nat.PortBinding{{HostIP: i.HostIP, HostPort: i.Published}}
 	}
 	if _, err := r.engine.ContainerCreate(context.WithoutCancel(ctx), config, host, &network.NetworkingConfig{}, nil, s.Name); err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	if s.Tape == "" {
 		return nil
@@ -92,14 +93,14 @@ func (s makeAgent) do(ctx context.Context, r *Session) error {
 }
 
 func (s makeAgent) undo(ctx context.Context, r *Session) error {
-	return ignoreMissing(r.engine.ContainerRemove(ctx, s.Name, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+	return session.IgnoreMissing(r.engine.ContainerRemove(ctx, s.Name, container.RemoveOptions{Force: true, RemoveVolumes: true}))
 }
 
 // agentHost is what the agent's container may do: enter namespaces and mount
 // cgroup2 (SYS_ADMIN), load and attach the hooks (NET_ADMIN), look into other
 // processes (SYS_PTRACE), and make cgroups below a root that nobody may write to
 // (DAC_OVERRIDE).
-func agentHost(e EngineInfo, privileged bool) *container.HostConfig {
+func agentHost(e session.EngineInfo, privileged bool) *container.HostConfig {
 	h := &container.HostConfig{
 		PidMode:        "host",
 		CgroupnsMode:   container.CgroupnsModeHost,
@@ -116,7 +117,7 @@ func agentHost(e EngineInfo, privileged bool) *container.HostConfig {
 	}
 	h.CapDrop = []string{"ALL"}
 	h.CapAdd = []string{"SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE"}
-	if e.knowsBPF() {
+	if e.KnowsBPF() {
 		h.CapAdd = append(h.CapAdd, "BPF", "PERFMON")
 	}
 	h.SecurityOpt = []string{"seccomp=unconfined"}
@@ -199,14 +200,14 @@ func (s startAgent) byHand(r *Session) string {
 func (s startAgent) do(ctx context.Context, r *Session) error {
 	stream, err := r.engine.ContainerAttach(ctx, s.Name, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
-	r.link = newLink(stream.Conn, stream.Reader, r.hear, func() string { return r.howEnded(s.Name) }, fatalHint(r.opt.Privileged))
+	r.link = session.NewLink(stream.Conn, stream.Reader, r.hear, func() string { return r.howEnded(s.Name) }, session.FatalHint(r.opt.Privileged))
 	r.agentStarted = true
 	if err := r.engine.ContainerStart(context.WithoutCancel(ctx), s.Name, container.StartOptions{}); err != nil {
 		return startError(err, r.opt.Privileged)
 	}
-	hello, err := await(ctx, r.link, r.link.hello, helloTimeout, "start")
+	hello, err := r.link.Hello(ctx, helloTimeout)
 	if err != nil {
 		return err
 	}
@@ -219,11 +220,7 @@ func (s startAgent) do(ctx context.Context, r *Session) error {
 		return err
 	}
 	start.Chain = string(chain)
-	if err := r.link.write(agent.ToAgent{Start: start}); err != nil {
-		return cmp.Or(linkEnd(r.link), err)
-	}
-	_, err = await(ctx, r.link, r.link.ready, helloTimeout, "get ready")
-	return err
+	return r.link.Start(ctx, start, helloTimeout)
 }
 
 // howEnded tells how a container's process ended.
@@ -244,37 +241,9 @@ func (r *Session) howEnded(name string) string {
 		case c.State.Status == "exited":
 			return fmt.Sprintf("exit code %d", c.State.ExitCode)
 		}
-		if pause(ctx, pollInterval) != nil {
+		if session.Pause(ctx, pollInterval) != nil {
 			return ""
 		}
-	}
-}
-
-// linkEnd is why the agent is gone; nil while it is there.
-func linkEnd(l *link) error {
-	select {
-	case <-l.done:
-		return l.Err()
-	case <-time.After(100 * time.Millisecond): // its last words may be on the way
-		return nil
-	}
-}
-
-// privilegeHint is what to do where a privilege is missing.
-func privilegeHint(privileged bool) string {
-	if privileged {
-		return "--privileged was not enough: the engine's machine, or the container that the engine runs in, must allow it"
-	}
-	return "try --privileged"
-}
-
-// fatalHint tells what to do when the agent can't go on.
-func fatalHint(privileged bool) func(*agent.Fatal) string {
-	return func(f *agent.Fatal) string {
-		if f.Permission {
-			return privilegeHint(privileged)
-		}
-		return f.Hint
 	}
 }
 
@@ -284,38 +253,20 @@ var refused = regexp.MustCompile(`(?i)operation not permitted|permission denied|
 func startError(err error, privileged bool) error {
 	text := err.Error()
 	if strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use") || strings.Contains(text, "ports are not available") {
-		return portError(fmt.Errorf("publish the project's ports: %w", err))
+		return session.PortError(fmt.Errorf("publish the project's ports: %w", err))
 	}
 	hint := "what the engine says is its own; docker run --rm with any image may show the same"
 	if refused.MatchString(text) {
-		hint = privilegeHint(privileged)
+		hint = session.PrivilegeHint(privileged)
 	}
 	return &Error{Kind: Environment, Err: fmt.Errorf("start the agent: %w", err), Hint: hint}
 }
 
-// await waits for what the agent says next.
-func await[T any](ctx context.Context, l *link, c <-chan T, timeout time.Duration, to string) (T, error) {
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	var zero T
-	select {
-	case v := <-c:
-		return v, nil
-	case <-l.done:
-		return zero, l.Err()
-	case <-ctx.Done():
-		return zero, context.Cause(ctx)
-	case <-timer.C:
-		return zero, environment("run it again with --debug; if it happens again, report it with that output",
-			"the agent did not %s within %v", to, timeout)
-	}
-}
-
 func (s startAgent) undo(ctx context.Context, r *Session) error {
 	if r.link != nil {
-		defer r.link.close()
+		defer r.link.Close()
 		ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
-		_, err := r.link.request(ctx, agent.ToAgent{Cleanup: true})
+		_, err := r.link.Request(ctx, agent.ToAgent{Cleanup: true})
 		cancel()
 		if err == nil || !r.agentStarted {
 			return nil
@@ -334,7 +285,7 @@ func (s startAgent) undo(ctx context.Context, r *Session) error {
 // container of the agent's does it.
 func (r *Session) cleanCgroups(ctx context.Context) error {
 	if r.image == "" {
-		info, err := observeEngine(ctx, r.engine)
+		info, err := session.ObserveEngine(ctx, r.engine)
 		if err != nil {
 			return err
 		}
@@ -352,7 +303,7 @@ func (r *Session) cleanCgroups(ctx context.Context) error {
 	host.NetworkMode = "none"
 	host.LogConfig = container.LogConfig{} // it has little to say, which is read below
 	remove := func() error {
-		return ignoreMissing(r.engine.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+		return session.IgnoreMissing(r.engine.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true}))
 	}
 	if err := remove(); err != nil {
 		return err
@@ -382,7 +333,7 @@ func (r *Session) cleanCgroups(ctx context.Context) error {
 func (r *Session) startMessage(ctx context.Context) (*agent.Start, error) {
 	self, err := r.engine.ContainerInspect(ctx, r.state.agent())
 	if err != nil {
-		return nil, engineError(err)
+		return nil, session.EngineError(err)
 	}
 	start := &agent.Start{
 		Session: r.state.Session, Mode: r.opt.Mode, Cgroup: r.state.cgroup(),
@@ -439,10 +390,10 @@ func (r *Session) internalAddresses(ctx context.Context, start *agent.Start) err
 	for _, name := range names {
 		n, err := r.engine.NetworkInspect(ctx, name, network.InspectOptions{})
 		if err != nil {
-			if ignoreMissing(err) == nil {
+			if session.IgnoreMissing(err) == nil {
 				continue // no service uses it, so compose did not make it
 			}
-			return engineError(err)
+			return session.EngineError(err)
 		}
 		for _, pool := range n.IPAM.Config {
 			start.Exclude = append(start.Exclude, pool.Subnet)
@@ -504,7 +455,7 @@ func (r *Session) internalNames(ctx context.Context) ([]string, error) {
 	}
 	list, err := containersWith(ctx, r.engine, r.ours()...)
 	if err != nil {
-		return nil, engineError(err)
+		return nil, session.EngineError(err)
 	}
 	for _, c := range list {
 		add(nameOf(c))

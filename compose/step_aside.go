@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 // setAside stops the containers that are there before the session, and gives
@@ -55,7 +56,7 @@ func (s setAside) names() []string {
 func (s setAside) do(ctx context.Context, r *Session) error {
 	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	aside := s.Before.aside()
 	list = slices.DeleteFunc(list, func(c container.Summary) bool {
@@ -64,13 +65,13 @@ func (s setAside) do(ctx context.Context, r *Session) error {
 	for _, c := range list {
 		if c.State == "paused" { // it can't stop by itself
 			if err := r.engine.ContainerUnpause(ctx, c.ID); err != nil {
-				return engineError(err)
+				return session.EngineError(err)
 			}
 		}
 	}
 	// A stop that was begun is waited for: it would hit the undo.
 	if err := r.stopInOrder(context.WithoutCancel(ctx), list, func(container.Summary) bool { return false }); err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	for _, c := range aside {
 		if ctx.Err() != nil {
@@ -78,9 +79,9 @@ func (s setAside) do(ctx context.Context, r *Session) error {
 		}
 		if err := r.engine.ContainerRename(context.WithoutCancel(ctx), c.ID, r.state.asideName(c)); err != nil {
 			if errdefs.IsNotFound(err) {
-				return environment("try again", "container %s was removed while the session began", c.Name)
+				return session.EnvironmentError("try again", "container %s was removed while the session began", c.Name)
 			}
-			return engineError(fmt.Errorf("rename %s: %w", c.Name, err))
+			return session.EngineError(fmt.Errorf("rename %s: %w", c.Name, err))
 		}
 	}
 	return nil

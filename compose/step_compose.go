@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
+	"github.com/wiretape/wiretape/compose/session"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -65,7 +66,7 @@ func (s composeCreate) do(ctx context.Context, r *Session) error {
 	// and with that make them named ones, which nobody removes.
 	list, err := containersWith(ctx, r.engine, r.ours()...)
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	for _, c := range list {
 		if err := r.removeContainer(ctx, c); err != nil {
@@ -109,7 +110,7 @@ func (r *Session) settle(ctx context.Context) error {
 		return nil
 	}
 	r.unsettled = false
-	return pause(ctx, settleTime)
+	return session.Pause(ctx, settleTime)
 }
 
 // ours selects what docker compose made for the session: the override labels it.
@@ -146,7 +147,7 @@ func (r *Session) removeVolumes(ctx context.Context) error {
 	var errs []error
 	for _, v := range list.Volumes {
 		if !slices.Contains(r.state.Before.Volumes, v.Name) {
-			if err := ignoreMissing(r.engine.VolumeRemove(ctx, v.Name, false)); err != nil {
+			if err := session.IgnoreMissing(r.engine.VolumeRemove(ctx, v.Name, false)); err != nil {
 				errs = append(errs, &leftover{err: fmt.Errorf("remove volume %s: %w", v.Name, err),
 					byHand: "docker volume rm " + v.Name, harmless: true, final: true})
 			}
@@ -299,7 +300,7 @@ func (r *Session) removeContainers(ctx context.Context, args ...filters.KeyValue
 		if err := errors.Join(errs...); err != nil {
 			return err
 		}
-		if err := pause(ctx, pollInterval); err != nil {
+		if err := session.Pause(ctx, pollInterval); err != nil {
 			return err
 		}
 	}

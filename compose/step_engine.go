@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
+	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/images"
 )
 
@@ -33,7 +33,7 @@ func (s makeVolume) do(ctx context.Context, r *Session) error {
 	labels := r.state.labels()
 	labels[labelState] = string(state)
 	if _, err := r.engine.VolumeCreate(context.WithoutCancel(ctx), volume.CreateOptions{Name: s.Name, Labels: labels}); err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	// Two sessions that begin at once see each other now; the first stays.
 	found, err := findSessions(ctx, r.engine, r.state.Project)
@@ -47,7 +47,7 @@ func (s makeVolume) do(ctx context.Context, r *Session) error {
 }
 
 func (s makeVolume) undo(ctx context.Context, r *Session) error {
-	err := ignoreMissing(r.engine.VolumeRemove(ctx, s.Name, true))
+	err := session.IgnoreMissing(r.engine.VolumeRemove(ctx, s.Name, true))
 	if err == nil {
 		return nil
 	}
@@ -61,13 +61,6 @@ func (s makeVolume) undo(ctx context.Context, r *Session) error {
 func alreadyRunning(project string) error {
 	return &Error{Kind: Usage, Err: fmt.Errorf("a wiretape session is already running for project %s", project),
 		Hint: "end it, or clean up after it with: wiretape compose down -p " + project}
-}
-
-func ignoreMissing(err error) error {
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	return err
 }
 
 // makeNetwork makes the agent's own bridge.
@@ -84,7 +77,7 @@ func (s makeNetwork) byHand(*Session) string { return "docker network rm " + s.N
 func (s makeNetwork) do(ctx context.Context, r *Session) error {
 	_, err := r.engine.NetworkCreate(context.WithoutCancel(ctx), s.Name, network.CreateOptions{Driver: "bridge", Labels: r.state.labels()})
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	return nil
 }
@@ -94,7 +87,7 @@ func (s makeNetwork) undo(ctx context.Context, r *Session) error {
 	if err == nil {
 		err = r.removeNetwork(ctx, n)
 	}
-	if err = ignoreMissing(err); err != nil {
+	if err = session.IgnoreMissing(err); err != nil {
 		return &leftover{err: fmt.Errorf("remove network %s: %w", s.Name, err), byHand: s.byHand(r), harmless: true, final: true}
 	}
 	return nil
@@ -121,7 +114,7 @@ func (s loadImage) do(ctx context.Context, r *Session) error {
 	img := images.AgentImage(binary, r.opt.Version)
 	loaded, err := images.Ensure(ctx, r.engine, img)
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	if loaded {
 		r.opt.progress(Detail, "loaded the image "+img.Ref, "")
@@ -150,16 +143,16 @@ func (s joinNetwork) do(ctx context.Context, r *Session) error {
 	if len(s.Taken) > 0 {
 		n, err := r.engine.NetworkInspect(ctx, s.Network, network.InspectOptions{})
 		if err != nil {
-			return engineError(err)
+			return session.EngineError(err)
 		}
 		endpoint.IPAMConfig = freeAddresses(n, s.Taken)
 	}
 	if err := r.engine.NetworkConnect(context.WithoutCancel(ctx), s.Network, r.state.agent(), endpoint); err != nil {
 		if text := strings.ToLower(err.Error()); strings.Contains(text, "no available") || strings.Contains(text, "address already in use") {
-			return environment("stop a container that is on it (docker network inspect "+s.Network+"), or give it a larger subnet",
+			return session.EnvironmentError("stop a container that is on it (docker network inspect "+s.Network+"), or give it a larger subnet",
 				"network %s has no address left for the agent: %w", s.Network, err)
 		}
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	return nil
 }

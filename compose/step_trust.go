@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/wiretape/wiretape/compose/session"
 	mitmtls "github.com/wiretape/wiretape/tls"
 	"golang.org/x/sync/errgroup"
 )
@@ -42,7 +43,7 @@ func (s writeTrust) undo(context.Context, *Session) error { return nil }
 func (s writeTrust) do(ctx context.Context, r *Session) error {
 	list, err := containersWith(ctx, r.engine, r.ours()...)
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	env, err := r.imageEnv(ctx)
 	if err != nil {
@@ -226,7 +227,7 @@ func (r *Session) imageEnv(ctx context.Context) (map[string]map[string]string, e
 				return nil
 			}
 			if err != nil {
-				return engineError(err)
+				return session.EngineError(err)
 			}
 			env := make(map[string]string)
 			for _, kv := range img.Config.Env {

@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 const (
@@ -66,7 +67,7 @@ func (s *Session) undo() error {
 		}
 	}
 	if s.link != nil {
-		s.link.close()
+		s.link.Close()
 	}
 	if len(failed) == 0 {
 		return nil
@@ -75,7 +76,7 @@ func (s *Session) undo() error {
 	if s.blocked = needed; needed {
 		hint = "try again with: wiretape compose down -p " + s.state.Project
 	}
-	return environment(hint, "project %s is not as it was before session %s: %s", s.state.Project, s.state.Session, strings.Join(failed, "; "))
+	return session.EnvironmentError(hint, "project %s is not as it was before session %s: %s", s.state.Project, s.state.Session, strings.Join(failed, "; "))
 }
 
 // grace is how long the services may take to stop, in all.
@@ -108,7 +109,7 @@ func (s *Session) answerInterrupts(done <-chan struct{}) {
 
 // undoFound undoes a session whose CLI is gone. blocked is set where another undo
 // is needed before a new session can be.
-func undoFound(e Engine, info EngineInfo, state State, opt *Options) (blocked bool, err error) {
+func undoFound(e session.Engine, info session.EngineInfo, state State, opt *Options) (blocked bool, err error) {
 	tmp, err := makeTemp()
 	if err != nil {
 		return true, err
@@ -122,8 +123,14 @@ func undoFound(e Engine, info EngineInfo, state State, opt *Options) (blocked bo
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 	defer cancel()
-	if err := s.rescue(ctx); err != nil {
-		opt.progress(Warn, err.Error(), "")
+	if dir := state.cutOffTape(); dir != "" {
+		rescued, err := session.Rescue(ctx, e, state.agent(), dir)
+		switch {
+		case err != nil:
+			opt.progress(Warn, err.Error(), "")
+		case rescued:
+			opt.progress(Info, fmt.Sprintf("what the agent still held of the recording is on the tape %s", dir), "")
+		}
 	}
 	err = s.undo()
 	return s.blocked, errors.Join(err, state.removeTemp())
@@ -138,7 +145,7 @@ func Down(ctx context.Context, opt Options) (int, error) {
 		return 0, err
 	}
 	defer engine.Close()
-	info, err := observeEngine(ctx, engine)
+	info, err := session.ObserveEngine(ctx, engine)
 	if err != nil {
 		return 0, err
 	}
@@ -165,7 +172,7 @@ func Down(ctx context.Context, opt Options) (int, error) {
 
 // downProject finds out which project is meant, also where its file is gone or
 // broken by now.
-func downProject(ctx context.Context, e Engine, flags ProjectFlags) (string, error) {
+func downProject(ctx context.Context, e session.Engine, flags ProjectFlags) (string, error) {
 	if flags.ProjectName != "" {
 		return flags.ProjectName, nil
 	}
@@ -194,7 +201,7 @@ func downProject(ctx context.Context, e Engine, flags ProjectFlags) (string, err
 
 // removeStray removes what sessions of the project made for themselves, should
 // something be left of which no state is.
-func removeStray(ctx context.Context, e Engine, project string, opt *Options) error {
+func removeStray(ctx context.Context, e session.Engine, project string, opt *Options) error {
 	r := &Session{engine: e, opt: opt}
 	mine := label(labelProject, project)
 	left := func(what, name string, err error) {
@@ -204,28 +211,28 @@ func removeStray(ctx context.Context, e Engine, project string, opt *Options) er
 	}
 	list, err := containersWith(ctx, e, mine)
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	for _, c := range list {
 		left("container", nameOf(c), r.removeContainer(ctx, c))
 	}
 	nets, err := e.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(mine)})
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	for _, n := range nets {
 		left("network", n.Name, r.removeNetwork(ctx, n))
 	}
 	vols, err := e.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(mine)})
 	if err != nil {
-		return engineError(err)
+		return session.EngineError(err)
 	}
 	// A state that is of no use goes before what says so.
 	slices.SortStableFunc(vols.Volumes, func(a, b *volume.Volume) int {
 		return boolCompare(a.Labels[labelUndone] != "", b.Labels[labelUndone] != "")
 	})
 	for _, v := range vols.Volumes {
-		err := ignoreMissing(e.VolumeRemove(ctx, v.Name, true))
+		err := session.IgnoreMissing(e.VolumeRemove(ctx, v.Name, true))
 		left("volume", v.Name, err)
 		if err != nil {
 			break

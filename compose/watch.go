@@ -98,7 +98,7 @@ func (s *Session) excludeContainer(ctx context.Context, id string, told map[stri
 		return
 	}
 	slices.Sort(fresh)
-	if _, err := s.link.request(ctx, agent.ToAgent{Exclude: fresh}); err != nil && ctx.Err() == nil {
+	if _, err := s.link.Request(ctx, agent.ToAgent{Exclude: fresh}); err != nil && ctx.Err() == nil {
 		s.opt.progress(Warn, "the agent does not take the addresses of the project's containers on external networks: "+err.Error(), "")
 	}
 }

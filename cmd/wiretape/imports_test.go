@@ -61,8 +61,12 @@ var rooms = map[string]room{
 		},
 		why: "the agent knows of its start line, and not of projects and plans",
 	},
-	"compose": {
+	"compose/session": {
 		may: []string{"compose/agent", "httpstream/tape", "images", "tls"},
+		why: "a session knows steps and an agent, and not what its services run in",
+	},
+	"compose": {
+		may: []string{"compose/agent", "compose/session", "httpstream/tape", "images", "tls"},
 		why: "it talks with the agent over a line, and leaves the kernel and the wire to it",
 	},
 	"cmd/wiretape": {
@@ -81,7 +85,7 @@ var owned = []struct {
 	rooms  []string
 	why    string
 }{
-	{"github.com/docker/", []string{"compose", "images"}, "only sessions and images talk with the engine"},
+	{"github.com/docker/", []string{"compose", "compose/session", "images"}, "only sessions and images talk with the engine"},
 	{"github.com/compose-spec/", []string{"compose"}, "only sessions read compose projects"},
 	{"github.com/cilium/ebpf", []string{"bpf"}, "package bpf hides how the hooks are made"},
 	{"github.com/google/go-containerregistry", []string{"images"}, "only images are made of layers"},

@@ -1,8 +1,11 @@
-package compose
+// Package session runs a session over the services of a runtime: it talks with the agent,
+// writes the recording, and knows nothing of compose files.
+package session
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +28,8 @@ const keptStderr = 4 << 10
 // writeTimeout is how long an agent may take to read a line.
 const writeTimeout = 30 * time.Second
 
-// A link is the talk with the agent over its container's standard streams.
-type link struct {
+// A Link is the talk with the agent over its container's standard streams.
+type Link struct {
 	send    sync.Mutex // held while a line is written
 	conn    net.Conn
 	message func(agent.FromAgent)
@@ -50,13 +53,13 @@ type link struct {
 	saved   savedRecords
 }
 
-// newLink talks over conn, and over stream, which carries the agent's standard
+// NewLink talks over conn, and over stream, which carries the agent's standard
 // output and error as Docker multiplexes them. Records, events and log lines
 // are passed to message, in order, from one goroutine; while it works on one,
 // the agent waits. When the agent is gone, autopsy is asked how it ended, and
 // hint what to do if it said why.
-func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), autopsy func() string, hint func(*agent.Fatal) string) *link {
-	l := &link{
+func NewLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), autopsy func() string, hint func(*agent.Fatal) string) *Link {
+	l := &Link{
 		conn: conn, message: message, autopsy: autopsy, hint: hint,
 		hello: make(chan agent.Hello, 1), ready: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 		replies: make(map[int64]chan agent.Reply),
@@ -72,7 +75,7 @@ func newLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), aut
 	return l
 }
 
-func (l *link) read(pr *io.PipeReader) {
+func (l *Link) read(pr *io.PipeReader) {
 	err := l.readLines(bufio.NewReaderSize(pr, 256<<10))
 	pr.CloseWithError(io.ErrClosedPipe)
 	how := ""
@@ -85,7 +88,7 @@ func (l *link) read(pr *io.PipeReader) {
 	close(l.done)
 }
 
-func (l *link) readLines(r *bufio.Reader) error {
+func (l *Link) readLines(r *bufio.Reader) error {
 	var long []byte
 	for {
 		line, err := r.ReadSlice('\n')
@@ -107,7 +110,7 @@ func (l *link) readLines(r *bufio.Reader) error {
 	}
 }
 
-func (l *link) handle(line []byte) error {
+func (l *Link) handle(line []byte) error {
 	var m agent.FromAgent
 	if err := json.Unmarshal(line, &m); err != nil {
 		return fmt.Errorf("a line from the agent is not understood: %w: %.200q", err, line)
@@ -161,7 +164,7 @@ func closeOnce(c chan struct{}) {
 }
 
 // ending says why the talk ended. l.mu is held.
-func (l *link) ending(err error, how string) error {
+func (l *Link) ending(err error, how string) error {
 	if l.fatal != nil {
 		return &Error{Kind: Environment, Err: errors.New(l.fatal.Error), Hint: l.hint(l.fatal)}
 	}
@@ -179,14 +182,18 @@ func (l *link) ending(err error, how string) error {
 		Hint: "run it again with --debug; if it happens again, report it with that output"}
 }
 
-// Err is why the agent is gone, once done is closed.
-func (l *link) Err() error {
+// Done is closed when the agent is gone; Err tells why.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Err is why the agent is gone, once Done is closed.
+func (l *Link) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-func (l *link) write(m agent.ToAgent) error {
+// Send writes a line that is not replied to.
+func (l *Link) Send(m agent.ToAgent) error {
 	line, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -207,8 +214,8 @@ func (l *link) write(m agent.ToAgent) error {
 	return nil
 }
 
-// request sends m and returns the reply.
-func (l *link) request(ctx context.Context, m agent.ToAgent) (agent.Reply, error) {
+// Request sends m and returns the reply.
+func (l *Link) Request(ctx context.Context, m agent.ToAgent) (agent.Reply, error) {
 	reply := make(chan agent.Reply, 1)
 	l.mu.Lock()
 	l.nextID++
@@ -220,7 +227,7 @@ func (l *link) request(ctx context.Context, m agent.ToAgent) (agent.Reply, error
 		delete(l.replies, m.ID)
 		l.mu.Unlock()
 	}()
-	if err := l.write(m); err != nil {
+	if err := l.Send(m); err != nil {
 		return agent.Reply{}, err
 	}
 	select {
@@ -245,10 +252,10 @@ func replyError(r agent.Reply) (agent.Reply, error) {
 	return r, nil
 }
 
-// stop tells the agent to end the recording, and waits until it has sent all
+// Stop tells the agent to end the recording, and waits until it has sent all
 // that it holds, or was silent for the time of patience.
-func (l *link) stop(ctx context.Context, patience time.Duration) error {
-	if err := l.write(agent.ToAgent{Stop: true}); err != nil {
+func (l *Link) Stop(ctx context.Context, patience time.Duration) error {
+	if err := l.Send(agent.ToAgent{Stop: true}); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -281,9 +288,9 @@ func (l *link) stop(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-// close ends our side: the agent takes its hooks away and ends. When it returns,
+// Close ends our side: the agent takes its hooks away and ends. When it returns,
 // message is not called any more.
-func (l *link) close() {
+func (l *Link) Close() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
@@ -291,14 +298,56 @@ func (l *link) close() {
 	<-l.done
 }
 
-func (l *link) isClosed() bool {
+func (l *Link) isClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.closed
 }
 
+// Hello waits for the agent's first line.
+func (l *Link) Hello(ctx context.Context, timeout time.Duration) (agent.Hello, error) {
+	return await(ctx, l, l.hello, timeout, "start")
+}
+
+// Start gives the agent what it needs, and waits until its hooks are attached.
+func (l *Link) Start(ctx context.Context, start *agent.Start, timeout time.Duration) error {
+	if err := l.Send(agent.ToAgent{Start: start}); err != nil {
+		return cmp.Or(l.end(), err)
+	}
+	_, err := await(ctx, l, l.ready, timeout, "get ready")
+	return err
+}
+
+// end is why the agent is gone; nil while it is there.
+func (l *Link) end() error {
+	select {
+	case <-l.done:
+		return l.Err()
+	case <-time.After(100 * time.Millisecond): // its last words may be on the way
+		return nil
+	}
+}
+
+// await waits for what the agent says next.
+func await[T any](ctx context.Context, l *Link, c <-chan T, timeout time.Duration, to string) (T, error) {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	var zero T
+	select {
+	case v := <-c:
+		return v, nil
+	case <-l.done:
+		return zero, l.Err()
+	case <-ctx.Done():
+		return zero, context.Cause(ctx)
+	case <-timer.C:
+		return zero, EnvironmentError("run it again with --debug; if it happens again, report it with that output",
+			"the agent did not %s within %v", to, timeout)
+	}
+}
+
 // stderrKeeper keeps the end of what the agent writes on standard error.
-type stderrKeeper link
+type stderrKeeper Link
 
 func (k *stderrKeeper) Write(p []byte) (int, error) {
 	k.mu.Lock()

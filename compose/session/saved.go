@@ -1,4 +1,4 @@
-package compose
+package session
 
 import (
 	"sync/atomic"
@@ -26,14 +26,14 @@ func (s *savedRecords) count() {
 }
 
 // tell runs until the agent is gone. It never holds up who reads what the agent says.
-func (s *savedRecords) tell(l *link) {
+func (s *savedRecords) tell(l *Link) {
 	for {
 		select {
 		case <-s.more:
 		case <-l.done:
 			return
 		}
-		if l.write(agent.ToAgent{Saved: s.n.Load()}) != nil {
+		if l.Send(agent.ToAgent{Saved: s.n.Load()}) != nil {
 			return // the link's end says why
 		}
 		select {

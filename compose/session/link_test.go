@@ -1,4 +1,4 @@
-package compose
+package session
 
 import (
 	"bytes"
@@ -23,14 +23,14 @@ type peer struct {
 	stdout, stderr io.Writer
 }
 
-func newPeer(t *testing.T, message func(agent.FromAgent)) (*link, *peer) {
+func newPeer(t *testing.T, message func(agent.FromAgent)) (*Link, *peer) {
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { theirs.Close() })
 	p := &peer{
 		Conn: theirs, in: json.NewDecoder(theirs),
 		stdout: stdcopy.NewStdWriter(theirs, stdcopy.Stdout), stderr: stdcopy.NewStdWriter(theirs, stdcopy.Stderr),
 	}
-	return newLink(ours, ours, message, func() string { return "" }, fatalHint(false)), p
+	return NewLink(ours, ours, message, func() string { return "" }, FatalHint(false)), p
 }
 
 func (p *peer) say(m agent.FromAgent) {
@@ -56,11 +56,11 @@ func TestLinkMatchesRepliesToRequests(t *testing.T) {
 	}
 	first := make(chan answer)
 	go func() {
-		r, err := l.request(t.Context(), agent.ToAgent{Listening: &agent.Listening{Service: "web"}})
+		r, err := l.Request(t.Context(), agent.ToAgent{Listening: &agent.Listening{Service: "web"}})
 		first <- answer{r, err}
 	}()
 	time.Sleep(10 * time.Millisecond) // the order of the requests does not matter, only that both wait
-	_, err := l.request(t.Context(), agent.ToAgent{Listening: &agent.Listening{Service: "db"}})
+	_, err := l.Request(t.Context(), agent.ToAgent{Listening: &agent.Listening{Service: "db"}})
 	if got := <-first; (got.err == nil) == (err == nil) {
 		t.Errorf("one request fails: %v, %v", got.err, err)
 	}
@@ -105,7 +105,7 @@ func TestLinkTellsWhyTheAgentIsGone(t *testing.T) {
 			if !errors.As(err, &e) || e.Kind != Environment || !strings.Contains(err.Error(), test.want) || !strings.Contains(e.Hint, test.hint) {
 				t.Errorf("the error is %v", err)
 			}
-			if _, err := l.request(t.Context(), agent.ToAgent{Cleanup: true}); err == nil {
+			if _, err := l.Request(t.Context(), agent.ToAgent{Cleanup: true}); err == nil {
 				t.Error("a request to an agent that is gone succeeds")
 			}
 		})
@@ -123,7 +123,7 @@ func TestLinkStopsOnceTheAgentHasSentEverything(t *testing.T) {
 		}
 		p.say(agent.FromAgent{Stopped: true})
 	}()
-	if err := l.stop(t.Context(), time.Minute); err != nil || records != 10 {
+	if err := l.Stop(t.Context(), time.Minute); err != nil || records != 10 {
 		t.Errorf("%d records came: %v", records, err)
 	}
 }
@@ -131,12 +131,12 @@ func TestLinkStopsOnceTheAgentHasSentEverything(t *testing.T) {
 func TestLinkDoesNotWaitForASilentAgent(t *testing.T) {
 	l, p := newPeer(t, nil)
 	go io.Copy(io.Discard, p)
-	if err := l.stop(t.Context(), 50*time.Millisecond); err == nil {
+	if err := l.Stop(t.Context(), 50*time.Millisecond); err == nil {
 		t.Error("a silent agent is said to have stopped")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := l.stop(ctx, time.Minute); err == nil {
+	if err := l.Stop(ctx, time.Minute); err == nil {
 		t.Error("the context's end does not end the wait")
 	}
 }
@@ -148,7 +148,7 @@ func FuzzLink(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stream bytes.Buffer
 		stdcopy.NewStdWriter(&stream, stdcopy.Stdout).Write(data)
-		l := newLink(silent{}, &stream, func(agent.FromAgent) {}, func() string { return "" }, fatalHint(false))
+		l := NewLink(silent{}, &stream, func(agent.FromAgent) {}, func() string { return "" }, FatalHint(false))
 		<-l.done
 		if l.Err() == nil {
 			t.Error("the link ended without saying why")
@@ -173,7 +173,7 @@ func TestAClosedLinkPassesNothingOnAnyMore(t *testing.T) {
 	<-began
 	closed := make(chan struct{})
 	go func() {
-		l.close()
+		l.Close()
 		close(closed)
 	}()
 	close(goOn)

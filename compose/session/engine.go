@@ -1,11 +1,8 @@
-package compose
+package session
 
 import (
 	"context"
-	"encoding/json"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,57 +55,6 @@ type Engine interface {
 	ImageLoad(ctx context.Context, input io.Reader, options ...client.ImageLoadOption) (image.LoadResponse, error)
 }
 
-// Connect returns a client of the engine that the docker command would use:
-// that of DOCKER_HOST, DOCKER_CONTEXT or the current context.
-func Connect(ctx context.Context) (*client.Client, error) {
-	host := os.Getenv(client.EnvOverrideHost)
-	if name := currentContext(); host == "" && name != "" && name != "default" {
-		out, err := runDocker(ctx, "docker", nil, nil, "context", "inspect", name, "--format", "{{.Endpoints.docker.Host}}")
-		if err != nil {
-			return nil, composeError(err)
-		}
-		host = strings.TrimSpace(string(out))
-		if !strings.HasPrefix(host, "unix://") && !strings.HasPrefix(host, "npipe://") {
-			return dialThroughDocker() // it has the context's keys
-		}
-		return client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation())
-	}
-	if strings.HasPrefix(host, "ssh://") {
-		return dialThroughDocker()
-	}
-	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
-	if err != nil {
-		return nil, environment("correct DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH", "connect to the Docker engine: %w", err)
-	}
-	return c, nil
-}
-
-// currentContext is the docker context in force, "" for the default one.
-func currentContext() string {
-	if name := os.Getenv("DOCKER_CONTEXT"); name != "" {
-		return name
-	}
-	dir := os.Getenv("DOCKER_CONFIG")
-	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return ""
-		}
-		dir = filepath.Join(home, ".docker")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	if err != nil {
-		return ""
-	}
-	var config struct {
-		CurrentContext string `json:"currentContext"`
-	}
-	if json.Unmarshal(data, &config) != nil {
-		return ""
-	}
-	return config.CurrentContext
-}
-
 // EngineInfo is what a plan depends on of the engine.
 type EngineInfo struct {
 	Version  string // "20.10.24"
@@ -118,13 +64,14 @@ type EngineInfo struct {
 	UserNS   bool // containers run in a user namespace by default
 }
 
-func observeEngine(ctx context.Context, e Engine) (EngineInfo, error) {
+// ObserveEngine asks the engine what a plan depends on, and refuses one that can't run a session.
+func ObserveEngine(ctx context.Context, e Engine) (EngineInfo, error) {
 	info, err := e.Info(ctx)
 	if err != nil {
-		return EngineInfo{}, engineError(err)
+		return EngineInfo{}, EngineError(err)
 	}
 	if info.OSType != "linux" {
-		return EngineInfo{}, environment("switch Docker to Linux containers", "the Docker engine runs %s containers", info.OSType)
+		return EngineInfo{}, EnvironmentError("switch Docker to Linux containers", "the Docker engine runs %s containers", info.OSType)
 	}
 	has := func(option string) bool {
 		return slices.ContainsFunc(info.SecurityOptions, func(s string) bool {
@@ -132,11 +79,11 @@ func observeEngine(ctx context.Context, e Engine) (EngineInfo, error) {
 		})
 	}
 	if has("rootless") {
-		return EngineInfo{}, environment("use an engine that runs as root (docker context use default)",
+		return EngineInfo{}, EnvironmentError("use an engine that runs as root (docker context use default)",
 			"the Docker engine is rootless, which can't attach programs to cgroups")
 	}
 	if info.CgroupDriver == "none" {
-		return EngineInfo{}, environment("", "the Docker engine has no cgroups")
+		return EngineInfo{}, EnvironmentError("", "the Docker engine has no cgroups")
 	}
 	return EngineInfo{
 		Version:  info.ServerVersion,
@@ -147,8 +94,8 @@ func observeEngine(ctx context.Context, e Engine) (EngineInfo, error) {
 	}, nil
 }
 
-// knowsBPF reports whether the engine knows CAP_BPF and CAP_PERFMON (23.0).
-func (e EngineInfo) knowsBPF() bool {
+// KnowsBPF reports whether the engine knows CAP_BPF and CAP_PERFMON (23.0).
+func (e EngineInfo) KnowsBPF() bool {
 	major, _, _ := strings.Cut(e.Version, ".")
 	n, err := strconv.Atoi(major)
 	return err == nil && n >= 23

@@ -1,4 +1,4 @@
-package compose
+package session
 
 import (
 	"archive/tar"
@@ -20,44 +20,37 @@ import (
 // its CLI is gone.
 const rescuePatience = 25 * time.Second
 
-// rescue puts what the agent of a killed session still held on the tape that the
-// session was recording, and says so.
-func (s *Session) rescue(ctx context.Context) error {
-	w, err := s.cutOffTape()
+// Rescue puts what the agent of a killed session still held on the tape that the
+// session was recording, which is in dir, and reports whether that was anything.
+func Rescue(ctx context.Context, e Engine, agentName, dir string) (rescued bool, err error) {
+	w, err := cutOffTape(dir)
 	if w == nil || err != nil {
-		return err
+		return false, err
 	}
-	n, err := s.applyUnsaved(ctx, w)
+	n, err := applyUnsaved(ctx, e, agentName, w)
 	cerr := w.Close(func(m *tape.Manifest) {
 		m.Problems = append(m.Problems, "wiretape was killed while it recorded")
 		m.Complete = false
 	})
 	if err = errors.Join(err, cerr); err != nil {
-		return fmt.Errorf("put what the agent still held on the tape %s: %w", s.state.Recording, err)
+		return false, fmt.Errorf("put what the agent still held on the tape %s: %w", dir, err)
 	}
-	if n > 0 {
-		s.opt.progress(Info, fmt.Sprintf("what the agent still held of the recording is on the tape %s", s.state.Recording), "")
-	}
-	return nil
+	return n > 0, nil
 }
 
-// cutOffTape is the tape that the session was recording, if that is on this host
-// and nobody writes it any more; nil otherwise.
-func (s *Session) cutOffTape() (*tape.Writer, error) {
-	if here, alive := s.state.cli(); !here || alive || s.state.Recording == "" {
-		return nil, nil
-	}
-	w, err := tape.Resume(s.state.Recording)
+// cutOffTape is the tape that was being recorded in dir; nil if there is none.
+func cutOffTape(dir string) (*tape.Writer, error) {
+	w, err := tape.Resume(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	return w, err
 }
 
-func (s *Session) applyUnsaved(ctx context.Context, w *tape.Writer) (n int, err error) {
+func applyUnsaved(ctx context.Context, e Engine, agentName string, w *tape.Writer) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, rescuePatience)
 	defer cancel()
-	content, err := s.unsaved(ctx)
+	content, err := unsaved(ctx, e, agentName)
 	if content == nil || err != nil {
 		return 0, err
 	}
@@ -71,11 +64,11 @@ func (s *Session) applyUnsaved(ctx context.Context, w *tape.Writer) (n int, err 
 
 // unsaved is the agent's file, as a tar archive, once the agent has written it
 // down; nil if it had nothing. Of an agent that was killed meanwhile it is what there is.
-func (s *Session) unsaved(ctx context.Context) (io.ReadCloser, error) {
+func unsaved(ctx context.Context, e Engine, agentName string) (io.ReadCloser, error) {
 	for {
-		c, err := s.engine.ContainerInspect(ctx, s.state.agent())
+		c, err := e.ContainerInspect(ctx, agentName)
 		if err != nil {
-			return nil, ignoreMissing(err)
+			return nil, IgnoreMissing(err)
 		}
 		running := c.State != nil && c.State.Running
 		names := []string{agent.UnsavedFile}
@@ -83,18 +76,18 @@ func (s *Session) unsaved(ctx context.Context) (io.ReadCloser, error) {
 			names = append(names, agent.UnsavedPart)
 		}
 		for _, name := range names {
-			content, _, err := s.engine.CopyFromContainer(ctx, s.state.agent(), path.Join(agent.UnsavedDir, name))
+			content, _, err := e.CopyFromContainer(ctx, agentName, path.Join(agent.UnsavedDir, name))
 			if err == nil {
 				return content, nil
 			}
-			if ignoreMissing(err) != nil {
+			if IgnoreMissing(err) != nil {
 				return nil, err
 			}
 		}
 		if !running {
 			return nil, nil
 		}
-		if pause(ctx, pollInterval) != nil {
+		if Pause(ctx, pollInterval) != nil {
 			return nil, errors.New("the agent does not write down what it holds")
 		}
 	}

@@ -1,0 +1,173 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/wiretape/wiretape/httpstream/tape"
+)
+
+// A Result is what became of a recording.
+type Result struct {
+	// Tape is the folder that it is in.
+	Tape string
+	// Kept is set where an older tape was left in its place because this
+	// recording is not good; this one is in Tape, beside it, unless Dropped is set:
+	// then there was nothing on it. Worth tells what there was.
+	Kept     bool
+	Dropped  bool
+	Worth    tape.Worth
+	Complete bool
+	Problems []string // why it is not complete
+}
+
+// A PendingTape is a tape that is being written, beside its place. A nil one
+// takes everything and keeps nothing.
+type PendingTape struct {
+	dir, tmp string
+	w        *tape.Writer
+
+	mu       sync.Mutex
+	problems []string
+	err      error
+	fail     chan struct{} // closed when the tape can't be written any more
+}
+
+// CreatePendingTape makes the tape that will be put at dir. What an earlier
+// recording left beside it is replaced.
+func CreatePendingTape(dir string, m tape.Manifest) (*PendingTape, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	tmp, err := PendingPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &PendingTape{dir: dir, tmp: tmp, fail: make(chan struct{})}
+	if err := p.clear(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, FileError("choose another folder with --tape", "make the folder for the tape: %w", err)
+	}
+	if p.w, err = tape.Create(p.tmp, m); err != nil {
+		return nil, FileError("choose another folder with --tape", "make the tape: %w", err)
+	}
+	return p, nil
+}
+
+// PendingPath is where a tape is recorded before it takes its place.
+func PendingPath(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	return dir + ".new", err
+}
+
+// clear removes a recording that an earlier session left beside the tape, and
+// nothing else.
+func (p *PendingTape) clear() error {
+	entries, err := os.ReadDir(p.tmp)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return FileError("move it away, or choose another folder with --tape", "look at %s: %w", p.tmp, err)
+	}
+	if _, err := os.Stat(filepath.Join(p.tmp, "tape.yaml")); err != nil && len(entries) > 0 {
+		return UsageError("move it away, or choose another folder with --tape", "%s is in the way, and it is not a tape", p.tmp)
+	}
+	return os.RemoveAll(p.tmp)
+}
+
+func (p *PendingTape) Apply(rec tape.Record) {
+	if p == nil {
+		return
+	}
+	if rec.Problem != "" {
+		p.AddProblem(rec.Problem)
+	}
+	if err := p.w.Apply(rec); err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.err == nil {
+			p.err = &Error{Kind: Environment, Err: fmt.Errorf("write the tape: %w", err), Hint: "check the space and the permissions there"}
+			close(p.fail)
+		}
+	}
+}
+
+// AddProblem marks the recording incomplete.
+func (p *PendingTape) AddProblem(text string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.problems = append(p.problems, text)
+}
+
+// Failed is closed when the tape can't be written any more; Err tells why.
+func (p *PendingTape) Failed() <-chan struct{} {
+	if p == nil {
+		return nil
+	}
+	return p.fail
+}
+
+func (p *PendingTape) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// Finish closes the tape and puts it in its place. A recording that is not good
+// does not replace an older tape.
+func (p *PendingTape) Finish(good bool) (*Result, error) {
+	result := &Result{Tape: p.dir}
+	closeErr := p.w.Close(func(m *tape.Manifest) {
+		for _, problem := range p.problems {
+			if !slices.Contains(m.Problems, problem) {
+				m.Problems = append(m.Problems, problem)
+			}
+		}
+		if p.err != nil {
+			m.Problems = append(m.Problems, p.err.Error())
+		}
+		m.Complete = len(m.Problems) == 0
+		result.Complete, result.Problems = m.Complete, m.Problems
+	})
+	if closeErr != nil {
+		result.Complete = false
+		result.Problems = append(result.Problems, closeErr.Error())
+	}
+	result.Worth = tape.WorthOf(p.tmp)
+	if poorer := result.Worth < tape.WorthOf(p.dir); poorer || (!good || !result.Complete) && isFolderWithContent(p.dir) {
+		result.Tape, result.Kept = p.tmp, true
+		if poorer && result.Worth == tape.Nothing && result.Complete {
+			result.Tape, result.Dropped = p.dir, true
+			return result, os.RemoveAll(p.tmp)
+		}
+		return result, nil
+	}
+	if err := tape.Replace(p.tmp, p.dir); err != nil {
+		result.Tape, result.Kept = p.tmp, true
+		return result, FileError("it is kept at "+p.tmp, "put the tape in its place: %w", err)
+	}
+	return result, nil
+}
+
+// Discard removes a recording that never began.
+func (p *PendingTape) Discard() error {
+	p.w.Close(nil)
+	return os.RemoveAll(p.tmp)
+}
+
+func isFolderWithContent(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0
+}
