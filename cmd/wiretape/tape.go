@@ -246,7 +246,7 @@ func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 		fmt.Fprintf(w, "\n%12s  %s\n", micros(x.Response.At), line)
 		showFields(w, x.Response.Head.Header)
 	}
-	if x.Stream == "" {
+	if !x.HasStream() {
 		return nil
 	}
 	fmt.Fprintln(w)
@@ -315,7 +315,7 @@ func showJSON(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 	if err := newEncoder(w).Encode(exchange); err != nil {
 		return err
 	}
-	if x.Stream == "" {
+	if !x.HasStream() {
 		return nil
 	}
 	return eachLine(t, x, func(l tape.Line) error {

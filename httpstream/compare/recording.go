@@ -29,7 +29,7 @@ func FromExchange(x *tape.Exchange, next func() (tape.Line, error)) Recorded {
 	if x.Response != nil {
 		r.Head, r.HeadAt = &x.Response.Head, x.Response.At
 	}
-	if x.Stream != "" {
+	if x.HasStream() {
 		r.Next = next
 	}
 	return r

@@ -102,7 +102,7 @@ func isOurs(err error) bool {
 // goesOn reports whether the answer was recorded to its end, and has more bytes
 // than were written. A client that has all of them need not wait for the end.
 func (p *play) goesOn() bool {
-	if p.x.Stream == "" {
+	if !p.x.HasStream() {
 		return p.x.Response != nil && p.result.Status == 0
 	}
 	var bytes int64

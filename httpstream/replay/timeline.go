@@ -48,7 +48,7 @@ type timeline struct {
 }
 
 func newTimeline(ctx context.Context, open Lines, x *tape.Exchange) *timeline {
-	t := &timeline{interim: x.Interim, head: x.Response, stored: x.Stream != "", tunnel: tunnel(x)}
+	t := &timeline{interim: x.Interim, head: x.Response, stored: x.HasStream(), tunnel: tunnel(x)}
 	if !t.stored {
 		open = func(*tape.Exchange) (LineReader, error) { return noLines{}, nil }
 	}

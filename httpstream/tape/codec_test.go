@@ -19,8 +19,13 @@ func TestRandomExchangesRoundTrip(t *testing.T) {
 	for seed := range uint64(3000) {
 		g := newGenerator(seed)
 		x := g.exchange([]Kind{Call, Case}[seed%2], 1+g.IntN(20000))
-		if g.maybe() {
+		switch g.IntN(3) {
+		case 0:
 			_, x.Stream = fileNames(x)
+		case 1:
+			for range 1 + g.IntN(3) {
+				x.Lines = append(AppendLine(x.Lines, g.line()), '\n')
+			}
 		}
 		data, err := encodeExchange(x)
 		if err != nil {
@@ -30,7 +35,10 @@ func TestRandomExchangesRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, data)
 		}
-		got.File = ""
+		if above := bytes.Count(data, []byte("\n")) - bytes.Count(x.Lines, []byte("\n")); x.Lines != nil && got.LinesAbove != above {
+			t.Fatalf("seed %d: the lines begin below line %d, not %d", seed, above, got.LinesAbove)
+		}
+		got.File, got.LinesAbove = "", 0
 		if d := cmp.Diff(x, got); d != "" {
 			t.Fatalf("seed %d:\n%s\n%s", seed, d, data)
 		}
@@ -219,6 +227,12 @@ func TestBrokenExchangeFilesAreNamedWithLineAndCause(t *testing.T) {
 		{"base64 of a number", minimal + "started_us_base64: YQ==\n", `x.yaml:6: unknown key "started_us_base64"`},
 		{"a bad status", minimal + "response:\n  at_us: 1\n  status: fine\n", `x.yaml:8: status is "fine": expected a number of three digits`},
 		{"a stream outside", minimal + "stream: streams/../../etc/passwd\n", "x.yaml:6: stream is"},
+		{"lines in quotes", minimal + `lines: "{}"` + "\n", `x.yaml:6: lines is "{}": expected a literal block, as in lines: |`},
+		{"no lines", minimal + "lines: |\n", "x.yaml:6: lines is empty: leave it out"},
+		{"lines and a stream", minimal + "stream: streams/a.ndjson\nlines: |\n  {}\n", "x.yaml:1: call 1 has both stream and lines: expected one of them"},
+		{"white space behind a line", minimal + "lines: |\n  {}\n  {} \n", "x.yaml:8: not a line of a stream"},
+		{"an empty line", minimal + "lines: |\n  {}\n\n  {}\n", "x.yaml:8: not a line of a stream"},
+		{"lines in base64", minimal + "lines_base64: e30=\n", `x.yaml:6: unknown key "lines_base64"`},
 		{"two documents", minimal + "---\na: b\n", "a second YAML document"},
 		{"a time out of range", minimal + "started_us: 9223372036854775807\n", "x.yaml:6: started_us is 9223372036854775807: expected a number from 0 to"},
 	} {

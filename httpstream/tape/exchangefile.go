@@ -55,6 +55,9 @@ func encodeExchange(x *Exchange) ([]byte, error) {
 		w.mapping("response", func() { w.response(x.Response, x.Request.Proto) })
 	}
 	w.textIf("stream", x.Stream)
+	if len(x.Lines) > 0 {
+		w.literal("lines", string(x.Lines))
+	}
 	return w.b, nil
 }
 
@@ -81,6 +84,10 @@ func (x *Exchange) validate() error {
 		return errors.New("a request has no method or no protocol")
 	case x.Stream != "" && !validStream(x.Stream):
 		return fmt.Errorf("stream %q: expected a file in %s/", x.Stream, streamsDir)
+	case x.Stream != "" && x.Lines != nil:
+		return fmt.Errorf("%s %d has both stream and lines: expected one of them", x.Kind, x.Number)
+	case len(x.Lines) > 0 && !isLiteral(strings.TrimSuffix(string(x.Lines), "\n")):
+		return fmt.Errorf("%s %d has lines that are not as a stream file has them", x.Kind, x.Number)
 	}
 	return nil
 }
@@ -207,7 +214,7 @@ func decodeExchange(data []byte, file string) (*Exchange, error) {
 		return nil, r.err
 	}
 	f := r.mapping(root, "the exchange", "call", "case", "cases", "service", "port", "started_us", "two_way", "failed",
-		"request", "interim", "response", "stream")
+		"request", "interim", "response", "stream", "lines")
 	x := &Exchange{
 		Service: f.text("service"),
 		Port:    int(f.integer("port", 1, math.MaxUint16)),
@@ -234,6 +241,9 @@ func decodeExchange(data []byte, file string) (*Exchange, error) {
 	if n := f.at["stream"]; n != nil && !validStream(x.Stream) {
 		r.fail(n.Line, "stream is %q: expected a file in %s/", clip(x.Stream, 80), streamsDir)
 	}
+	if n := f.node("lines"); n != nil {
+		r.lines(n, x)
+	}
 	if r.err == nil {
 		if err := x.validate(); err != nil {
 			r.fail(f.line, "%v", err)
@@ -243,6 +253,24 @@ func decodeExchange(data []byte, file string) (*Exchange, error) {
 		return nil, r.err
 	}
 	return x, nil
+}
+
+// lines reads those of a small answer. In a literal block, and in no other form,
+// each is a line of the file, which errors can name.
+func (r *yamlReader) lines(n *yaml.Node, x *Exchange) {
+	if n.Kind != yaml.ScalarNode || n.Style&yaml.LiteralStyle == 0 {
+		r.fail(n.Line, "lines is %s: expected a literal block, as in lines: |", kindName(n))
+		return
+	}
+	if n.Value == "" {
+		r.fail(n.Line, "lines is empty: leave it out")
+	}
+	x.Lines, x.LinesAbove = []byte(n.Value), n.Line
+	for i, line := range strings.Split(strings.TrimSuffix(n.Value, "\n"), "\n") {
+		if !isLiteral(line) {
+			r.fail(n.Line+1+i, "not a line of a stream: expected a JSON object without white space around it, and what is not visible escaped")
+		}
+	}
 }
 
 // identity reads which call or case it is. A call may have a case key as well:

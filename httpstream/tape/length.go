@@ -26,9 +26,11 @@ func (t *Tape) FollowLengths() {
 		if !ok || !strings.HasPrefix(x.Response.Head.Proto, "HTTP/1.") {
 			continue
 		}
-		info, err := os.Stat(filepath.Join(t.Dir, filepath.FromSlash(x.Stream)))
-		if err != nil || info.Size() > maxEdited {
-			continue
+		if x.Stream != "" {
+			info, err := os.Stat(filepath.Join(t.Dir, filepath.FromSlash(x.Stream)))
+			if err != nil || info.Size() > maxEdited {
+				continue
+			}
 		}
 		size, how, err := t.answerSize(x)
 		if err != nil || how != httpstream.EOF || size == length {

@@ -94,6 +94,12 @@ func notInVersion1(list []*Exchange) (broken []error) {
 				Hint: "name the one case that it belongs to with case, or record the tape again",
 			})
 		}
+		if x.Lines != nil {
+			broken = append(broken, &FormatError{
+				File: x.File, Line: x.LinesAbove, Msg: `has the key "lines", which format 1 has not`,
+				Hint: "put the lines into a file in " + streamsDir + "/ and name it with stream, or record the tape again",
+			})
+		}
 	}
 	return broken
 }

@@ -2,6 +2,7 @@ package tape
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"iter"
@@ -15,7 +16,7 @@ const maxLine = 256 << 20
 
 // A StreamReader reads the lines of one stream, one in memory at a time.
 type StreamReader struct {
-	file    *os.File // nil for an exchange without a stream
+	file    *os.File // nil where the lines are in the exchange file
 	name    string
 	version int // of the tape
 	in      *bufio.Reader
@@ -29,8 +30,13 @@ type StreamReader struct {
 // Stream opens the stream of an exchange of the tape. An exchange that has none
 // gives a reader without lines.
 func (t *Tape) Stream(x *Exchange) (*StreamReader, error) {
+	if x.Lines != nil {
+		s := &StreamReader{name: x.File, line: x.LinesAbove, in: bufio.NewReaderSize(bytes.NewReader(x.Lines), min(len(x.Lines), 64<<10))}
+		s.version = t.Manifest.Version
+		return s, nil
+	}
 	if x.Stream == "" {
-		return &StreamReader{ended: true}, nil
+		return &StreamReader{}, nil
 	}
 	if !validStream(x.Stream) {
 		return nil, &FormatError{File: x.File, Msg: "stream " + x.Stream + ": expected a file in " + streamsDir + "/"}
@@ -70,7 +76,7 @@ func (s *StreamReader) Next() (Line, error) {
 }
 
 func (s *StreamReader) next() (Line, error) {
-	if s.file == nil {
+	if s.in == nil {
 		return Line{}, io.EOF
 	}
 	raw, err := s.readRaw()
@@ -136,7 +142,7 @@ func (s *StreamReader) truncated(msg string) error {
 	}
 }
 
-// Line returns the number of the line that Next returned last, from 1.
+// Line returns the number in its file of the line that Next returned last, from 1.
 func (s *StreamReader) Line() int { return s.line }
 
 // Lines ranges over the lines that are left; an error is the last pair.

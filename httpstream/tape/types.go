@@ -77,12 +77,20 @@ type Exchange struct {
 	TwoWay bool
 	// Stream is the file of the stream inside the tape, with slashes; empty if there is none.
 	Stream string
+	// Lines are those of a small answer, which stand in the exchange file in the
+	// place of Stream: each ends in LF, as in a stream file.
+	Lines []byte
 	// Failed says what went wrong before any answer: "connection refused". Empty otherwise.
 	Failed string
 
-	// File is the exchange file that this was read from, for messages.
-	File string
+	// File is the exchange file that this was read from, for messages; LinesAbove is
+	// how many lines it has above the first of Lines.
+	File       string
+	LinesAbove int
 }
+
+// HasStream reports whether the exchange has lines, in a file of their own or not.
+func (x *Exchange) HasStream() bool { return x.Stream != "" || x.Lines != nil }
 
 // A Request as recorded, credentials redacted.
 type Request struct {

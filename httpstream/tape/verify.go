@@ -76,16 +76,18 @@ func (v *verifier) exchange(x *Exchange) {
 	if n, err := strconv.Atoi(number); err != nil || n != x.Number {
 		v.add(x.File, 1, "is number %d, but its name begins with %q", x.Number, number)
 	}
-	if x.Stream == "" {
+	if !x.HasStream() {
 		if x.Response != nil || x.Request.Body.InStream {
 			v.add(x.File, 0, "has no stream: the recording was cut off")
 		}
 		return
 	}
-	if other, taken := v.streams[x.Stream]; taken {
-		v.add(x.File, 0, "has the same stream as %s", other)
+	if x.Stream != "" {
+		if other, taken := v.streams[x.Stream]; taken {
+			v.add(x.File, 0, "has the same stream as %s", other)
+		}
+		v.streams[x.Stream] = x.File
 	}
-	v.streams[x.Stream] = x.File
 	s, err := v.t.Stream(x)
 	if err != nil {
 		v.failed(x.File, err)
@@ -147,14 +149,18 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 		}
 		*last = max(*last, l.At)
 	}
+	where := x.Stream
+	if where == "" {
+		where = "lines"
+	}
 	if length, ok := contentLength(x); ok && how == httpstream.EOF && length != answer {
-		v.add(x.File, 0, "Content-Length of the response is %d, but %s has %d bytes: was it edited? Write Content-Length: %d", length, x.Stream, answer, answer)
+		v.add(x.File, 0, "Content-Length of the response is %d, but %s has %d bytes: was it edited? Write Content-Length: %d", length, where, answer, answer)
 	}
 	b := x.Request.Body
 	if b.InStream && b.Size != size {
-		v.add(x.File, 0, "the request's body has %d bytes in %s, expected %d", size, x.Stream, b.Size)
+		v.add(x.File, 0, "the request's body has %d bytes in %s, expected %d", size, where, b.Size)
 	} else if b.InStream && b.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
-		v.add(x.File, 0, "the request's body in %s does not have the sha256 that is written here", x.Stream)
+		v.add(x.File, 0, "the request's body in %s does not have the sha256 that is written here", where)
 	}
 }
 
