@@ -155,7 +155,7 @@ func TestResultsNameTheFilesOfThisSide(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	run := &testRun{now: tp, r: newReporter(&out, true), c: &cli.Context{Context: t.Context()}, sending: true}
+	run := &testRun{now: tp, r: newReporter(&out, forMachines), user: t.Context(), sending: true}
 	run.message(agent.FromAgent{Result: &report.CaseResult{
 		Tape: "/tape", File: "/tape/cases/0001-get-chat.yaml", Name: "0001-get-chat", Number: 1, Verdict: &compare.Verdict{Pass: true},
 	}})
@@ -175,7 +175,7 @@ func TestResultsNameTheFilesOfThisSide(t *testing.T) {
 
 func TestSuggestedNoiseIsWrittenAmongTheUsersComments(t *testing.T) {
 	dir := writeConfig(t, "# mine\nservices: [web] # only this\nnoise:\n  # known for long\n  response.header: [X-Id]\n")
-	k := &checker{file: filepath.Join(dir, configName), r: newReporter(io.Discard, false), shown: map[string]bool{}}
+	k := &checker{file: filepath.Join(dir, configName), r: newReporter(io.Discard, forPeople), shown: map[string]bool{}}
 	if err := k.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestParallelMustBePositive(t *testing.T) {
 	if err := set.Parse([]string{"-f", filepath.Join(dir, "compose.yaml"), "--parallel", "0"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := newTestRun(cli.NewContext(cli.NewApp(), set, nil), streams{out: io.Discard, err: io.Discard})
+	_, err := newTestRun(t.Context(), testOptionsOf(cli.NewContext(cli.NewApp(), set, nil)), streams{out: io.Discard, err: io.Discard})
 	var f *failure
 	if !errors.As(err, &f) || f.code != exitUsage || !strings.Contains(err.Error(), "parallel") {
 		t.Errorf("%v", err)

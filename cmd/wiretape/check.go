@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/urfave/cli/v2"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wiretape/wiretape/compose"
@@ -33,7 +32,6 @@ const (
 
 // A checker plays a tape, and finds what changes by itself.
 type checker struct {
-	c    *cli.Context
 	r    *reporter
 	opt  compose.Options
 	cfg  config
@@ -48,8 +46,8 @@ type checker struct {
 }
 
 // checkRecording is record --check.
-func checkRecording(c *cli.Context, io streams) error {
-	k, t, err := newChecker(c, io)
+func checkRecording(ctx context.Context, o checkOptions, io streams) error {
+	k, t, err := newChecker(o, io)
 	if err != nil {
 		return err
 	}
@@ -57,7 +55,6 @@ func checkRecording(c *cli.Context, io streams) error {
 		k.r.note("nothing to check: no case was recorded")
 		return nil
 	}
-	ctx := c.Context
 	if ctx.Err() != nil { // Ctrl-C ended the recording, and the next ends the check
 		var stop context.CancelFunc
 		ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
@@ -66,28 +63,25 @@ func checkRecording(c *cli.Context, io streams) error {
 	return k.check(ctx, t)
 }
 
-// checkProject is check.
-func checkProject(c *cli.Context, io streams) error {
-	if err := exactArgs(c, 0, ""); err != nil {
-		return err
-	}
-	k, t, err := newChecker(c, io)
+// runCheck is check.
+func runCheck(ctx context.Context, o checkOptions, io streams) error {
+	k, t, err := newChecker(o, io)
 	if err != nil {
 		return err
 	}
 	if len(t.Cases) == 0 {
 		return usagef("record some through the published ports", "the tape %s has no cases to send", relative(t.Dir))
 	}
-	err = k.check(c.Context, t)
-	if c.Context.Err() != nil {
+	err = k.check(ctx, t)
+	if ctx.Err() != nil {
 		return &failure{code: exitInterrupted, err: errInterrupted, hint: "nothing was written; run it again, to its end"}
 	}
 	return err
 }
 
-func newChecker(c *cli.Context, io streams) (*checker, *tape.Tape, error) {
-	k := &checker{c: c, r: newReporter(io.out, c.Bool("json")), shown: make(map[string]bool)}
-	if err := k.prepare(c); err != nil {
+func newChecker(o checkOptions, io streams) (*checker, *tape.Tape, error) {
+	k := &checker{r: newReporter(io.out, o.output), shown: make(map[string]bool)}
+	if err := k.prepare(o); err != nil {
 		return nil, nil, err
 	}
 	t, err := tape.Open(k.opt.Tape)
@@ -118,12 +112,13 @@ func (k *checker) check(ctx context.Context, t *tape.Tape) error {
 	return k.conclude(t, left)
 }
 
-func (k *checker) prepare(c *cli.Context) error {
+func (k *checker) prepare(o checkOptions) error {
 	var err error
-	if k.opt, k.cfg, err = sessionOptions(c, agent.Replay, k.r); err != nil {
+	play := asRecorded(o.sessionOptions)
+	if k.opt, k.cfg, err = play.forReplay(o.tape, k.r); err != nil {
 		return err
 	}
-	k.opt.Speed, k.opt.Reuse = 1, true
+	k.opt.Reuse = true
 	if k.opt.Root, err = mitmtls.LoadOrCreateRoot(""); err != nil {
 		return err
 	}

@@ -20,10 +20,10 @@ func doctorCommand(io streams) *cli.Command {
 			if err := exactArgs(c, 0, ""); err != nil {
 				return err
 			}
-			r := newReporter(io.out, c.Bool("json"))
+			r := newReporter(io.out, outputOf(c))
 			return compose.Doctor(c.Context, compose.DoctorOptions{
 				Version: version, Privileged: c.Bool("privileged"),
-				Found: func(f compose.Finding) { r.finding(f) },
+				Found: r.finding,
 			})
 		},
 	}

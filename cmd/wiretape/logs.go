@@ -35,7 +35,7 @@ func asked(tp testTape) []string {
 // keepLogs gives each case what the services wrote while it ran, while their
 // containers are there.
 func (t *testRun) keepLogs(ctx context.Context, s *compose.Session, tp testTape) {
-	if t.c.Context.Err() != nil {
+	if t.user.Err() != nil {
 		return
 	}
 	t.mu.Lock()

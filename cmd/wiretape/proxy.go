@@ -50,7 +50,13 @@ func proxyCommand(io streams) *cli.Command {
 					&cli.StringSliceFlag{Name: "host", Usage: "record only hosts that match `PATTERN` (may be given several times)"},
 					&cli.BoolFlag{Name: "keep-encoding", Usage: "let servers compress, and record the compressed bytes"},
 				},
-				Action: func(c *cli.Context) error { return proxyRecord(c, io) },
+				Action: func(c *cli.Context) error {
+					opt, err := proxyRecordOptionsOf(c)
+					if err != nil {
+						return err
+					}
+					return proxyRecord(c.Context, opt, io)
+				},
 			},
 			{
 				Name: "replay", Usage: "answer from a tape until interrupted",
@@ -59,54 +65,97 @@ func proxyCommand(io streams) *cli.Command {
 					listen, tapeDir, asJSON,
 					&cli.Float64Flag{Name: "speed", Usage: "play `X` times as fast as recorded; 0 means without any wait", Value: 1},
 				},
-				Action: func(c *cli.Context) error { return proxyReplay(c, io) },
+				Action: func(c *cli.Context) error {
+					opt, err := proxyReplayOptionsOf(c)
+					if err != nil {
+						return err
+					}
+					return proxyReplay(c.Context, opt, io)
+				},
 			},
 		},
 	}
 }
 
-func proxyRecord(c *cli.Context, io streams) (err error) {
-	if err := exactArgs(c, 0, ""); err != nil {
-		return err
+// proxyOptions are those of both verbs.
+type proxyOptions struct {
+	listen, tape string
+	output       output
+}
+
+// proxyRecordOptions are those of proxy record.
+type proxyRecordOptions struct {
+	proxyOptions
+	upstream     *url.URL       // nil without --upstream
+	roots        *x509.CertPool // nil for the system's
+	hosts        *proxy.HostPolicy
+	keepEncoding bool
+}
+
+// proxyReplayOptions are those of proxy replay.
+type proxyReplayOptions struct {
+	proxyOptions
+	speed float64
+}
+
+func proxyOptionsOf(c *cli.Context) (proxyOptions, error) {
+	return proxyOptions{listen: c.String("listen"), tape: c.String("tape"), output: outputOf(c)}, exactArgs(c, 0, "")
+}
+
+func proxyRecordOptionsOf(c *cli.Context) (o proxyRecordOptions, err error) {
+	if o.proxyOptions, err = proxyOptionsOf(c); err != nil {
+		return o, err
 	}
-	upstream, err := parseUpstream(c.String("upstream"))
-	if err != nil {
-		return err
+	o.keepEncoding = c.Bool("keep-encoding")
+	if o.upstream, err = parseUpstream(c.String("upstream")); err != nil {
+		return o, err
 	}
-	roots, err := upstreamRoots(c.String("upstream-ca"))
-	if err != nil {
-		return err
+	if o.roots, err = upstreamRoots(c.String("upstream-ca")); err != nil {
+		return o, err
 	}
-	hosts, err := proxy.ParseHosts(c.StringSlice("host"))
-	if err != nil {
-		return usagef("for example --host api.openai.com or --host '*.example.com:8443'", "--host: %w", err)
+	if o.hosts, err = proxy.ParseHosts(c.StringSlice("host")); err != nil {
+		return o, usagef("for example --host api.openai.com or --host '*.example.com:8443'", "--host: %w", err)
 	}
+	return o, nil
+}
+
+func proxyReplayOptionsOf(c *cli.Context) (o proxyReplayOptions, err error) {
+	if o.proxyOptions, err = proxyOptionsOf(c); err != nil {
+		return o, err
+	}
+	if o.speed = c.Float64("speed"); o.speed < 0 {
+		return o, usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", o.speed)
+	}
+	return o, nil
+}
+
+func proxyRecord(ctx context.Context, o proxyRecordOptions, io streams) error {
 	root, err := mitmtls.LoadOrCreateRoot("")
 	if err != nil {
 		return err
 	}
-	l, err := listenOn(c)
+	l, err := listenOn(o.listen)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	rec, err := newRecordingTo(c.String("tape"))
+	rec, err := newRecordingTo(o.tape)
 	if err != nil {
 		return err
 	}
-	r := newReporter(io.out, c.Bool("json"))
+	r := newReporter(io.out, o.output)
 	r.redact = tape.NewRedactor(tape.RedactRules{})
 	rec.begin(r)
 	p := proxy.New(proxy.Config{
-		Dial: dialNamed, Leaf: root.Issuer().Leaf, Hosts: hosts, KeepEncoding: c.Bool("keep-encoding"),
-		Roots:  func(string) *x509.CertPool { return roots },
+		Dial: dialNamed, Leaf: root.Issuer().Leaf, Hosts: o.hosts, KeepEncoding: o.keepEncoding,
+		Roots:  func(string) *x509.CertPool { return o.roots },
 		Record: func(s proxy.Stream) httpstream.Sink { return rec.recorder.Conn(connOf(s)) },
 		Failed: func(s proxy.Stream, at time.Time, why string) { rec.recorder.Failed(connOf(s), at, why) },
 		Notify: func(n proxy.Notice) { rec.notice(r, n) },
 	})
-	r.note("recording to %s; serving on %s; end with Ctrl-C", c.String("tape"), l.Addr())
+	r.note("recording to %s; serving on %s; end with Ctrl-C", o.tape, l.Addr())
 	started := time.Now()
-	err = p.ServeExplicit(c.Context, l, upstream)
+	err = p.ServeExplicit(ctx, l, o.upstream)
 	return errors.Join(err, rec.finish(r, started))
 }
 
@@ -158,14 +207,14 @@ func readUpstreamCA(what, file string) ([]byte, error) {
 	return pem, nil
 }
 
-func listenOn(c *cli.Context) (net.Listener, error) {
+func listenOn(address string) (net.Listener, error) {
 	const hint = "choose another address; port 0 takes any free one"
-	if _, _, err := net.SplitHostPort(c.String("listen")); err != nil {
-		return nil, usagef("for example --listen 127.0.0.1:8888", "--listen %s is not host:port", c.String("listen"))
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, usagef("for example --listen 127.0.0.1:8888", "--listen %s is not host:port", address)
 	}
-	l, err := net.Listen("tcp", c.String("listen"))
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, &failure{code: exitEnvironment, err: fmt.Errorf("--listen %s: %w", c.String("listen"), err), hint: hint}
+		return nil, &failure{code: exitEnvironment, err: fmt.Errorf("--listen %s: %w", address, err), hint: hint}
 	}
 	return l, nil
 }
@@ -308,15 +357,8 @@ func (rec *recordingTo) finish(r *reporter, started time.Time) error {
 	return nil
 }
 
-func proxyReplay(c *cli.Context, io streams) error {
-	if err := exactArgs(c, 0, ""); err != nil {
-		return err
-	}
-	speed := c.Float64("speed")
-	if speed < 0 {
-		return usagef("1 plays as recorded, 2 twice as fast, 0 without any wait", "--speed %v is negative", speed)
-	}
-	t, err := tape.Open(c.String("tape"))
+func proxyReplay(ctx context.Context, o proxyReplayOptions, io streams) error {
+	t, err := tape.Open(o.tape)
 	if err != nil {
 		return err
 	}
@@ -324,20 +366,20 @@ func proxyReplay(c *cli.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	l, err := listenOn(c)
+	l, err := listenOn(o.listen)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	r := newReporter(io.out, c.Bool("json"))
+	r := newReporter(io.out, o.output)
 	r.mendMiss = "record again with wiretape proxy record"
 	r.redact = tape.NewRedactor(tape.RedactRules{})
 	playback, err := proxy.NewPlayback(t, proxy.PlaybackOptions{
-		Speed: speed, Reuse: true, Redact: tape.NewRedactor(tape.RedactRules{}),
+		Speed: o.speed, Reuse: true, Redact: tape.NewRedactor(tape.RedactRules{}),
 		OnEvent: func(e replay.Event) {
 			r.event(agent.PlayedEvent(e))
 			err := e.Err
-			if err == nil && c.Context.Err() == nil { // else it is we who went away
+			if err == nil && ctx.Err() == nil { // else it is we who went away
 				err = e.LeftError()
 			}
 			if err != nil {
@@ -359,9 +401,9 @@ func proxyReplay(c *cli.Context, io streams) error {
 		}
 	}}
 	playback.Configure(&cfg)
-	r.note("replaying %s; serving on %s; end with Ctrl-C", c.String("tape"), l.Addr())
+	r.note("replaying %s; serving on %s; end with Ctrl-C", o.tape, l.Addr())
 	started := time.Now()
-	if err := proxy.New(cfg).ServeExplicit(c.Context, l, nil); err != nil {
+	if err := proxy.New(cfg).ServeExplicit(ctx, l, nil); err != nil {
 		return err
 	}
 	n := r.counts()

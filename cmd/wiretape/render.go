@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
@@ -26,8 +29,7 @@ type reporter struct {
 	// redact takes the secrets out of events that no agent has done so for, in proxy;
 	// nil leaves them.
 	redact *tape.Redactor
-	// quiet leaves the lines about calls and misses to the report at the end.
-	quiet bool
+	calls  callLines
 	// mendMiss is what to do about a miss that the app is right to make.
 	mendMiss string
 }
@@ -63,9 +65,33 @@ type summary struct {
 	Results *report.Counts `json:"results,omitempty"`
 }
 
-func newReporter(w io.Writer, asJSON bool) *reporter {
+// output is what a verb prints.
+type output int
+
+const (
+	forPeople   output = iota // lines of text
+	forMachines               // --json: one object a line
+)
+
+// outputOf reads --json.
+func outputOf(c *cli.Context) output {
+	if c.Bool("json") {
+		return forMachines
+	}
+	return forPeople
+}
+
+// callLines is where people are told of calls and misses.
+type callLines int
+
+const (
+	asTheyEnd callLines = iota
+	inReport            // the report at the end has them
+)
+
+func newReporter(w io.Writer, o output) *reporter {
 	return &reporter{
-		out: w, json: asJSON, color: !asJSON && isTerminal(w) && os.Getenv("NO_COLOR") == "",
+		out: w, json: o == forMachines, color: o == forPeople && isTerminal(w) && os.Getenv("NO_COLOR") == "",
 		mendMiss: "add it to the tape with wiretape compose test --on-miss record",
 	}
 }
@@ -131,7 +157,7 @@ func (r *reporter) event(e *agent.Event) {
 		r.emit(e)
 		return
 	}
-	if e.Type == "closed" || r.quiet && (e.Type == "call" || e.Type == "miss") {
+	if e.Type == "closed" || r.calls == inReport && (e.Type == "call" || e.Type == "miss") {
 		return // the summary counts them
 	}
 	fmt.Fprint(r.out, r.line(e))
@@ -382,4 +408,47 @@ func (r *reporter) finish(s summary) {
 	for _, p := range s.Problems {
 		fmt.Fprintf(r.out, "  problem: %s\n", p)
 	}
+}
+
+// setCalls says where people are told of calls and misses from here on.
+func (r *reporter) setCalls(where callLines) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = where
+}
+
+// result tells of a case that ended.
+func (r *reporter) result(c *report.CaseResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count.Cases++
+	if r.json {
+		r.emit(struct {
+			Type string `json:"type"`
+			*report.CaseResult
+		}{"result", c})
+		return
+	}
+	io.WriteString(r.out, report.Line(c, r.color, columns()))
+}
+
+// finishTest prints the report and the summary.
+func (r *reporter) finishTest(run *report.Run, s summary, html string) {
+	if r.json || len(run.Cases) == 0 && len(run.Outside) == 0 && len(run.Errors) == 0 {
+		r.finish(s)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintln(r.out)
+	report.Text(r.out, run, report.TextOptions{Color: r.color, Width: columns(), Report: html})
+}
+
+// columns is the width of the terminal where the shell tells it; 0 means that it is not known.
+func columns() int {
+	n, err := strconv.Atoi(os.Getenv("COLUMNS"))
+	if err != nil || n < 40 {
+		return 0
+	}
+	return n
 }

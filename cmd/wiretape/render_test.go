@@ -23,17 +23,17 @@ func TestColoursAreForTerminals(t *testing.T) {
 	}
 	defer file.Close()
 	t.Setenv("NO_COLOR", "")
-	if isTerminal(terminal) && !newReporter(terminal, false).color {
+	if isTerminal(terminal) && !newReporter(terminal, forPeople).color {
 		t.Error("a terminal has no colours")
 	}
-	if newReporter(terminal, true).color {
+	if newReporter(terminal, forMachines).color {
 		t.Error("JSON has colours")
 	}
-	if newReporter(file, false).color || newReporter(new(bytes.Buffer), false).color {
+	if newReporter(file, forPeople).color || newReporter(new(bytes.Buffer), forPeople).color {
 		t.Error("a file has colours")
 	}
 	t.Setenv("NO_COLOR", "1")
-	if newReporter(terminal, false).color {
+	if newReporter(terminal, forPeople).color {
 		t.Error("NO_COLOR is not heeded")
 	}
 }
@@ -42,8 +42,8 @@ func TestEveryEventHasALineAndAnObject(t *testing.T) {
 	for _, typ := range []string{"call", "case", "miss", "opaque", "untrusted", "refused", "misused", "passed", "error", "unheard-of"} {
 		e := &agent.Event{Type: typ, Service: "chat", URL: "https://a.example.com/", Method: "GET", Detail: "why", Hint: "do this"}
 		var text, object bytes.Buffer
-		newReporter(&text, false).event(e)
-		newReporter(&object, true).event(e)
+		newReporter(&text, forPeople).event(e)
+		newReporter(&object, forMachines).event(e)
 		if s := text.String(); !strings.HasSuffix(s, "\n") || !strings.Contains(s, "a.example.com") || strings.Contains(s, "\x1b") {
 			t.Errorf("%s is shown as %q", typ, s)
 		}
@@ -77,7 +77,7 @@ func TestALongURLKeepsItsHostAndItsEnd(t *testing.T) {
 	if n := utf8.RuneCountInString(got); n != 120 || !utf8.ValidString(got) || !strings.HasPrefix(got, "https://api.example.com/v1/search?q=") || !strings.HasSuffix(got, "&page=17") {
 		t.Errorf("%d: %q", n, got)
 	}
-	r := newReporter(io.Discard, false)
+	r := newReporter(io.Discard, forPeople)
 	if line := r.line(&agent.Event{Type: "call", Method: "GET", URL: long, Status: 200}); len(line) > 300 {
 		t.Errorf("the line has %d bytes", len(line))
 	}

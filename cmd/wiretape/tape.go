@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,41 +35,86 @@ func tapeCommand(io streams) *cli.Command {
 				Name: "ls", Usage: "list the exchanges of a tape", ArgsUsage: "[TAPE]",
 				Description: "   TAPE is a folder, " + defaultTape + " if it is not given.",
 				Flags:       []cli.Flag{jsonFlag},
-				Action:      func(c *cli.Context) error { return tapeLs(c, io.out) },
+				Action: func(c *cli.Context) error {
+					o, err := tapeOptionsOf(c)
+					if err != nil {
+						return err
+					}
+					return tapeLs(o, io.out)
+				},
 			},
 			{
 				Name: "show", Usage: "print one exchange with its stream, chunk by chunk", ArgsUsage: "[TAPE] NUMBER|FILE",
 				Description: "   example: wiretape tape show 1\n   example: wiretape tape show tapes/other case:2",
 				Flags:       []cli.Flag{jsonFlag},
-				Action:      func(c *cli.Context) error { return tapeShow(c, io.out) },
+				Action: func(c *cli.Context) error {
+					o, err := showOptionsOf(c)
+					if err != nil {
+						return err
+					}
+					return tapeShow(o, io.out)
+				},
 			},
 			{
 				Name: "verify", Usage: "check every file of a tape", ArgsUsage: "[TAPE]",
-				Flags:  []cli.Flag{jsonFlag},
-				Action: func(c *cli.Context) error { return tapeVerify(c, io.out) },
+				Flags: []cli.Flag{jsonFlag},
+				Action: func(c *cli.Context) error {
+					o, err := tapeOptionsOf(c)
+					if err != nil {
+						return err
+					}
+					return tapeVerify(o, io.out)
+				},
 			},
 		},
 	}
 }
 
-// openArg opens the tape that the i-th argument names, or the default one.
-func openArg(c *cli.Context, i, most int) (*tape.Tape, error) {
-	if c.NArg() > most {
-		return nil, exactArgs(c, most, "")
-	}
-	dir := c.Args().Get(i)
-	if dir == "" {
-		dir = defaultTape
-	}
-	return tape.Open(filepath.FromSlash(dir))
+// tapeOptions are those of the tape verbs.
+type tapeOptions struct {
+	dir    string
+	output output
 }
 
-func tapeLs(c *cli.Context, w io.Writer) error {
-	t, err := openArg(c, 0, 1)
+// showOptions are those of tape show.
+type showOptions struct {
+	tapeOptions
+	exchange string // see find
+}
+
+// tapeOptionsOf reads [TAPE].
+func tapeOptionsOf(c *cli.Context) (tapeOptions, error) {
+	var err error
+	if c.NArg() > 1 {
+		err = exactArgs(c, 1, "")
+	}
+	return tapeOptions{cmp.Or(c.Args().First(), defaultTape), outputOf(c)}, err
+}
+
+// showOptionsOf reads [TAPE] NUMBER|FILE.
+func showOptionsOf(c *cli.Context) (showOptions, error) {
+	o := showOptions{tapeOptions{defaultTape, outputOf(c)}, c.Args().First()}
+	switch c.NArg() {
+	case 1:
+		return o, nil
+	case 2:
+		o.dir, o.exchange = c.Args().First(), c.Args().Get(1)
+		return o, nil
+	case 0:
+		return o, exactArgs(c, 1, "the number of an exchange")
+	}
+	return o, exactArgs(c, 2, "")
+}
+
+// open opens the tape.
+func (o tapeOptions) open() (*tape.Tape, error) { return tape.Open(filepath.FromSlash(o.dir)) }
+
+func tapeLs(o tapeOptions, w io.Writer) error {
+	t, err := o.open()
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
+	if o.output == forMachines {
 		enc := newEncoder(w)
 		for _, x := range append(t.Calls, t.Cases...) {
 			if err := enc.Encode(listed(x)); err != nil {
@@ -171,27 +217,16 @@ func listed(x *tape.Exchange) listing {
 	return l
 }
 
-func tapeShow(c *cli.Context, w io.Writer) error {
-	which := c.Args().First()
-	dirArg := -1
-	if c.NArg() == 2 {
-		dirArg, which = 0, c.Args().Get(1)
-	}
-	if which == "" {
-		return exactArgs(c, 1, "the number of an exchange")
-	}
-	t, err := openArg(c, max(dirArg, 3), 2)
-	if dirArg == 0 {
-		t, err = openArg(c, 0, 2)
-	}
+func tapeShow(o showOptions, w io.Writer) error {
+	t, err := o.open()
 	if err != nil {
 		return err
 	}
-	x, err := find(t, which)
+	x, err := find(t, o.exchange)
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
+	if o.output == forMachines {
 		return showJSON(w, t, x)
 	}
 	return showText(w, t, x)
@@ -344,13 +379,13 @@ func eachLine(t *tape.Tape, x *tape.Exchange, do func(tape.Line) error) error {
 	}
 }
 
-func tapeVerify(c *cli.Context, w io.Writer) error {
-	t, err := openArg(c, 0, 1)
+func tapeVerify(o tapeOptions, w io.Writer) error {
+	t, err := o.open()
 	if err != nil {
 		return err
 	}
 	problems := t.Verify()
-	if c.Bool("json") {
+	if o.output == forMachines {
 		enc := newEncoder(w)
 		for _, p := range problems {
 			if err := enc.Encode(map[string]any{"file": p.File, "line": p.Line, "problem": p.Msg}); err != nil {
@@ -365,7 +400,7 @@ func tapeVerify(c *cli.Context, w io.Writer) error {
 	if len(problems) > 0 {
 		return &failure{code: exitTape, err: fmt.Errorf("%s: %s", t.Dir, report.Plural(len(problems), "problem")), hint: "record it again, or mend the files that are named"}
 	}
-	if !c.Bool("json") {
+	if o.output != forMachines {
 		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.Dir, report.Plural(len(t.Calls), "call"), report.Plural(len(t.Cases), "case"))
 	}
 	return nil

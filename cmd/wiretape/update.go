@@ -18,19 +18,25 @@ var errTapeUnchanged = errors.New("the tape could not be changed, and is as it w
 // A rerecording keeps what --update and --on-miss record have recorded until the
 // session is over, beside the tape's own folder tree so that a failed run changes nothing.
 type rerecording struct {
-	dir string
-	w   *tape.Writer
-	err error // the first
-	// update is set where cases are recorded anew: then calls are kept of those only,
-	// and of none.
-	update bool
+	dir  string
+	w    *tape.Writer
+	err  error // the first
+	kind rerecorded
 
 	tries map[int64]int         // the number in w of each time that a case was sent, by the updates' ID
 	last  map[int]int           // that of the last time, by case
 	sent  map[int]time.Duration // when each case was sent last, on the clock of the updates
 }
 
-func newRerecording(update bool) (*rerecording, error) {
+// rerecorded is what a rerecording takes.
+type rerecorded int
+
+const (
+	newCalls  rerecorded = iota // calls that the tape did not answer
+	casesAnew                   // cases as well: then calls are kept of those only, and of none
+)
+
+func newRerecording(kind rerecorded) (*rerecording, error) {
 	tmp, err := os.MkdirTemp("", "wiretape-update-")
 	if err != nil {
 		return nil, err
@@ -41,7 +47,7 @@ func newRerecording(update bool) (*rerecording, error) {
 		return nil, err
 	}
 	return &rerecording{
-		dir: tmp, w: w, update: update,
+		dir: tmp, w: w, kind: kind,
 		tries: make(map[int64]int), last: make(map[int]int), sent: make(map[int]time.Duration),
 	}, nil
 }
@@ -129,7 +135,7 @@ func (u *rerecording) following(t *tape.Tape, later []*tape.Exchange, anew map[i
 		own := numbered(t.Cases, x.Case)
 		sent, known := u.sent[x.Case]
 		switch {
-		case x.Case != 0 && u.update && !anew[x.Case]:
+		case x.Case != 0 && u.kind == casesAnew && !anew[x.Case]:
 			continue
 		case own == nil || !known:
 			next.Started = end + x.Started
@@ -199,7 +205,7 @@ func (t *testRun) update(tp testTape, sent bool) {
 		rest = append(rest, cases...)
 	}
 	for _, c := range rest {
-		if !changed || again.update {
+		if !changed || again.kind == casesAnew {
 			notKept(c.Misses)
 		}
 		c.Settle(&t.run)

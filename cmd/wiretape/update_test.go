@@ -39,7 +39,7 @@ func TestRecordedMissesFollowTheCallsOfTheTape(t *testing.T) {
 	if err := w.Close(nil); err != nil {
 		t.Fatal(err)
 	}
-	u, err := newRerecording(false)
+	u, err := newRerecording(newCalls)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestACaseRecordedAnewKeepsItsPlaceOnTheTapesClock(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	u, err := newRerecording(true)
+	u, err := newRerecording(casesAnew)
 	if err != nil {
 		t.Fatal(err)
 	}
