@@ -1,14 +1,19 @@
-// Package httpstream turns bytes on a connection into HTTP exchanges and back:
-// HTTP/1.1 (RFC 9112), HTTP/2 (RFC 9113) and what travels inside them. It holds
-// no policy, writes no files and keeps no body in memory.
+// Package httpstream is the contract between those who know a protocol on the wire
+// and those who record, play or compare what it carries: exchanges, heads, fields,
+// chunks and how they end. It holds no policy, writes no files and keeps no body in
+// memory.
 package httpstream
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"time"
 )
+
+// ErrMalformed is wrapped by the errors for bytes that are not HTTP.
+var ErrMalformed = errors.New("malformed HTTP")
 
 // A Field is one header or trailer line. Order, case and repetition are kept.
 type Field struct {

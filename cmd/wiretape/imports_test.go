@@ -32,14 +32,25 @@ var rooms = map[string]room{
 	"images/agents": {why: "a leaf: files that release builds carry"},
 	"images":        {may: []string{"images/agents"}, why: "it knows executables and the engine's images"},
 
-	"httpstream":         {why: "a leaf: the wire has no policy and no disk"},
-	"httpstream/tape":    {may: []string{"httpstream"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
+	"httpstream": {why: "a leaf: the contract knows no protocol, policy or disk"},
+
+	"httpstream/internal/transport": {why: "a leaf: it knows connections, and nothing of what travels on them"},
+	"httpstream/internal/leaktest":  {why: "a leaf: it is for tests"},
+	"httpstream/relay":              {may: []string{"httpstream", "httpstream/internal/transport"}, why: "what relays share knows no protocol"},
+	"httpstream/websocket":          {may: []string{"httpstream"}, why: "frames can be read wherever they come from"},
+	"httpstream/http1": {
+		may: []string{"httpstream", "httpstream/internal/transport", "httpstream/relay", "httpstream/websocket"},
+		why: "a protocol on the wire has no policy and no disk",
+	},
+	"httpstream/http2": {may: []string{"httpstream", "httpstream/internal/transport", "httpstream/relay"}, why: "a protocol on the wire has no policy and no disk"},
+
+	"httpstream/tape":    {may: []string{"httpstream", "httpstream/websocket"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
 	"httpstream/record":  {may: []string{"httpstream", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
 	"httpstream/match":   {may: []string{"httpstream", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
 	"httpstream/compare": {may: []string{"httpstream", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
-	"httpstream/replay":  {may: []string{"httpstream", "httpstream/match", "httpstream/tape"}, why: "playing does not depend on recording"},
+	"httpstream/replay":  {may: []string{"httpstream", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
 	"httpstream/proxy": {
-		may: []string{"httpstream", "httpstream/match", "httpstream/replay", "httpstream/tape", "tls"},
+		may: []string{"httpstream", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},
 		why: "where a connection goes and how to get there are functions that it is given, so it is tested without root, Docker or a kernel",
 	},
 
@@ -49,8 +60,8 @@ var rooms = map[string]room{
 	},
 	"compose/agent/runner": {
 		may: []string{
-			"compose/report", "httpstream", "httpstream/compare", "httpstream/match", "httpstream/proxy",
-			"httpstream/replay", "httpstream/tape",
+			"compose/report", "httpstream", "httpstream/compare", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/proxy",
+			"httpstream/relay", "httpstream/replay", "httpstream/tape",
 		},
 		why: "sending cases is tested on loopback, without Docker or a kernel",
 	},

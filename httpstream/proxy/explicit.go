@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http1"
+	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
 // ServeExplicit serves clients that know of the proxy, on one port: as a
@@ -34,7 +37,7 @@ func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL
 		return
 	}
 	switch proto {
-	case http1:
+	case speaksHTTP1:
 		target, rest, err := connectTarget(ctx, client)
 		if err != nil {
 			fmt.Fprintf(client, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\nwiretape: %v\n", err)
@@ -45,7 +48,7 @@ func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL
 			return
 		}
 		client = rest
-	case http2:
+	case speaksHTTP2:
 	case tlsHello:
 		p.cfg.Notify(Notice{Kind: Misused, Authority: peer, Detail: "the client speaks TLS to the proxy's own port: the proxy's URL begins with http://, also for https servers"})
 		reset(client)
@@ -59,7 +62,7 @@ func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL
 		p.answer(ctx, client, proto, Stream{Scheme: "http", Reverse: true})
 		return
 	}
-	if proto == http2 {
+	if proto == speaksHTTP2 {
 		p.reverseHTTP2(ctx, client, upstream)
 		return
 	}
@@ -183,7 +186,7 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 	var current net.Conn
 	var currentOrigin string
 	var host atomic.Pointer[url.URL] // of the origin that is asked
-	opt := httpstream.RelayOptions{
+	opt := relay.Options{
 		Upstream: func(ctx context.Context, head *httpstream.RequestHead) (net.Conn, error) {
 			origin, err := requestOrigin(head, upstream)
 			if err != nil {
@@ -219,7 +222,7 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 		return "", client.RemoteAddr().String(), true
 	})
 	defer unread.tell()
-	httpstream.RelayHTTP1(ctx, client, nil, opt, sink)
+	http1.Relay(ctx, client, nil, opt, sink)
 }
 
 // An explicitSink tells requests to the proxy itself from those through it.
@@ -334,7 +337,7 @@ func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url
 		return
 	}
 	defer conn.Close()
-	opt := httpstream.RelayOptions{RewriteRequest: func(head *httpstream.RequestHead) {
+	opt := relay.Options{RewriteRequest: func(head *httpstream.RequestHead) {
 		if !p.cfg.KeepEncoding && p.wanted(upstream) {
 			AskForIdentity(head)
 		}
@@ -343,7 +346,7 @@ func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url
 	}}
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return "", upstream.Host, p.wanted(upstream) })
 	defer unread.tell()
-	httpstream.RelayHTTP2(ctx, client, conn, opt, p.reverseSink(upstream))
+	http2.Relay(ctx, client, conn, opt, p.reverseSink(upstream))
 }
 
 // dialOrigin connects to an origin, with TLS for https, and tells the ALPN name agreed on.

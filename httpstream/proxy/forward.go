@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http1"
+	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/relay"
 	"github.com/wiretape/wiretape/httpstream/replay"
 )
 
@@ -69,14 +72,14 @@ func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName str
 		case <-ctx.Done():
 		}
 	}()
-	opt := httpstream.RelayOptions{}
+	opt := relay.Options{}
 	if !p.cfg.KeepEncoding {
 		opt.RewriteRequest = AskForIdentity
 	}
 	// The end of ctx reaches the relay as a client that is gone, which it tells upstream.
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return s.Service, s.Authority, p.cfg.Record != nil })
 	defer unread.tell()
-	httpstream.RelayHTTP1(context.WithoutCancel(ctx), goneConn{theirs, ctx, finished}, upstream, opt, answer)
+	http1.Relay(context.WithoutCancel(ctx), goneConn{theirs, ctx, finished}, upstream, opt, answer)
 	return answer.err()
 }
 
@@ -234,13 +237,13 @@ func (x asHTTP2) ResponseChunk(at time.Time, c httpstream.Chunk) {
 
 // End implements httpstream.Exchange.
 func (x asHTTP2) End(at time.Time, end httpstream.EndInfo) {
-	end.Trailer = httpstream.HTTP2Fields(end.Trailer, "HTTP/1.1")
+	end.Trailer = http2.Fields(end.Trailer, "HTTP/1.1")
 	x.Exchange.End(at, end)
 }
 
 // http2Head is an answer's head as it is written in HTTP/2.
 func http2Head(head *httpstream.ResponseHead) *httpstream.ResponseHead {
-	return &httpstream.ResponseHead{Proto: "HTTP/2.0", Status: head.Status, Header: httpstream.HTTP2Fields(head.Header, head.Proto)}
+	return &httpstream.ResponseHead{Proto: "HTTP/2.0", Status: head.Status, Header: http2.Fields(head.Header, head.Proto)}
 }
 
 // writeRequest writes a request as HTTP/1, its body as it comes.
@@ -249,7 +252,7 @@ func writeRequest(w io.Writer, req *httpstream.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(httpstream.AppendRequestHead(nil, head)); err != nil {
+	if _, err := w.Write(http1.AppendRequestHead(nil, head)); err != nil {
 		return err
 	}
 	chunked := isChunked(head.Header)
@@ -269,7 +272,7 @@ func writeRequest(w io.Writer, req *httpstream.Request) error {
 		switch {
 		case err == io.EOF && chunked:
 			_, trailer := req.Complete()
-			_, err = w.Write(append(httpstream.AppendFields([]byte("0\r\n"), trailer), "\r\n"...))
+			_, err = w.Write(append(http1.AppendFields([]byte("0\r\n"), trailer), "\r\n"...))
 			return err
 		case err == io.EOF:
 			return nil

@@ -7,6 +7,9 @@ import (
 	"net"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http1"
+	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
 // An Ingress is a published port of a service: what clients send to it is
@@ -36,7 +39,7 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 	}
 	defer service.Close()
 	if in.Record == nil {
-		httpstream.RelayRaw(ctx, client, service)
+		relay.Raw(ctx, client, service)
 		return
 	}
 	proto, client, service, err := firstSpeaker(ctx, client, service)
@@ -44,7 +47,7 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 		reset(client)
 		return
 	}
-	if proto != http1 && proto != http2 {
+	if proto != speaksHTTP1 && proto != speaksHTTP2 {
 		why := whyOpaque(client, service)
 		if proto == tlsHello {
 			why = "TLS that the service ends itself"
@@ -52,19 +55,19 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 		if why != "" {
 			p.cfg.Notify(Notice{Kind: Opaque, Service: in.Service, Authority: in.Published, Detail: why})
 		}
-		httpstream.RelayRaw(ctx, client, service)
+		relay.Raw(ctx, client, service)
 		return
 	}
-	opt := httpstream.RelayOptions{}
+	opt := relay.Options{}
 	if !p.cfg.KeepEncoding {
 		opt.RewriteRequest = AskForIdentity
 	}
 	sink := in.Record(Stream{Service: in.Service, Scheme: "http", Authority: in.Published})
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return in.Service, in.Published, true })
 	defer unread.tell()
-	if proto == http2 {
-		httpstream.RelayHTTP2(ctx, client, service, opt, sink)
+	if proto == speaksHTTP2 {
+		http2.Relay(ctx, client, service, opt, sink)
 		return
 	}
-	httpstream.RelayHTTP1(ctx, client, service, opt, sink)
+	http1.Relay(ctx, client, service, opt, sink)
 }

@@ -212,7 +212,7 @@ type offering struct {
 	connects bool
 }
 
-// OffersConnect implements httpstream.ConnectOfferer.
+// OffersConnect implements http2.ConnectOfferer.
 func (o offering) OffersConnect() bool { return o.connects }
 
 // Unused lists the calls that were never asked for, in recorded order.

@@ -15,6 +15,7 @@ import (
 	h2 "golang.org/x/net/http2"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http2"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -158,7 +159,7 @@ func TestOtherProtocolsAreOfferedInHTTP2WhereTheyWereAskedFor(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				httpstream.ServeHTTP2(t.Context(), there, pb.stream(c.s))
+				http2.Serve(t.Context(), there, pb.stream(c.s))
 			}()
 			here.SetDeadline(time.Now().Add(patience))
 			offered := false

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http1"
+	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
 // record relays a connection between a client and the destination that it
@@ -27,7 +30,7 @@ func (p *Proxy) record(ctx context.Context, client net.Conn, dest Dest) {
 	}
 	defer upstream.Close()
 	if dest.Internal {
-		httpstream.RelayRaw(ctx, client, upstream)
+		relay.Raw(ctx, client, upstream)
 		return
 	}
 	proto, client, upstream, err := firstSpeaker(ctx, client, upstream)
@@ -38,9 +41,9 @@ func (p *Proxy) record(ctx context.Context, client net.Conn, dest Dest) {
 	switch proto {
 	case tlsHello:
 		p.recordTLS(ctx, client, upstream, dest)
-	case http1, http2:
+	case speaksHTTP1, speaksHTTP2:
 		if !p.cfg.Hosts.Match(dest.Name, dest.Addr) {
-			httpstream.RelayRaw(ctx, client, upstream)
+			relay.Raw(ctx, client, upstream)
 			return
 		}
 		p.relay(ctx, client, upstream, proto, Stream{Service: dest.Service, Scheme: "http", Authority: dest.Authority()})
@@ -97,7 +100,7 @@ func (p *Proxy) relayOpaque(ctx context.Context, client, upstream net.Conn, dest
 	if why != "" && p.cfg.Hosts.Match(dest.Name, dest.Addr) {
 		p.cfg.Notify(Notice{Kind: Opaque, Service: dest.Service, Authority: dest.Authority(), Detail: why})
 	}
-	httpstream.RelayRaw(ctx, client, upstream)
+	relay.Raw(ctx, client, upstream)
 }
 
 // recordTLS shakes hands with upstream first, as the client asked, and shows the
@@ -112,7 +115,7 @@ func (p *Proxy) recordTLS(ctx context.Context, client, upstream net.Conn, dest D
 		dest.Name = hello.ServerName
 	}
 	if !p.cfg.Hosts.Match(dest.Name, dest.Addr) {
-		httpstream.RelayRaw(ctx, client, upstream)
+		relay.Raw(ctx, client, upstream)
 		return
 	}
 	protos := httpProtocols(hello.SupportedProtos)
@@ -161,14 +164,14 @@ func (p *Proxy) recordInside(ctx context.Context, down, up *tls.Conn, dest Dest,
 		if hasEnded(down) {
 			p.closed(dest)
 		}
-		httpstream.RelayRaw(ctx, client, server)
+		relay.Raw(ctx, client, server)
 	case err != nil:
 		p.clientFailed(down, dest, err)
 	case alpn == "h2":
-		p.relay(ctx, client, server, http2, s)
+		p.relay(ctx, client, server, speaksHTTP2, s)
 	case alpn == "http/1.1" && !serverSpoke:
-		p.relay(ctx, client, server, http1, s)
-	case proto == http1 || proto == http2:
+		p.relay(ctx, client, server, speaksHTTP1, s)
+	case proto == speaksHTTP1 || proto == speaksHTTP2:
 		p.relay(ctx, client, server, proto, s)
 	default:
 		p.relayOpaque(ctx, client, server, dest, "TLS without HTTP inside")
@@ -297,18 +300,18 @@ func rejected(err error) (string, bool) {
 
 // relay relays HTTP and records it.
 func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, proto protocol, s Stream) {
-	opt := httpstream.RelayOptions{}
+	opt := relay.Options{}
 	if !p.cfg.KeepEncoding {
 		opt.RewriteRequest = AskForIdentity
 	}
 	sink := p.cfg.Record(s)
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return s.Service, s.Authority, true })
 	defer unread.tell()
-	if proto == http2 {
-		httpstream.RelayHTTP2(ctx, client, upstream, opt, sink)
+	if proto == speaksHTTP2 {
+		http2.Relay(ctx, client, upstream, opt, sink)
 		return
 	}
-	httpstream.RelayHTTP1(ctx, client, upstream, opt, sink)
+	http1.Relay(ctx, client, upstream, opt, sink)
 }
 
 // AskForIdentity has upstream answer uncompressed (RFC 9110 section 12.5.3), so

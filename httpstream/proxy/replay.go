@@ -8,6 +8,9 @@ import (
 	"slices"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http1"
+	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
 // replay answers a connection from the tape.
@@ -32,7 +35,7 @@ func (p *Proxy) replay(ctx context.Context, client net.Conn, dest Dest) {
 	switch proto {
 	case tlsHello:
 		p.replayTLS(ctx, client, dest)
-	case http1, http2:
+	case speaksHTTP1, speaksHTTP2:
 		s := Stream{Service: dest.Service, Scheme: "http", Authority: authority}
 		s.Forward = p.forwardTo(dest, s, "")
 		p.answer(ctx, client, proto, s)
@@ -66,7 +69,7 @@ func (p *Proxy) replayOpaque(ctx context.Context, client net.Conn, dest Dest, wh
 		return
 	}
 	defer upstream.Close()
-	httpstream.RelayRaw(ctx, client, upstream)
+	relay.Raw(ctx, client, upstream)
 }
 
 func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
@@ -104,11 +107,11 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 	}
 	switch down.ConnectionState().NegotiatedProtocol {
 	case "h2":
-		proto = http2
+		proto = speaksHTTP2
 	case "http/1.1":
-		proto = http1
+		proto = speaksHTTP1
 	}
-	if proto != http1 && proto != http2 {
+	if proto != speaksHTTP1 && proto != speaksHTTP2 {
 		// Its TLS ended here, so it can't pass through either.
 		p.cfg.Notify(Notice{Kind: Opaque, Service: dest.Service, Authority: authority, Detail: "TLS without HTTP inside"})
 		reset(inner)
@@ -137,9 +140,9 @@ func (p *Proxy) choose(authority string, offered []string) []string {
 
 func (p *Proxy) answer(ctx context.Context, client net.Conn, proto protocol, s Stream) {
 	h := p.cfg.Replay(s)
-	serve := httpstream.ServeHTTP1
-	if proto == http2 {
-		serve = httpstream.ServeHTTP2
+	serve := http1.Serve
+	if proto == speaksHTTP2 {
+		serve = http2.Serve
 	}
 	if err := serve(ctx, client, h); errors.Is(err, httpstream.ErrMalformed) {
 		p.cfg.Notify(Notice{Kind: Misused, Service: s.Service, Authority: s.Authority, Detail: err.Error()})

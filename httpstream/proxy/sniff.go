@@ -19,8 +19,8 @@ const (
 	undecided protocol = iota
 	opaque
 	tlsHello
-	http1
-	http2
+	speaksHTTP1
+	speaksHTTP2
 	postgresTLS // SSLRequest: TLS follows a one-byte answer, so it can't be ended here
 )
 
@@ -54,7 +54,7 @@ func classify(b []byte) protocol {
 	case bytes.HasPrefix(b, postgresSSLRequest):
 		return postgresTLS
 	case bytes.HasPrefix(b, []byte(http2Preface)):
-		return http2
+		return speaksHTTP2
 	case bytes.HasPrefix(postgresSSLRequest, b), bytes.HasPrefix([]byte(http2Preface), b):
 		return undecided
 	}
@@ -100,7 +100,7 @@ func classifyRequestLine(b []byte) protocol {
 	}
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	if i := bytes.LastIndexByte(line, ' '); i > 0 && bytes.HasPrefix(line[i+1:], []byte("HTTP/1.")) {
-		return http1
+		return speaksHTTP1
 	}
 	return opaque
 }
@@ -206,7 +206,7 @@ func firstSpeaker(ctx context.Context, client, upstream net.Conn) (p protocol, c
 	switch {
 	case ctx.Err() != nil:
 		return opaque, c, u, ctx.Err()
-	case len(up.data) > 0 && !(p == http2 && beginsHTTP2(up.data)):
+	case len(up.data) > 0 && !(p == speaksHTTP2 && beginsHTTP2(up.data)):
 		return opaque, c, u, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return opaque, c, u, up.err

@@ -3,7 +3,7 @@ package proxy
 import (
 	"sync"
 
-	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
 // An unreadConn is a relayed connection of HTTP: once a part of it is not
@@ -12,15 +12,15 @@ type unreadConn struct {
 	p     *Proxy
 	about func() (service, authority string, wanted bool)
 	once  sync.Once
-	read  *httpstream.Unread // guarded by p.mu
+	read  *relay.Unread // guarded by p.mu
 }
 
 // watchUnread has a relay's options note what is not understood, and the relay known
 // to CatchUp. about tells which connection it is, and whether it should be on the tape.
-func (p *Proxy) watchUnread(opt *httpstream.RelayOptions, about func() (service, authority string, wanted bool)) *unreadConn {
+func (p *Proxy) watchUnread(opt *relay.Options, about func() (service, authority string, wanted bool)) *unreadConn {
 	c := &unreadConn{p: p, about: about}
 	opt.Begun = p.begun
-	opt.Unread = func(u *httpstream.Unread) {
+	opt.Unread = func(u *relay.Unread) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		c.read = u

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -227,7 +228,7 @@ func BenchmarkArrival(b *testing.B) {
 				Player: &Player{Lines: FromTape(tp), Scheduler: s, Speed: 1},
 			}
 			addr := benchServe(b, func(ctx context.Context, conn net.Conn) error {
-				return httpstream.ServeHTTP1(ctx, conn, h)
+				return http1.Serve(ctx, conn, h)
 			})
 			measure(b, addr, streams)
 		})

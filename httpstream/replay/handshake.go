@@ -6,6 +6,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 const (
@@ -34,7 +35,7 @@ func handshake(head *httpstream.ResponseHead, x *tape.Exchange, req *httpstream.
 			f.Value = subprotocol(f.Value, req.Header, redact)
 		}
 	}
-	agreed := takes(httpstream.ParseWSDeflate(head.Header), httpstream.ParseWSDeflate(req.Header))
+	agreed := takes(websocket.ParseWSDeflate(head.Header), websocket.ParseWSDeflate(req.Header))
 	if !agreed {
 		// A client fails a connection with an extension that it did not offer (RFC 6455
 		// section 4.1).
@@ -45,12 +46,12 @@ func handshake(head *httpstream.ResponseHead, x *tape.Exchange, req *httpstream.
 
 // takes reports whether one of the client's offers allows what was agreed on
 // (RFC 7692 section 7.1).
-func takes(agreed, offers []httpstream.WSDeflate) bool {
+func takes(agreed, offers []websocket.Deflate) bool {
 	if len(agreed) == 0 {
 		return true
 	}
 	a := agreed[0]
-	return slices.ContainsFunc(offers, func(o httpstream.WSDeflate) bool {
+	return slices.ContainsFunc(offers, func(o websocket.Deflate) bool {
 		return (a.ServerNoContext || !o.ServerNoContext) &&
 			(o.ServerBits <= 0 || a.ServerBits > 0 && a.ServerBits <= o.ServerBits) &&
 			(a.ClientBits == 0 || o.ClientBits != 0)
@@ -60,10 +61,10 @@ func takes(agreed, offers []httpstream.WSDeflate) bool {
 // accept answers the key of this call (RFC 6455 section 4.2.2). A value that was
 // wrong when it was recorded, so that clients rejected it, stays wrong.
 func accept(recorded, recordedKey, key string) string {
-	if key == "" || recordedKey != "" && httpstream.WebSocketAccept(recordedKey) != recorded {
+	if key == "" || recordedKey != "" && websocket.Accept(recordedKey) != recorded {
 		return recorded
 	}
-	return httpstream.WebSocketAccept(key)
+	return websocket.Accept(key)
 }
 
 // subprotocol is the recorded choice in the client's own words: one that holds a

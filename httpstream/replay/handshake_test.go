@@ -8,6 +8,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // The key and its answer of RFC 6455 section 1.3.
@@ -26,7 +27,7 @@ func TestAWebSocketIsOpenedForTheKeyOfThisClient(t *testing.T) {
 	}{
 		{
 			name:        "another key has another answer",
-			recordedKey: "AAAAAAAAAAAAAAAAAAAAAA==", recordedAcc: httpstream.WebSocketAccept("AAAAAAAAAAAAAAAAAAAAAA=="),
+			recordedKey: "AAAAAAAAAAAAAAAAAAAAAA==", recordedAcc: websocket.Accept("AAAAAAAAAAAAAAAAAAAAAA=="),
 			asked: "Sec-WebSocket-Key: " + exampleKey, wantAccept: exampleAccept,
 		},
 		{

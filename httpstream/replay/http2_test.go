@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/http2"
+	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http2"
 	"github.com/wiretape/wiretape/httpstream/match"
 )
 
@@ -46,7 +47,7 @@ func TestHTTP2StreamsBothWays(t *testing.T) {
 	go func() {
 		conn, err := l.Accept()
 		if err == nil {
-			err = httpstream.ServeHTTP2(t.Context(), conn, h.Conn(Conn{Scheme: "https", Authority: "h:443"}))
+			err = http2.Serve(t.Context(), conn, h.Conn(Conn{Scheme: "https", Authority: "h:443"}))
 		}
 		served <- err
 	}()
@@ -54,7 +55,7 @@ func TestHTTP2StreamsBothWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cc, err := (&http2.Transport{}).NewClientConn(conn)
+	cc, err := (&xhttp2.Transport{}).NewClientConn(conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // openPatience is how much longer than it was recorded a stream without a
@@ -207,14 +208,14 @@ func (p *play) run() error {
 		switch s.what {
 		case clientChunk:
 			p.follow()
-			if p.socket != nil && s.line.Frame != nil && s.line.Frame.Op == httpstream.WSPing {
+			if p.socket != nil && s.line.Frame != nil && s.line.Frame.Op == websocket.Ping {
 				p.socket.pinged(&s.line)
 			}
 			// What ends no unit is no cause: a ping, or half a message.
 			if n := countLine(p.recorded, &s.line); n > 0 {
 				p.needed += n
 				p.waits, p.causeAt, p.expected = true, s.at, s.line.Data
-				p.closing = s.line.Frame != nil && s.line.Frame.Op == httpstream.WSClose
+				p.closing = s.line.Frame != nil && s.line.Frame.Op == websocket.Close
 			}
 			continue
 		case clientEnd:

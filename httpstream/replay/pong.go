@@ -6,6 +6,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 const (
@@ -48,7 +49,7 @@ func (s *socketWriter) pinged(l *tape.Line) {
 // answersPing reports whether a recorded line is the pong to a recorded ping. A
 // pong answers the pings before as well (RFC 6455 section 5.5.3).
 func (s *socketWriter) answersPing(l *tape.Line) bool {
-	if l.Frame == nil || l.Frame.Op != httpstream.WSPong {
+	if l.Frame == nil || l.Frame.Op != websocket.Pong {
 		return false
 	}
 	i := slices.Index(s.pings, string(l.Data))
@@ -78,7 +79,7 @@ func (s *socketWriter) write(l *tape.Line) error {
 func (s *socketWriter) pong(payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wire := append(httpstream.AppendWSHeader(nil, httpstream.WSHeader{Op: httpstream.WSPong, Final: true, Length: int64(len(payload))}), payload...)
+	wire := append(websocket.AppendWSHeader(nil, websocket.Header{Op: websocket.Pong, Final: true, Length: int64(len(payload))}), payload...)
 	if s.at.InFrame() {
 		if len(s.pongs) < maxPongs {
 			s.pongs = append(s.pongs, wire)

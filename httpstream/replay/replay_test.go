@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -144,7 +145,7 @@ func serve(t *testing.T, tp *tape.Tape, speed float64, change func(*Handler)) *w
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		httpstream.ServeHTTP1(t.Context(), there, h.Conn(Conn{Scheme: "https", Authority: "h:443", Service: "app"}))
+		http1.Serve(t.Context(), there, h.Conn(Conn{Scheme: "https", Authority: "h:443", Service: "app"}))
 	}()
 	t.Cleanup(func() {
 		here.Close()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // open opens the stream of an exchange; that of a WebSocket as frames, also where
@@ -167,18 +168,18 @@ func (s *unheard) next() (said saying, ok bool) {
 func (c *messageCounter) line(l *tape.Line) int64 {
 	ends := c.messages.Next(l)
 	switch {
-	case l.Frame != nil && l.Frame.Op == httpstream.WSClose:
+	case l.Frame != nil && l.Frame.Op == websocket.Close:
 		c.said.add(saying{bytes.Clone(l.Data), true, l.Frame.Status})
 		if c.close != nil {
 			c.close(l)
 		}
 		return 1
-	case l.Frame != nil && l.Frame.Op == httpstream.WSPing && c.ping != nil:
+	case l.Frame != nil && l.Frame.Op == websocket.Ping && c.ping != nil:
 		c.ping(l.Data)
 		return 0
-	case l.Frame != nil && l.Frame.Op > httpstream.WSClose, l.Frame == nil && !l.Rest:
+	case l.Frame != nil && l.Frame.Op > websocket.Close, l.Frame == nil && !l.Rest:
 		return 0
-	case l.Frame != nil && l.Frame.Op != httpstream.WSContinuation:
+	case l.Frame != nil && l.Frame.Op != websocket.Continuation:
 		c.text, c.known = []byte{}, true
 	}
 	if c.known = c.known && !l.Unread && len(c.text)+len(l.Data) <= maxCompared; c.known {

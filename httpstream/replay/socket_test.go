@@ -14,6 +14,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // packed are texts as one sender compresses them, each referring to those before.
@@ -31,7 +32,7 @@ func packed(texts ...string) (out [][]byte) {
 
 func message(text string, deflated []byte) tape.Line {
 	l := server(20*ms, text)
-	l.Frame = &tape.Frame{Op: httpstream.WSText}
+	l.Frame = &tape.Frame{Op: websocket.Text}
 	l.Compressed, l.Deflated = deflated != nil, deflated
 	return l
 }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // parseLine reads one line strictly: known keys, each once, with their own types,
@@ -129,9 +130,9 @@ func (p *lineParser) checkFrame(l *Line, seen keySet) {
 	case l.Frame == nil:
 	case l.Rest || l.SizeLine != "":
 		p.failf(`a line with "ws" begins a frame: it has neither "rest" nor "size_line"`)
-	case l.Frame.Op >= httpstream.WSClose && (l.Frame.More || l.Of != 0 || l.Compressed || len(l.Data) > 125):
+	case l.Frame.Op >= websocket.Close && (l.Frame.More || l.Of != 0 || l.Compressed || len(l.Data) > 125):
 		p.failf("a control frame is whole, not compressed, and has at most 125 bytes")
-	case l.Frame.Op != httpstream.WSClose && l.Frame.Status != 0:
+	case l.Frame.Op != websocket.Close && l.Frame.Status != 0:
 		p.failf(`"status" belongs to a close frame`)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // Version is the newest format that this build reads and the one that it writes.
@@ -143,7 +144,7 @@ type Line struct {
 
 // A Frame is the header of a WebSocket frame, but for its length and its mask.
 type Frame struct {
-	Op       int  // an opcode, see httpstream.WSText
+	Op       int  // an opcode, see websocket.Text
 	More     bool // it does not end its message: FIN is not set
 	Reserved int  // RSV1 to RSV3 as a number of three bits, without the one that says compressed
 	Status   int  // of a close frame, in front of its data; 0 if it has none
@@ -151,8 +152,8 @@ type Frame struct {
 
 // frameNames are the opcodes on a tape.
 var frameNames = map[int]string{
-	httpstream.WSContinuation: "continuation", httpstream.WSText: "text", httpstream.WSBinary: "binary",
-	httpstream.WSClose: "close", httpstream.WSPing: "ping", httpstream.WSPong: "pong",
+	websocket.Continuation: "continuation", websocket.Text: "text", websocket.Binary: "binary",
+	websocket.Close: "close", websocket.Ping: "ping", websocket.Pong: "pong",
 }
 
 // Name is what a tape calls the frame's opcode.

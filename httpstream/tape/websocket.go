@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // maxHeldFrame is how many bytes of a frame are held so that it is one line; of a
@@ -36,7 +37,7 @@ type Frames struct {
 	held []byte
 	raw  bool // what comes is not frames
 
-	header httpstream.WSHeader // of the frame under way, if begun
+	header websocket.Header // of the frame under way, if begun
 	begun  bool
 	piece  bool  // a line of that frame was given out
 	left   int64 // bytes of its payload that are still to come
@@ -46,7 +47,7 @@ type Frames struct {
 // FramesOf returns what turns the bytes of one direction of x into lines.
 func FramesOf(x *Exchange, client bool) *Frames {
 	f := &Frames{client: client}
-	if agreed := httpstream.ParseWSDeflate(x.Response.Head.Header); len(agreed) == 1 {
+	if agreed := websocket.ParseWSDeflate(x.Response.Head.Header); len(agreed) == 1 {
 		d := agreed[0]
 		f.deflate = &inflater{takeover: client && !d.ClientNoContext || !client && !d.ServerNoContext}
 	}
@@ -92,7 +93,7 @@ func (f *Frames) take(b []byte) int {
 
 // begin reads the header in held, and reports whether it is there.
 func (f *Frames) begin() bool {
-	h, n, err := httpstream.ParseWSHeader(f.held)
+	h, n, err := websocket.ParseWSHeader(f.held)
 	if err != nil || n > 0 && h.Masked != f.client {
 		f.raw = true
 		return false
@@ -102,8 +103,8 @@ func (f *Frames) begin() bool {
 	}
 	f.held = f.held[:0]
 	f.header, f.begun, f.piece, f.left = h, true, false, h.Length
-	if h.Op == httpstream.WSText || h.Op == httpstream.WSBinary {
-		f.packed = f.deflate != nil && h.Reserved&httpstream.WSReserved1 != 0
+	if h.Op == websocket.Text || h.Op == websocket.Binary {
+		f.packed = f.deflate != nil && h.Reserved&websocket.Reserved1 != 0
 	}
 	return true
 }
@@ -120,7 +121,7 @@ func (f *Frames) emit(emit func(*Line) error) error {
 		}
 	}
 	f.left -= int64(len(data))
-	control := h.Op >= httpstream.WSClose
+	control := h.Op >= websocket.Close
 	if f.piece {
 		l.Rest = true
 	} else {
@@ -131,8 +132,8 @@ func (f *Frames) emit(emit func(*Line) error) error {
 	}
 	switch {
 	case f.packed && !control:
-		if l.Frame != nil && h.Op != httpstream.WSContinuation {
-			l.Frame.Reserved &^= httpstream.WSReserved1
+		if l.Frame != nil && h.Op != websocket.Continuation {
+			l.Frame.Reserved &^= websocket.Reserved1
 		}
 		l.Compressed, l.Deflated = true, data
 		text, ok := f.deflate.piece(data, f.left == 0 && h.Final)
@@ -140,7 +141,7 @@ func (f *Frames) emit(emit func(*Line) error) error {
 		if !ok {
 			l.Data = nil
 		}
-	case h.Op == httpstream.WSClose && len(data) >= 2 && binary.BigEndian.Uint16(data) != 0:
+	case h.Op == websocket.Close && len(data) >= 2 && binary.BigEndian.Uint16(data) != 0:
 		l.Frame.Status = int(binary.BigEndian.Uint16(data))
 		l.Data = data[2:]
 	default:
@@ -163,7 +164,7 @@ func (f *Frames) Close(emit func(*Line) error) error {
 	if len(f.held) == 0 {
 		return nil
 	}
-	if !f.begun || f.header.Op >= httpstream.WSClose {
+	if !f.begun || f.header.Op >= websocket.Close {
 		// Half a control frame is never a line of its own: it is as it was on the wire.
 		return emit(&Line{At: f.at, FromClient: f.client, Chunk: httpstream.Chunk{Data: f.unparsed()}})
 	}
@@ -175,7 +176,7 @@ func (f *Frames) unparsed() []byte {
 	if !f.begun {
 		return f.held
 	}
-	return append(httpstream.AppendWSHeader(nil, f.header), f.held...)
+	return append(websocket.AppendWSHeader(nil, f.header), f.held...)
 }
 
 // Messages follows the lines of one direction of a WebSocket.
@@ -193,7 +194,7 @@ func (m *Messages) Next(l *Line) bool {
 	}
 	switch {
 	case l.Frame != nil:
-		m.data, m.left = l.Frame.Op < httpstream.WSClose, max(0, l.Of-size)
+		m.data, m.left = l.Frame.Op < websocket.Close, max(0, l.Of-size)
 		if m.data {
 			m.more = l.Frame.More
 		}
@@ -222,9 +223,9 @@ func AppendFrame(b []byte, l *Line) []byte {
 	if l.Frame.Status != 0 {
 		status = binary.BigEndian.AppendUint16(nil, uint16(l.Frame.Status))
 	}
-	h := httpstream.WSHeader{Op: l.Frame.Op, Final: !l.Frame.More, Reserved: l.Frame.Reserved, Length: max(l.Of, int64(len(status)+len(payload)))}
-	if l.Compressed && h.Op != httpstream.WSContinuation {
-		h.Reserved |= httpstream.WSReserved1
+	h := websocket.Header{Op: l.Frame.Op, Final: !l.Frame.More, Reserved: l.Frame.Reserved, Length: max(l.Of, int64(len(status)+len(payload)))}
+	if l.Compressed && h.Op != websocket.Continuation {
+		h.Reserved |= websocket.Reserved1
 	}
-	return append(append(httpstream.AppendWSHeader(b, h), status...), payload...)
+	return append(append(websocket.AppendWSHeader(b, h), status...), payload...)
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 
-	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // A FrameWriter turns a server's lines into what a client gets: the bytes that
@@ -33,11 +33,11 @@ func WriterOf(x *Exchange, agreed bool) *FrameWriter {
 
 // Append appends what goes on the wire for a line.
 func (w *FrameWriter) Append(b []byte, l *Line) ([]byte, error) {
-	control := l.Frame != nil && l.Frame.Op >= httpstream.WSClose
+	control := l.Frame != nil && l.Frame.Op >= websocket.Close
 	if control || l.Frame == nil && !l.Rest {
 		return AppendFrame(b, l), nil
 	}
-	first := l.Frame != nil && l.Frame.Op != httpstream.WSContinuation
+	first := l.Frame != nil && l.Frame.Op != websocket.Continuation
 	last := w.at.Next(l)
 	if first {
 		w.plain, w.compare = l.Compressed && !w.agreed, l.Compressed && !l.Unread && w.agreed
@@ -63,11 +63,11 @@ func (w *FrameWriter) Append(b []byte, l *Line) ([]byte, error) {
 	if l.Unread {
 		return b, errUnread
 	}
-	h := httpstream.WSHeader{Op: httpstream.WSContinuation, Final: last, Length: int64(len(l.Data))}
+	h := websocket.Header{Op: websocket.Continuation, Final: last, Length: int64(len(l.Data))}
 	if first {
 		h.Op, h.Reserved = l.Frame.Op, l.Frame.Reserved
 	}
-	return append(httpstream.AppendWSHeader(b, h), l.Data...), nil
+	return append(websocket.AppendWSHeader(b, h), l.Data...), nil
 }
 
 // Close frees what Append holds.

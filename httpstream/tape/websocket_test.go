@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 // socket is an exchange that opened a WebSocket.
@@ -24,9 +25,9 @@ func socket(extensions string) *Exchange {
 }
 
 // wireFrame is a frame as a peer writes it.
-func wireFrame(h httpstream.WSHeader, payload []byte) []byte {
+func wireFrame(h websocket.Header, payload []byte) []byte {
 	h.Length = int64(len(payload))
-	b := httpstream.AppendWSHeader(nil, h)
+	b := websocket.AppendWSHeader(nil, h)
 	if !h.Masked {
 		return append(b, payload...)
 	}
@@ -75,8 +76,8 @@ func deflated(w *flate.Writer, buf *bytes.Buffer, text string) []byte {
 
 func TestMessagesAreReadable(t *testing.T) {
 	key := [4]byte{1, 2, 3, 4}
-	final := func(op int) httpstream.WSHeader { return httpstream.WSHeader{Op: op, Final: true} }
-	masked := final(httpstream.WSText)
+	final := func(op int) websocket.Header { return websocket.Header{Op: op, Final: true} }
+	masked := final(websocket.Text)
 	masked.Masked, masked.Key = true, key
 	for _, c := range []struct {
 		name   string
@@ -84,18 +85,18 @@ func TestMessagesAreReadable(t *testing.T) {
 		in     []byte
 		want   []string
 	}{
-		{"a text", false, wireFrame(final(httpstream.WSText), []byte("sk-secret")), []string{`{"t":0,"ws":"text","text":"sk-secret"}`}},
+		{"a text", false, wireFrame(final(websocket.Text), []byte("sk-secret")), []string{`{"t":0,"ws":"text","text":"sk-secret"}`}},
 		{"a client's text is unmasked", true, wireFrame(masked, []byte("sk-secret")), []string{`{"t":0,"from":"client","ws":"text","text":"sk-secret"}`}},
-		{"bytes", false, wireFrame(final(httpstream.WSBinary), []byte{0, 255}), []string{`{"t":0,"ws":"binary","base64":"AP8="}`}},
-		{"a close", false, wireFrame(final(httpstream.WSClose), []byte("\x0f\xa1that was all")), []string{`{"t":0,"ws":"close","status":4001,"text":"that was all"}`}},
-		{"a close without a status", false, wireFrame(final(httpstream.WSClose), nil), []string{`{"t":0,"ws":"close","text":""}`}},
-		{"a ping", false, wireFrame(final(httpstream.WSPing), []byte("p")), []string{`{"t":0,"ws":"ping","text":"p"}`}},
+		{"bytes", false, wireFrame(final(websocket.Binary), []byte{0, 255}), []string{`{"t":0,"ws":"binary","base64":"AP8="}`}},
+		{"a close", false, wireFrame(final(websocket.Close), []byte("\x0f\xa1that was all")), []string{`{"t":0,"ws":"close","status":4001,"text":"that was all"}`}},
+		{"a close without a status", false, wireFrame(final(websocket.Close), nil), []string{`{"t":0,"ws":"close","text":""}`}},
+		{"a ping", false, wireFrame(final(websocket.Ping), []byte("p")), []string{`{"t":0,"ws":"ping","text":"p"}`}},
 		{"fragments", false, slices.Concat(
-			wireFrame(httpstream.WSHeader{Op: httpstream.WSText}, []byte("a")), wireFrame(final(httpstream.WSPong), nil), wireFrame(final(httpstream.WSContinuation), []byte("b")),
+			wireFrame(websocket.Header{Op: websocket.Text}, []byte("a")), wireFrame(final(websocket.Pong), nil), wireFrame(final(websocket.Continuation), []byte("b")),
 		), []string{`{"t":0,"ws":"text","fin":false,"text":"a"}`, `{"t":0,"ws":"pong","text":""}`, `{"t":0,"ws":"continuation","text":"b"}`}},
-		{"a reserved bit", false, wireFrame(httpstream.WSHeader{Op: 1, Final: true, Reserved: 2}, []byte("a")), []string{`{"t":0,"ws":"text","rsv":2,"text":"a"}`}},
+		{"a reserved bit", false, wireFrame(websocket.Header{Op: 1, Final: true, Reserved: 2}, []byte("a")), []string{`{"t":0,"ws":"text","rsv":2,"text":"a"}`}},
 		{"a server that masks is left as it was", false, []byte("\x81\x81\x00\x00\x00\x00a"), []string{`{"t":0,"base64":"gYE="}`, `{"t":0,"text":"\u0000\u0000\u0000\u0000a"}`}},
-		{"half a frame", false, wireFrame(final(httpstream.WSText), []byte("abc"))[:3], []string{`{"t":0,"of":3,"ws":"text","text":"a"}`}},
+		{"half a frame", false, wireFrame(final(websocket.Text), []byte("abc"))[:3], []string{`{"t":0,"of":3,"ws":"text","text":"a"}`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := FramesOf(socket(""), c.client)
@@ -128,9 +129,9 @@ func TestCompressedMessagesAreReadableAndKeepTheirBytes(t *testing.T) {
 				w.Reset(&buf)
 			}
 			half := len(packed) / 2
-			in = append(in, wireFrame(httpstream.WSHeader{Op: 1, Reserved: 4}, packed[:half])...)
-			in = append(in, wireFrame(httpstream.WSHeader{Op: 9, Final: true}, nil)...)
-			in = append(in, wireFrame(httpstream.WSHeader{Final: true}, packed[half:])...)
+			in = append(in, wireFrame(websocket.Header{Op: 1, Reserved: 4}, packed[:half])...)
+			in = append(in, wireFrame(websocket.Header{Op: 9, Final: true}, nil)...)
+			in = append(in, wireFrame(websocket.Header{Final: true}, packed[half:])...)
 		}
 		r := rand.New(rand.NewPCG(1, 2))
 		lines, wire := framed(t, FramesOf(socket(extensions), false), in, func() int { return 1 + r.IntN(5000) })
@@ -143,7 +144,7 @@ func TestCompressedMessagesAreReadableAndKeepTheirBytes(t *testing.T) {
 			if err := json.Unmarshal([]byte(text), &l); err != nil || l.Unread {
 				t.Fatal(text, err)
 			}
-			if l.Frame == nil || l.Frame.Op != httpstream.WSPing {
+			if l.Frame == nil || l.Frame.Op != websocket.Ping {
 				got.Write(l.Data)
 			}
 		}
@@ -159,7 +160,7 @@ func TestWhatCannotBeInflatedKeepsItsBytes(t *testing.T) {
 	w.Write(make([]byte, 4*maxInflated))
 	w.Flush()
 	for _, payload := range [][]byte{{0xff, 0xff}, bomb.Bytes()} {
-		in := wireFrame(httpstream.WSHeader{Op: 1, Final: true, Reserved: 4}, payload)
+		in := wireFrame(websocket.Header{Op: 1, Final: true, Reserved: 4}, payload)
 		lines, wire := framed(t, FramesOf(socket("permessage-deflate"), false), in, func() int { return 1000 })
 		if !bytes.Equal(wire, in) || !strings.Contains(lines[len(lines)-1], `"deflated"`) || strings.Contains(lines[len(lines)-1], `"text":"`) {
 			t.Errorf("%.100q", lines)

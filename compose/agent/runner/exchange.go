@@ -12,7 +12,10 @@ import (
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/http1"
+	"github.com/wiretape/wiretape/httpstream/http2"
 	"github.com/wiretape/wiretape/httpstream/proxy"
+	"github.com/wiretape/wiretape/httpstream/relay"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -73,14 +76,14 @@ func (e *exchange) run(ctx context.Context, conn net.Conn) {
 // relay sends the request and returns when the answer ended, at the latest when
 // the time is up.
 func (e *exchange) relay(ctx context.Context, conn net.Conn) {
-	var opt httpstream.RelayOptions
+	var opt relay.Options
 	if !e.opt.KeepEncoding {
 		opt.RewriteRequest = proxy.AskForIdentity
 	}
 	client, inner := net.Pipe()
-	relay, send := httpstream.RelayHTTP1, e.sendHTTP1
+	relay, send := http1.Relay, e.sendHTTP1
 	if e.x.Request.Proto == "HTTP/2.0" {
-		relay, send = httpstream.RelayHTTP2, e.sendHTTP2
+		relay, send = http2.Relay, e.sendHTTP2
 	}
 	var wg sync.WaitGroup
 	done := make(chan struct{})

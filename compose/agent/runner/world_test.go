@@ -19,8 +19,10 @@ import (
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/record"
+	"github.com/wiretape/wiretape/httpstream/relay"
 	"github.com/wiretape/wiretape/httpstream/replay"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -176,7 +178,7 @@ func listenRelay(t testing.TB, ctx context.Context, origin http.Handler, sink fu
 			conn.Close()
 			return
 		}
-		httpstream.RelayHTTP1(ctx, conn, up, httpstream.RelayOptions{}, sink())
+		http1.Relay(ctx, conn, up, relay.Options{}, sink())
 	})
 }
 
@@ -238,7 +240,7 @@ func newRig(t testing.TB, tp *tape.Tape, make app) *rig {
 	var cfg proxy.Config
 	r.playback.Configure(&cfg)
 	outside := listen(t, ctx, func(conn net.Conn) {
-		httpstream.ServeHTTP1(ctx, conn, cfg.Replay(proxy.Stream{Service: "app", Scheme: "http", Authority: "outside.test:80"}))
+		http1.Serve(ctx, conn, cfg.Replay(proxy.Stream{Service: "app", Scheme: "http", Authority: "outside.test:80"}))
 	})
 	addr := serve(t, make(clientTo(t, outside)))
 	r.opt.Dial = func(ctx context.Context, _ *tape.Exchange) (net.Conn, error) {

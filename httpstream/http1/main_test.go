@@ -1,0 +1,9 @@
+package http1
+
+import (
+	"testing"
+
+	"github.com/wiretape/wiretape/httpstream/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -1,0 +1,142 @@
+// Package websocket reads and writes the frames of a WebSocket (RFC 6455) and what
+// its handshake agrees on.
+package websocket
+
+import (
+	"crypto/sha1" // RFC 6455 section 4.2.2 wants it
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/wiretape/wiretape/httpstream"
+)
+
+// Accept is the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key
+// (RFC 6455 section 4.2.2).
+func Accept(key string) string {
+	sum := sha1.Sum([]byte(strings.TrimSpace(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// The opcodes of WebSocket frames (RFC 6455 section 5.2).
+const (
+	Continuation = 0x0
+	Text         = 0x1
+	Binary       = 0x2
+	Close        = 0x8
+	Ping         = 0x9
+	Pong         = 0xa
+)
+
+// Reserved1 is the reserved bit that marks a compressed message (RFC 7692 section 6).
+const Reserved1 = 4
+
+// A Header is the header of a WebSocket frame (RFC 6455 section 5.2).
+type Header struct {
+	Op       int
+	Final    bool
+	Reserved int   // RSV1 to RSV3 as a number of three bits
+	Length   int64 // of the payload
+	Masked   bool
+	Key      [4]byte
+}
+
+// errNoFrame is bytes that are not a frame as RFC 6455 has them.
+var errNoFrame = errors.New("not a WebSocket frame")
+
+// ParseWSHeader reads a header. It returns how long it is, 0 if b does not have
+// all of it, and an error where a peer would have to fail the connection.
+func ParseWSHeader(b []byte) (h Header, n int, err error) {
+	if len(b) < 2 {
+		return h, 0, nil
+	}
+	h = Header{
+		Op: int(b[0] & 0x0f), Final: b[0]&0x80 != 0, Reserved: int(b[0] >> 4 & 7),
+		Masked: b[1]&0x80 != 0, Length: int64(b[1] & 0x7f),
+	}
+	control := h.Op >= Close
+	if h.Op > Pong || h.Op > Binary && !control || control && (h.Length > 125 || !h.Final) {
+		return h, 0, errNoFrame
+	}
+	n = 2
+	switch h.Length {
+	case 126:
+		if n += 2; len(b) >= n {
+			h.Length = int64(binary.BigEndian.Uint16(b[2:]))
+		}
+	case 127:
+		if n += 8; len(b) >= n {
+			h.Length = int64(binary.BigEndian.Uint64(b[2:]))
+		}
+	}
+	if len(b) < n {
+		return h, 0, nil
+	}
+	if h.Length < 0 || n == 4 && h.Length < 126 || n == 10 && h.Length < 1<<16 {
+		return h, 0, errNoFrame // not the shortest form
+	}
+	if h.Masked {
+		if n += 4; len(b) < n {
+			return h, 0, nil
+		}
+		copy(h.Key[:], b[n-4:])
+	}
+	return h, n, nil
+}
+
+// AppendWSHeader appends a header without a mask.
+func AppendWSHeader(b []byte, h Header) []byte {
+	first := byte(h.Reserved<<4 | h.Op)
+	if h.Final {
+		first |= 0x80
+	}
+	switch {
+	case h.Length < 126:
+		return append(b, first, byte(h.Length))
+	case h.Length < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, first, 126), uint16(h.Length))
+	}
+	return binary.BigEndian.AppendUint64(append(b, first, 127), uint64(h.Length))
+}
+
+// A Deflate is a permessage-deflate extension as it was agreed on (RFC 7692
+// section 7.1), or as it was offered.
+type Deflate struct {
+	ServerNoContext, ClientNoContext bool // no context takeover
+	ServerBits, ClientBits           int  // of the window; 0 if not named, -1 if named without a value
+}
+
+// ParseWSDeflate returns what a Sec-WebSocket-Extensions field says of
+// permessage-deflate, each mention for itself.
+func ParseWSDeflate(fields httpstream.Fields) (list []Deflate) {
+	for _, value := range fields.Values("Sec-WebSocket-Extensions") {
+		for item := range strings.SplitSeq(value, ",") {
+			params := strings.Split(item, ";")
+			if !strings.EqualFold(strings.TrimSpace(params[0]), "permessage-deflate") {
+				continue
+			}
+			d := Deflate{}
+			for _, p := range params[1:] {
+				name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+				bits, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`))
+				if err != nil {
+					bits = -1
+				}
+				switch strings.ToLower(strings.TrimSpace(name)) {
+				case "server_no_context_takeover":
+					d.ServerNoContext = true
+				case "client_no_context_takeover":
+					d.ClientNoContext = true
+				case "server_max_window_bits":
+					d.ServerBits = bits
+				case "client_max_window_bits":
+					d.ClientBits = bits
+				}
+			}
+			list = append(list, d)
+		}
+	}
+	return list
+}
