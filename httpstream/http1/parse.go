@@ -3,7 +3,6 @@ package http1
 import (
 	"bytes"
 	"fmt"
-	"strings"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/websocket"
@@ -328,7 +327,7 @@ func (p *parser) responseDone() (event, error) {
 	switch {
 	case status == 101:
 		p.frames = websocket.Splitter{}
-		p.switchTo(isWebSocket(resp.Header))
+		p.switchTo(websocket.Opens(resp.Header))
 		return event{kind: headEvent, response: resp}, nil
 	case status < 200:
 		p.state = atStart
@@ -478,9 +477,4 @@ func (p *parser) webSocket(b []byte) (int, event, error) {
 
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", httpstream.ErrMalformed, fmt.Sprintf(format, args...))
-}
-
-// isWebSocket reports whether a 101 answer changes to RFC 6455.
-func isWebSocket(h httpstream.Fields) bool {
-	return strings.EqualFold(strings.TrimSpace(h.Get("Upgrade")), "websocket")
 }

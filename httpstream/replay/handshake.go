@@ -35,7 +35,7 @@ func handshake(head *httpstream.ResponseHead, x *tape.Exchange, req *httpstream.
 			f.Value = subprotocol(f.Value, req.Header, redact)
 		}
 	}
-	agreed := takes(websocket.ParseWSDeflate(head.Header), websocket.ParseWSDeflate(req.Header))
+	agreed := takes(websocket.ParseDeflate(head.Header), websocket.ParseDeflate(req.Header))
 	if !agreed {
 		// A client fails a connection with an extension that it did not offer (RFC 6455
 		// section 4.1).

@@ -79,7 +79,7 @@ func (s *socketWriter) write(l *tape.Line) error {
 func (s *socketWriter) pong(payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wire := append(websocket.AppendWSHeader(nil, websocket.Header{Op: websocket.Pong, Final: true, Length: int64(len(payload))}), payload...)
+	wire := append(websocket.AppendHeader(nil, websocket.Header{Op: websocket.Pong, Final: true, Length: int64(len(payload))}), payload...)
 	if s.at.InFrame() {
 		if len(s.pongs) < maxPongs {
 			s.pongs = append(s.pongs, wire)

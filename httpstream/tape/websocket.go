@@ -2,7 +2,6 @@ package tape
 
 import (
 	"encoding/binary"
-	"strings"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -21,7 +20,7 @@ func (x *Exchange) IsWebSocket() bool {
 	}
 	head := &x.Response.Head
 	if head.Status == 101 {
-		return strings.EqualFold(strings.TrimSpace(head.Header.Get("Upgrade")), "websocket")
+		return websocket.Opens(head.Header)
 	}
 	return x.Request.Method == "CONNECT" && x.Request.Protocol == "websocket" && head.Status/100 == 2
 }
@@ -47,7 +46,7 @@ type Frames struct {
 // FramesOf returns what turns the bytes of one direction of x into lines.
 func FramesOf(x *Exchange, client bool) *Frames {
 	f := &Frames{client: client}
-	if agreed := websocket.ParseWSDeflate(x.Response.Head.Header); len(agreed) == 1 {
+	if agreed := websocket.ParseDeflate(x.Response.Head.Header); len(agreed) == 1 {
 		d := agreed[0]
 		f.deflate = &inflater{takeover: client && !d.ClientNoContext || !client && !d.ServerNoContext}
 	}
@@ -93,7 +92,7 @@ func (f *Frames) take(b []byte) int {
 
 // begin reads the header in held, and reports whether it is there.
 func (f *Frames) begin() bool {
-	h, n, err := websocket.ParseWSHeader(f.held)
+	h, n, err := websocket.ParseHeader(f.held)
 	if err != nil || n > 0 && h.Masked != f.client {
 		f.raw = true
 		return false
@@ -114,14 +113,9 @@ func (f *Frames) emit(emit func(*Line) error) error {
 	h := &f.header
 	l := Line{At: f.at, FromClient: f.client}
 	data := f.held
-	if h.Masked {
-		done := int(h.Length-f.left) & 3
-		for i := range data {
-			data[i] ^= h.Key[(done+i)&3]
-		}
-	}
+	h.Unmask(data, h.Length-f.left)
 	f.left -= int64(len(data))
-	control := h.Op >= websocket.Close
+	control := h.Control()
 	if f.piece {
 		l.Rest = true
 	} else {
@@ -164,7 +158,7 @@ func (f *Frames) Close(emit func(*Line) error) error {
 	if len(f.held) == 0 {
 		return nil
 	}
-	if !f.begun || f.header.Op >= websocket.Close {
+	if !f.begun || f.header.Control() {
 		// Half a control frame is never a line of its own: it is as it was on the wire.
 		return emit(&Line{At: f.at, FromClient: f.client, Chunk: httpstream.Chunk{Data: f.unparsed()}})
 	}
@@ -176,7 +170,7 @@ func (f *Frames) unparsed() []byte {
 	if !f.begun {
 		return f.held
 	}
-	return append(websocket.AppendWSHeader(nil, f.header), f.held...)
+	return append(websocket.AppendHeader(nil, f.header), f.held...)
 }
 
 // Messages follows the lines of one direction of a WebSocket.
@@ -227,5 +221,5 @@ func AppendFrame(b []byte, l *Line) []byte {
 	if l.Compressed && h.Op != websocket.Continuation {
 		h.Reserved |= websocket.Reserved1
 	}
-	return append(append(websocket.AppendWSHeader(b, h), status...), payload...)
+	return append(append(websocket.AppendHeader(b, h), status...), payload...)
 }

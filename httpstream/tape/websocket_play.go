@@ -67,7 +67,7 @@ func (w *FrameWriter) Append(b []byte, l *Line) ([]byte, error) {
 	if first {
 		h.Op, h.Reserved = l.Frame.Op, l.Frame.Reserved
 	}
-	return append(websocket.AppendWSHeader(b, h), l.Data...), nil
+	return append(websocket.AppendHeader(b, h), l.Data...), nil
 }
 
 // Close frees what Append holds.

@@ -27,7 +27,7 @@ func socket(extensions string) *Exchange {
 // wireFrame is a frame as a peer writes it.
 func wireFrame(h websocket.Header, payload []byte) []byte {
 	h.Length = int64(len(payload))
-	b := websocket.AppendWSHeader(nil, h)
+	b := websocket.AppendHeader(nil, h)
 	if !h.Masked {
 		return append(b, payload...)
 	}

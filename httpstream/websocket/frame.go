@@ -46,9 +46,41 @@ type Header struct {
 // errNoFrame is bytes that are not a frame as RFC 6455 has them.
 var errNoFrame = errors.New("not a WebSocket frame")
 
-// ParseWSHeader reads a header. It returns how long it is, 0 if b does not have
+// Control reports whether the frame is one of its own, and no part of a message.
+func (h *Header) Control() bool { return h.Op >= Close }
+
+// Unmask removes the mask from payload bytes, the first of which is at offset in the
+// payload, in place (RFC 6455 section 5.3).
+func (h *Header) Unmask(p []byte, offset int64) {
+	if !h.Masked {
+		return
+	}
+	for i := range p {
+		p[i] ^= h.Key[(int(offset&3)+i)&3]
+	}
+}
+
+// headerSize is how long the header that begins with b is, as far as b tells.
+func headerSize(b []byte) int {
+	if len(b) < 2 {
+		return 2
+	}
+	n := 2
+	switch b[1] & 0x7f {
+	case 126:
+		n += 2
+	case 127:
+		n += 8
+	}
+	if b[1]&0x80 != 0 {
+		n += 4 // the masking key
+	}
+	return n
+}
+
+// ParseHeader reads a header. It returns how long it is, 0 if b does not have
 // all of it, and an error where a peer would have to fail the connection.
-func ParseWSHeader(b []byte) (h Header, n int, err error) {
+func ParseHeader(b []byte) (h Header, n int, err error) {
 	if len(b) < 2 {
 		return h, 0, nil
 	}
@@ -56,38 +88,33 @@ func ParseWSHeader(b []byte) (h Header, n int, err error) {
 		Op: int(b[0] & 0x0f), Final: b[0]&0x80 != 0, Reserved: int(b[0] >> 4 & 7),
 		Masked: b[1]&0x80 != 0, Length: int64(b[1] & 0x7f),
 	}
-	control := h.Op >= Close
-	if h.Op > Pong || h.Op > Binary && !control || control && (h.Length > 125 || !h.Final) {
+	if h.Op > Pong || h.Op > Binary && !h.Control() || h.Control() && (h.Length > 125 || !h.Final) {
 		return h, 0, errNoFrame
 	}
-	n = 2
-	switch h.Length {
-	case 126:
-		if n += 2; len(b) >= n {
-			h.Length = int64(binary.BigEndian.Uint16(b[2:]))
-		}
-	case 127:
-		if n += 8; len(b) >= n {
-			h.Length = int64(binary.BigEndian.Uint64(b[2:]))
-		}
-	}
+	n = headerSize(b)
 	if len(b) < n {
 		return h, 0, nil
 	}
-	if h.Length < 0 || n == 4 && h.Length < 126 || n == 10 && h.Length < 1<<16 {
-		return h, 0, errNoFrame // not the shortest form
+	shortest := true
+	switch h.Length {
+	case 126:
+		h.Length = int64(binary.BigEndian.Uint16(b[2:]))
+		shortest = h.Length >= 126
+	case 127:
+		h.Length = int64(binary.BigEndian.Uint64(b[2:]))
+		shortest = h.Length >= 1<<16 || h.Length < 0
+	}
+	if h.Length < 0 || !shortest {
+		return h, 0, errNoFrame
 	}
 	if h.Masked {
-		if n += 4; len(b) < n {
-			return h, 0, nil
-		}
-		copy(h.Key[:], b[n-4:])
+		copy(h.Key[:], b[n-4:n])
 	}
 	return h, n, nil
 }
 
-// AppendWSHeader appends a header without a mask.
-func AppendWSHeader(b []byte, h Header) []byte {
+// AppendHeader appends a header without a mask.
+func AppendHeader(b []byte, h Header) []byte {
 	first := byte(h.Reserved<<4 | h.Op)
 	if h.Final {
 		first |= 0x80
@@ -101,6 +128,11 @@ func AppendWSHeader(b []byte, h Header) []byte {
 	return binary.BigEndian.AppendUint64(append(b, first, 127), uint64(h.Length))
 }
 
+// Opens reports whether the header fields of a 101 answer change to a WebSocket.
+func Opens(answer httpstream.Fields) bool {
+	return strings.EqualFold(strings.TrimSpace(answer.Get("Upgrade")), "websocket")
+}
+
 // A Deflate is a permessage-deflate extension as it was agreed on (RFC 7692
 // section 7.1), or as it was offered.
 type Deflate struct {
@@ -108,9 +140,9 @@ type Deflate struct {
 	ServerBits, ClientBits           int  // of the window; 0 if not named, -1 if named without a value
 }
 
-// ParseWSDeflate returns what a Sec-WebSocket-Extensions field says of
+// ParseDeflate returns what a Sec-WebSocket-Extensions field says of
 // permessage-deflate, each mention for itself.
-func ParseWSDeflate(fields httpstream.Fields) (list []Deflate) {
+func ParseDeflate(fields httpstream.Fields) (list []Deflate) {
 	for _, value := range fields.Values("Sec-WebSocket-Extensions") {
 		for item := range strings.SplitSeq(value, ",") {
 			params := strings.Split(item, ";")

@@ -46,7 +46,7 @@ func TestAFrameThatAnnouncesMoreThanThereIsHoldsNoMemory(t *testing.T) {
 	}
 }
 
-func TestWSHeadersAreReadStrictly(t *testing.T) {
+func TestHeadersAreReadStrictly(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		in   []byte
@@ -64,12 +64,12 @@ func TestWSHeadersAreReadStrictly(t *testing.T) {
 		{"a control frame in fragments", []byte{0x09, 0}, 0, false},
 		{"a mask that is not there yet", []byte{0x81, 0x80, 1, 2, 3}, 0, true},
 	} {
-		h, n, err := ParseWSHeader(c.in)
+		h, n, err := ParseHeader(c.in)
 		if n != c.n || (err == nil) != c.ok {
 			t.Errorf("%s: %+v, %d bytes, %v", c.name, h, n, err)
 		}
-		if n > 0 && !bytes.Equal(AppendWSHeader(nil, h), c.in) {
-			t.Errorf("%s: becomes %x", c.name, AppendWSHeader(nil, h))
+		if n > 0 && !bytes.Equal(AppendHeader(nil, h), c.in) {
+			t.Errorf("%s: becomes %x", c.name, AppendHeader(nil, h))
 		}
 	}
 }

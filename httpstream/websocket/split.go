@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"encoding/binary"
 	"math"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -36,18 +35,18 @@ func (w *Splitter) Next(b []byte) (n int, c httpstream.Chunk, ok bool) {
 	}
 	for {
 		frame := w.held[w.whole:]
-		header, payload, valid := splitHeader(frame)
-		if !valid {
+		h, header, err := ParseHeader(frame)
+		if err != nil {
 			if w.whole > 0 {
 				return n, w.fragment(w.whole), true
 			}
 			w.held = append(w.held, b[n:]...)
 			return len(b), httpstream.Chunk{Data: w.report(len(w.held)).Data}, false
 		}
-		want := int64(header - len(frame))
-		if want <= 0 {
-			control, final := frame[0]&0x08 != 0, frame[0]&0x80 != 0
-			want += payload
+		want := int64(headerSize(frame) - len(frame))
+		if header > 0 {
+			control, final := h.Control(), h.Final
+			want = h.Length - int64(len(frame)-header)
 			switch {
 			case w.whole > 0 && (control || want > maxHeld-int64(len(w.held))):
 				return n, w.fragment(w.whole), true
@@ -118,40 +117,4 @@ func (w *Splitter) report(n int) httpstream.Chunk {
 	w.held = w.held[:copy(w.held, w.held[n:])]
 	w.whole = 0
 	return httpstream.Chunk{Data: w.out, Rest: w.rest}
-}
-
-// splitHeader reads the header of a frame: how long it is, as far as b tells, and,
-// once b has it all, how long the payload is.
-func splitHeader(b []byte) (header int, payload int64, ok bool) {
-	if len(b) < 2 {
-		return 2, 0, true
-	}
-	length, opcode := b[1]&0x7f, b[0]&0x0f
-	header = 2
-	switch length {
-	case 126:
-		header += 2
-	case 127:
-		header += 8
-	}
-	size := header
-	if b[1]&0x80 != 0 {
-		header += 4 // the masking key
-	}
-	control := opcode&0x08 != 0
-	if opcode&0x07 > 2 || control && (length > 125 || b[0]&0x80 == 0) {
-		return header, 0, false
-	}
-	if len(b) < header {
-		return header, 0, true
-	}
-	switch length {
-	case 126:
-		payload = int64(binary.BigEndian.Uint16(b[size-2:]))
-	case 127:
-		payload = int64(binary.BigEndian.Uint64(b[size-8:]))
-	default:
-		payload = int64(length)
-	}
-	return header, payload, payload >= 0
 }
