@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
 // An AnswerDifference is what a language model said, put together from the
@@ -135,7 +137,7 @@ func (a *answers) take(u *unit, rules *Rules, to ...*assembly) {
 		return
 	}
 	for _, s := range to {
-		s.take(c.doc.value)
+		s.take(c.doc.Value)
 	}
 	a.tried++
 	a.off = a.tried >= tryDocument && a.rec.format == "" && a.now.format == ""
@@ -210,9 +212,9 @@ func diffPiece(name string, rec, now *piece) *PieceDifference {
 		if d.Arguments = diffArguments(r, n); d.Arguments != nil || r == n {
 			return d
 		}
-		a, errA := parseJSON([]byte(r))
-		b, errB := parseJSON([]byte(n))
-		if errA == nil && errB == nil && string(a.canonical()) == string(b.canonical()) && rec.tool == now.tool {
+		a, errA := jsonvalue.Parse([]byte(r))
+		b, errB := jsonvalue.Parse([]byte(n))
+		if errA == nil && errB == nil && string(a.Canonical()) == string(b.Canonical()) && rec.tool == now.tool {
 			return nil // the same arguments, written otherwise
 		}
 	}
@@ -223,8 +225,8 @@ func diffPiece(name string, rec, now *piece) *PieceDifference {
 // diffArguments names the paths at which a tool call's arguments differ; nil if
 // they are not both JSON.
 func diffArguments(rec, now string) []Difference {
-	a, errA := parseJSON([]byte(rec))
-	b, errB := parseJSON([]byte(now))
+	a, errA := jsonvalue.Parse([]byte(rec))
+	b, errB := jsonvalue.Parse([]byte(now))
 	if errA != nil || errB != nil {
 		return nil
 	}

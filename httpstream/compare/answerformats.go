@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
 // An object gives typed access to a decoded JSON object; what is missing or of
@@ -151,7 +153,7 @@ func (a *assembly) anthropicBlock(index int, block object) {
 	case "tool_use", "server_tool_use", "mcp_tool_use":
 		arguments := ""
 		if input := block.object("input"); len(input) > 0 { // empty where deltas follow
-			arguments = show(map[string]any(input))
+			arguments = jsonvalue.Show(map[string]any(input))
 		}
 		a.call(name("tool call"), block.str("name"), arguments)
 	}
@@ -197,7 +199,7 @@ func (a *assembly) wholeCall(name func(string) string, tool string, arguments an
 		if a.pieces[n] == nil {
 			text, isText := arguments.(string)
 			if !isText && arguments != nil {
-				text = show(arguments)
+				text = jsonvalue.Show(arguments)
 			}
 			a.call(n, tool, text)
 			return

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/internal/legible"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -167,7 +168,7 @@ func (c *Comparer) Chunk(at time.Duration, p []byte) {
 	if c.nowTiming.Bytes == 0 && c.forbidden {
 		c.log.add(func() Difference {
 			return Difference{
-				Kind: Content, Where: "body", Now: showBytes(p, int64(len(p))),
+				Kind: Content, Where: "body", Now: legible.Bytes(p, int64(len(p))),
 				Message: fmt.Sprintf("a body where none is allowed: %s answered with %s", c.rec.Method, status(c.head.Status)),
 			}
 		})

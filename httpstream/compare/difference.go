@@ -2,10 +2,9 @@ package compare
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/wiretape/wiretape/httpstream/internal/legible"
 )
 
 // A Kind sorts differences.
@@ -143,10 +142,10 @@ func (l *log) add(build func() Difference) {
 // few of these, and they matter most.
 func (l *log) must(d Difference) {
 	d.At = l.at
-	d.Message = printable(d.Message)
-	d.Recorded, d.Now = legible(d.Recorded), legible(d.Now)
+	d.Message = legible.Printable(d.Message)
+	d.Recorded, d.Now = legible.UTF8(d.Recorded), legible.UTF8(d.Now)
 	for i := range d.Words {
-		d.Words[i].Text = legible(d.Words[i].Text)
+		d.Words[i].Text = legible.UTF8(d.Words[i].Text)
 	}
 	l.list = append(l.list, d)
 	if l.hear != nil {
@@ -170,60 +169,6 @@ const (
 	maxQuote = 80  // bytes of a value in a message
 )
 
-// excerpt shortens s to n bytes around the offset from.
-func excerpt(s string, from, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	start := max(0, min(from-n/4, len(s)-n))
-	end := start + n
-	for range utf8.UTFMax - 1 { // not within a character
-		if start > 0 && !utf8.RuneStart(s[start]) {
-			start--
-		}
-		if end < len(s) && !utf8.RuneStart(s[end]) {
-			end++
-		}
-	}
-	out := s[start:end]
-	if start > 0 {
-		out = "…" + out
-	}
-	if end < len(s) {
-		out += "…"
-	}
-	return out
-}
-
-// printable makes one line of s that does nothing to a terminal: control
-// characters and what is not UTF-8 are escaped.
-func printable(s string) string {
-	return escape(s, func(r rune) bool { return !strconv.IsPrint(r) })
-}
-
-// legible escapes only what is not UTF-8, which JSON could not carry.
-func legible(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	return escape(s, func(rune) bool { return false })
-}
-
-func escape(s string, special func(rune) bool) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 || special(r) {
-			q := strconv.QuoteToASCII(s[i : i+n])
-			b.WriteString(q[1 : len(q)-1])
-		} else {
-			b.WriteString(s[i : i+n])
-		}
-		i += n
-	}
-	return b.String()
-}
-
 // firstDifference is the length of the common prefix.
 func firstDifference[S ~string | ~[]byte](a, b S) int {
 	n := min(len(a), len(b))
@@ -245,7 +190,7 @@ func pair(rec, now string, n int) (string, string) {
 			break
 		}
 	}
-	return excerpt(rec, at, n), excerpt(now, at, n)
+	return legible.Excerpt(rec, at, n), legible.Excerpt(now, at, n)
 }
 
 // wasNow is the sentence for a changed value.

@@ -3,6 +3,9 @@ package compare
 import (
 	"fmt"
 	"strings"
+
+	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
 // A spot is where in an answer a difference is.
@@ -64,9 +67,9 @@ func (c *Comparer) diffUnits(r, n *unit) {
 	case a != nil && b != nil:
 		c.diffContents(s, r.kind, a, b, &r.body, &n.body)
 	case a != nil:
-		c.oneSided(s, Missing, excerpt(r.body.text(), 0, maxShown))
+		c.oneSided(s, Missing, legible.Excerpt(r.body.text(), 0, maxShown))
 	case b != nil:
-		c.oneSided(s, Extra, excerpt(n.body.text(), 0, maxShown))
+		c.oneSided(s, Extra, legible.Excerpt(n.body.text(), 0, maxShown))
 	}
 	if c.log.count() == before {
 		// Keys that differ without a difference that can be named would be a
@@ -90,9 +93,9 @@ func completeness(u *unit) string {
 func (c *Comparer) oneSided(s spot, kind Kind, value string) {
 	c.log.add(func() Difference {
 		d := s.difference(kind, s.part)
-		d.Recorded, d.Message = value, fmt.Sprintf("%s is missing: %s", s, excerpt(value, 0, maxQuote))
+		d.Recorded, d.Message = value, fmt.Sprintf("%s is missing: %s", s, legible.Excerpt(value, 0, maxQuote))
 		if kind == Extra {
-			d.Recorded, d.Now, d.Message = "", value, fmt.Sprintf("%s was not recorded: %s", s, excerpt(value, 0, maxQuote))
+			d.Recorded, d.Now, d.Message = "", value, fmt.Sprintf("%s was not recorded: %s", s, legible.Excerpt(value, 0, maxQuote))
 		}
 		if s.unit == unitEvent {
 			d.Rule = &Rule{keyResponseSSE, "data"}
@@ -126,9 +129,9 @@ func (c *Comparer) diffContents(s spot, kind bodyKind, r, n *content, rb, nb *bl
 		c.diffJSON(s, r.doc, n.doc)
 	case r.doc == nil && n.doc == nil && r.text == n.text:
 	case r.doc != nil:
-		c.changedText(s, Content, show(r.doc.value), n.text, "is no JSON now")
+		c.changedText(s, Content, jsonvalue.Show(r.doc.Value), n.text, "is no JSON now")
 	case n.doc != nil:
-		c.changedText(s, Content, r.text, show(n.doc.value), "was no JSON when recorded")
+		c.changedText(s, Content, r.text, jsonvalue.Show(n.doc.Value), "was no JSON when recorded")
 	case rb.cut() || nb.cut() || kind == asBytes:
 		c.diffBlobs(s, rb, nb)
 	default:
@@ -155,9 +158,9 @@ func (c *Comparer) changedText(s spot, kind Kind, rec, now, note string) {
 		}
 		d.Recorded, d.Now = pair(rec, now, maxShown)
 		r, n := pair(rec, now, maxQuote)
-		d.Message = fmt.Sprintf("%s: recorded %s, now %s", s, quoteJSON(r), quoteJSON(n))
+		d.Message = fmt.Sprintf("%s: recorded %s, now %s", s, jsonvalue.Quote(r), jsonvalue.Quote(n))
 		if note != "" {
-			d.Message = fmt.Sprintf("%s %s: recorded %s, now %s", s, note, quoteJSON(r), quoteJSON(n))
+			d.Message = fmt.Sprintf("%s %s: recorded %s, now %s", s, note, jsonvalue.Quote(r), jsonvalue.Quote(n))
 			return d
 		}
 		if len(rec) <= maxWords && len(now) <= maxWords {
@@ -176,7 +179,7 @@ func (c *Comparer) diffBlobs(s spot, r, n *blob) {
 		d := s.difference(Bytes, s.part)
 		at := firstDifference(r.data, n.data)
 		d.Offset = int64(at)
-		d.Recorded, d.Now = showBytes(r.data[at:], r.size-int64(at)), showBytes(n.data[at:], n.size-int64(at))
+		d.Recorded, d.Now = legible.Bytes(r.data[at:], r.size-int64(at)), legible.Bytes(n.data[at:], n.size-int64(at))
 		switch {
 		case r.size != n.size:
 			d.Message = fmt.Sprintf("%s: %d bytes recorded, %d now, which differ from offset %d on", s, r.size, n.size, at)
@@ -190,24 +193,24 @@ func (c *Comparer) diffBlobs(s spot, r, n *blob) {
 }
 
 // diffJSON names each path at which two documents differ.
-func (c *Comparer) diffJSON(s spot, r, n *document) {
+func (c *Comparer) diffJSON(s spot, r, n *jsonvalue.Document) {
 	diffDocuments(r, n, func(j jsonChange) {
 		c.log.add(func() Difference {
 			where := j.at.String()
 			d := s.difference(j.kind, where)
 			d.Rule = &Rule{keyResponseBody, where}
-			rec, now := show(j.rec), show(j.now)
+			rec, now := jsonvalue.Show(j.rec), jsonvalue.Show(j.now)
 			at := s.String() + " " + where
 			switch {
 			case j.note != "":
 				d.Message = at + ": " + j.note
 				return d
 			case j.kind == Missing:
-				d.Recorded = excerpt(rec, 0, maxShown)
-				d.Message = fmt.Sprintf("%s is missing: %s", at, excerpt(rec, 0, maxQuote))
+				d.Recorded = legible.Excerpt(rec, 0, maxShown)
+				d.Message = fmt.Sprintf("%s is missing: %s", at, legible.Excerpt(rec, 0, maxQuote))
 			case j.kind == Extra:
-				d.Now = excerpt(now, 0, maxShown)
-				d.Message = fmt.Sprintf("%s was not recorded: %s", at, excerpt(now, 0, maxQuote))
+				d.Now = legible.Excerpt(now, 0, maxShown)
+				d.Message = fmt.Sprintf("%s was not recorded: %s", at, legible.Excerpt(now, 0, maxQuote))
 			case j.kind == Reordered:
 				d.Recorded, d.Now = where, j.to.String()
 				d.Rule = nil

@@ -142,7 +142,7 @@ func (u *unit) isDelta(rules *Rules) bool {
 		return false
 	}
 	var a assembly
-	a.take(c.doc.value)
+	a.take(c.doc.Value)
 	for _, name := range a.order {
 		if a.pieces[name].kind == "finish" || a.pieces[name].tool != "" {
 			return false

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/internal/legible"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -36,18 +37,16 @@ func (f fieldChange) difference(d Difference, what string) Difference {
 	d.Recorded, d.Now = rec, now
 	switch {
 	case f.kind == Missing:
-		d.Message = fmt.Sprintf("%s is missing: %s", what, excerpt(oneLine(rec), 0, maxQuote))
+		d.Message = fmt.Sprintf("%s is missing: %s", what, legible.Excerpt(legible.OneLine(rec), 0, maxQuote))
 	case f.kind == Extra:
-		d.Message = fmt.Sprintf("%s was not recorded: %s", what, excerpt(oneLine(now), 0, maxQuote))
+		d.Message = fmt.Sprintf("%s was not recorded: %s", what, legible.Excerpt(legible.OneLine(now), 0, maxQuote))
 	case rec == now:
-		d.Message = fmt.Sprintf("%s: another secret, which is not shown: recorded %s, now %s", what, oneLine(rec), oneLine(now))
+		d.Message = fmt.Sprintf("%s: another secret, which is not shown: recorded %s, now %s", what, legible.OneLine(rec), legible.OneLine(now))
 	default:
-		d.Message = wasNow(what, oneLine(rec), oneLine(now))
+		d.Message = wasNow(what, legible.OneLine(rec), legible.OneLine(now))
 	}
 	return d
 }
-
-func oneLine(s string) string { return strings.ReplaceAll(s, "\n", " | ") }
 
 // compareFields compares two sections name by name. ignore may be nil; same tells
 // whether two values of the field are equal.

@@ -2,7 +2,6 @@ package compare
 
 import (
 	"encoding/json"
-	"math/big"
 	"math/rand/v2"
 	"reflect"
 	"strconv"
@@ -10,65 +9,9 @@ import (
 	"testing"
 
 	"github.com/theory/jsonpath"
+
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
-
-func TestNumbersAreEqualExactlyIfTheirDecimalValuesAre(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(5, 6))
-	number := func() string {
-		s := []string{"", "-"}[rnd.IntN(2)] + []string{"0", "1", "10", "100", "9007199254740993", "12"}[rnd.IntN(6)]
-		s += []string{"", ".0", ".10", ".001", ".000"}[rnd.IntN(5)]
-		return s + []string{"", "e0", "E+2", "e-2", "e1", "e-03"}[rnd.IntN(6)]
-	}
-	for range 20000 {
-		a, b := number(), number()
-		ra, _ := new(big.Rat).SetString(a)
-		rb, _ := new(big.Rat).SetString(b)
-		if got := canonicalNumber(a) == canonicalNumber(b); got != (ra.Cmp(rb) == 0) {
-			t.Fatalf("%s and %s: equal = %t", a, b, got)
-		}
-	}
-	if canonicalNumber("1e99999999999999999999") == canonicalNumber("1e99999999999999999998") {
-		t.Error("huge exponents")
-	}
-	if canonicalNumber("10e99999999999999999998") != canonicalNumber("1e99999999999999999999") {
-		t.Error("huge exponents that are equal")
-	}
-}
-
-func TestJSONThatIsDeeperThanAllowedIsRefused(t *testing.T) {
-	if _, err := parseJSON([]byte(strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth))); err != nil {
-		t.Error(err)
-	}
-	if _, err := parseJSON([]byte(strings.Repeat("[", 1e6))); err == nil {
-		t.Error("accepted")
-	}
-}
-
-// FuzzJSON checks the decoder against encoding/json, which agrees on what is
-// valid and, where there is nothing that it loses, on the value.
-func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`{"a":[1,-0.5e+3,"\u00e9\ud83d\ude00",true,null],"a":{}}`, ` [ ] `, `"\ud800x"`, `01`, `-`, `{"a" :1,}`, `"a`, "\"\x01\"", "[\"\xff\"]", `1e`, `nul`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		doc, err := parseJSON(in)
-		if valid := json.Valid(in); valid != (err == nil) && err != errDepth && !strings.Contains(string(in), strings.Repeat("[", 200)) {
-			t.Fatalf("%q: valid = %t, but %v", in, valid, err)
-		}
-		if err != nil {
-			return
-		}
-		if len(doc.repeats) == 0 && !strings.Contains(strings.ToLower(string(in)), `\ud`) && strings.ToValidUTF8(string(in), "") == string(in) {
-			d := json.NewDecoder(strings.NewReader(string(in)))
-			d.UseNumber()
-			var want any
-			if err := d.Decode(&want); err == nil && !reflect.DeepEqual(doc.value, want) {
-				t.Fatalf("%q: %v, want %v", in, doc.value, want)
-			}
-		}
-		diffDocuments(doc, doc, func(c jsonChange) { t.Fatalf("%q differs from itself at %s", in, c.at) })
-	})
-}
 
 // randomValue makes values that are often nearly equal.
 func randomValue(rnd *rand.Rand, depth int) any {
@@ -98,8 +41,8 @@ func randomValue(rnd *rand.Rand, depth int) any {
 func TestDocumentsDifferExactlyIfTheirValuesDo(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 8))
 	for range 20000 {
-		a, b := &document{value: randomValue(rnd, 0)}, &document{value: randomValue(rnd, 0)}
-		equal := reflect.DeepEqual(a.value, b.value)
+		a, b := &jsonvalue.Document{Value: randomValue(rnd, 0)}, &jsonvalue.Document{Value: randomValue(rnd, 0)}
+		equal := reflect.DeepEqual(a.Value, b.Value)
 		changes := 0
 		diffDocuments(a, b, func(c jsonChange) {
 			changes++
@@ -107,12 +50,12 @@ func TestDocumentsDifferExactlyIfTheirValuesDo(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", c.at, err)
 			}
-			if c.kind != Extra && len(p.Select(a.value)) != 1 {
-				t.Fatalf("%s selects nothing in %s", c.at, show(a.value))
+			if c.kind != Extra && len(p.Select(a.Value)) != 1 {
+				t.Fatalf("%s selects nothing in %s", c.at, jsonvalue.Show(a.Value))
 			}
 		})
-		if (changes == 0) != equal || (string(a.canonical()) == string(b.canonical())) != equal {
-			t.Fatalf("%s and %s: %d changes", show(a.value), show(b.value), changes)
+		if (changes == 0) != equal || (string(a.Canonical()) == string(b.Canonical())) != equal {
+			t.Fatalf("%s and %s: %d changes", jsonvalue.Show(a.Value), jsonvalue.Show(b.Value), changes)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/theory/jsonpath"
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
 // The keys under noise.
@@ -47,8 +47,8 @@ type caseRules struct {
 }
 
 type ruleSet struct {
-	responseBody   []*jsonpath.Path
-	requestBody    []*jsonpath.Path
+	responseBody   []jsonvalue.Path
+	requestBody    []jsonvalue.Path
 	responseHeader []string // lower case, with * and ? as in path.Match
 	requestHeader  []string
 	requestQuery   []string // as written, with * and ?
@@ -154,11 +154,10 @@ func (s *ruleSet) add(r Rule) error {
 	return nil
 }
 
-func addPath(to *[]*jsonpath.Path, r Rule) error {
-	p, err := jsonpath.Parse(r.Value)
+func addPath(to *[]jsonvalue.Path, r Rule) error {
+	p, err := jsonvalue.ParsePath(r.Value)
 	if err != nil {
-		reason := strings.TrimPrefix(err.Error(), jsonpath.ErrPathParse.Error()+": ")
-		return fmt.Errorf("%s: %q is no JSONPath (RFC 9535): %s; write it like $.choices[*].id", r.Key, r.Value, reason)
+		return fmt.Errorf("%s: %q is no JSONPath (RFC 9535): %w; write it like $.choices[*].id", r.Key, r.Value, err)
 	}
 	*to = append(*to, p)
 	return nil
@@ -235,19 +234,12 @@ func replacer(patterns []*regexp.Regexp) func(string) string {
 // not changed; where a rule selects an element of an array, or all of v, a fixed
 // text that no real body holds takes its place, so that the others keep their index.
 func (r Rules) IgnoreRequestBody(v any) any {
-	return prunePaths(r.all.requestBody, v)
+	return jsonvalue.Prune(r.all.requestBody, v, ignoredText)
 }
 
 // IgnoreResponseBody does the same with the response.body rules.
 func (r Rules) IgnoreResponseBody(v any) any {
-	return prunePaths(r.all.responseBody, v)
-}
-
-func prunePaths(paths []*jsonpath.Path, v any) any {
-	if len(paths) == 0 {
-		return v
-	}
-	return selectAll(paths, v).prune(v, ignoredText)
+	return jsonvalue.Prune(r.all.responseBody, v, ignoredText)
 }
 
 // ignoreSSE tells whether a part of an event is left out.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
 func parseYAML(t testing.TB, text string) *yaml.Node {
@@ -45,8 +47,8 @@ func TestRulesAreReadFromYAML(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := func(r Rules) string {
-		doc, _ := parseJSON([]byte(`{"id":1,"price":2,"deep":[{"created":3,"x":4}]}`))
-		return show(r.IgnoreResponseBody(doc.value))
+		doc, _ := jsonvalue.Parse([]byte(`{"id":1,"price":2,"deep":[{"created":3,"x":4}]}`))
+		return jsonvalue.Show(r.IgnoreResponseBody(doc.Value))
 	}
 	chat, other := r.For("0003-chat"), r.For("0004-post")
 	if got := body(other); got != `{"deep":[{"x":4}],"price":2}` {
@@ -64,7 +66,7 @@ func TestRulesAreReadFromYAML(t *testing.T) {
 	if got := other.ignoreText("at 12:00:59 x"); got != "at "+ignoredText+" x" {
 		t.Error(got)
 	}
-	if got := show(other.IgnoreRequestBody(map[string]any{"key": "a", "b": json.Number("1")})); got != `{"b":1}` {
+	if got := jsonvalue.Show(other.IgnoreRequestBody(map[string]any{"key": "a", "b": json.Number("1")})); got != `{"b":1}` {
 		t.Error(got)
 	}
 	if got := other.RequestPath()("/v1/deadbeef/x"); got != "/v1/"+ignoredText+"/x" {
@@ -386,7 +388,7 @@ func FuzzRules(f *testing.F) {
 			}
 			return
 		}
-		doc, _ := parseJSON([]byte(`{"a":[1,{"b":"x"}],"id":2}`))
-		r.For("a").IgnoreResponseBody(doc.value)
+		doc, _ := jsonvalue.Parse([]byte(`{"a":[1,{"b":"x"}],"id":2}`))
+		r.For("a").IgnoreResponseBody(doc.Value)
 	})
 }

@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
 // A Suggestion is a rule that would ignore what changes by itself.
@@ -109,7 +112,7 @@ func (g *group) suggestion() Suggestion {
 		s.Value = withIndices(g.rule.Value, g.indices)
 	}
 	s.Known = g.what != "" && !g.other && !g.comes
-	var rec, now = oneLine(excerpt(s.Recorded, 0, 40)), oneLine(excerpt(s.Now, 0, 40))
+	var rec, now = legible.OneLine(legible.Excerpt(s.Recorded, 0, 40)), legible.OneLine(legible.Excerpt(s.Now, 0, 40))
 	switch {
 	case g.comes:
 		s.Comment = "is not always there; look why before you ignore it"
@@ -127,7 +130,7 @@ func shapeOf(r Rule) (Rule, []string) {
 		return r, nil
 	}
 	var indices []string
-	shape := eachIndex(r.Value, func(i string) string {
+	shape := jsonvalue.MapIndices(r.Value, func(i string) string {
 		indices = append(indices, i)
 		return "*"
 	})
@@ -135,38 +138,11 @@ func shapeOf(r Rule) (Rule, []string) {
 }
 
 func withIndices(path string, indices []string) string {
-	return eachIndex(path, func(string) string {
+	return jsonvalue.MapIndices(path, func(string) string {
 		i := indices[0]
 		indices = indices[1:]
 		return i
 	})
-}
-
-// eachIndex replaces what stands in [n], but not in names, which are quoted.
-func eachIndex(path string, f func(string) string) string {
-	var b strings.Builder
-	for i := 0; i < len(path); i++ {
-		b.WriteByte(path[i])
-		if path[i] != '[' || i+1 == len(path) {
-			continue
-		}
-		if path[i+1] != '\'' {
-			end := i + strings.IndexByte(path[i:], ']')
-			b.WriteString(f(path[i+1 : end]))
-			i = end - 1
-			continue
-		}
-		for i += 1; i < len(path); i++ { // a quoted name, to its closing quote
-			b.WriteByte(path[i])
-			if path[i] == '\\' && i+1 < len(path) {
-				i++
-				b.WriteByte(path[i])
-			} else if path[i] == '\'' && strings.HasPrefix(path[i+1:], "]") {
-				break
-			}
-		}
-	}
-	return b.String()
 }
 
 // unquote undoes the quotes of a JSON string that is shown.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
 // A bodyKind is how the bytes of a body or of a unit are compared.
@@ -38,7 +40,7 @@ type unit struct {
 
 // A content is a body as it is compared: with the rules applied.
 type content struct {
-	doc  *document // nil if it is not JSON
+	doc  *jsonvalue.Document // nil if it is not JSON
 	text string
 }
 
@@ -48,8 +50,8 @@ func newContent(kind bodyKind, body *blob, rules *Rules) *content {
 		trimmed := bytes.TrimLeft(body.data, jsonSpace)
 		container := len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[')
 		if kind == asJSON || container {
-			if doc, err := parseJSON(body.data); err == nil {
-				c.doc = doc.without(rules.all.responseBody)
+			if doc, err := jsonvalue.Parse(body.data); err == nil {
+				c.doc = doc.Without(rules.all.responseBody)
 				return c
 			}
 		}
@@ -85,16 +87,16 @@ func (u *unit) key(rules *Rules) string {
 	if u.sign != "" {
 		return u.sign
 	}
-	b := appendCounted(nil, 'u', u.label)
+	b := jsonvalue.AppendCounted(nil, 'u', u.label)
 	for _, f := range u.compared(rules) {
-		b = appendCounted(appendCounted(b, 'f', f.Name), '=', f.Value)
+		b = jsonvalue.AppendCounted(jsonvalue.AppendCounted(b, 'f', f.Name), '=', f.Value)
 	}
 	switch c := u.decoded(rules); {
 	case c == nil:
 	case c.doc != nil:
-		b = append(append(b, 'j'), c.doc.canonical()...)
+		b = append(append(b, 'j'), c.doc.Canonical()...)
 	default:
-		b = appendCounted(b, 't', c.text)
+		b = jsonvalue.AppendCounted(b, 't', c.text)
 	}
 	if u.partial {
 		b = append(b, '!') // last, so that likeness sees how units begin
@@ -146,7 +148,7 @@ func (u *unit) summary() string {
 	switch {
 	case !u.hasBody:
 	case u.kind == asBytes:
-		parts = append(parts, showBytes(u.body.data, u.body.size))
+		parts = append(parts, legible.Bytes(u.body.data, u.body.size))
 	case u.label == unitEvent:
 		parts = append(parts, "data: "+u.body.text())
 	default:
@@ -156,7 +158,7 @@ func (u *unit) summary() string {
 	if u.partial {
 		s += " (unfinished)"
 	}
-	return excerpt(s, 0, maxShown)
+	return legible.Excerpt(s, 0, maxShown)
 }
 
 func (u *unit) name() string { return fmt.Sprintf("%s %d", u.label, u.index) }
@@ -170,22 +172,3 @@ const (
 	unitPreamble = "preamble"
 	unitEpilogue = "epilogue"
 )
-
-// showBytes shows text as it is and anything else in hexadecimal.
-func showBytes(b []byte, size int64) string {
-	const most = 32
-	shown := b[:min(len(b), most)]
-	for _, c := range shown {
-		if c < ' ' || c > '~' {
-			return fmt.Sprintf("%d bytes: % x%s", size, shown, dots(size > most))
-		}
-	}
-	return fmt.Sprintf("%d bytes: %q%s", size, shown, dots(size > most))
-}
-
-func dots(more bool) string {
-	if more {
-		return " …"
-	}
-	return ""
-}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/aymanbagabas/go-udiff/lcs"
+
+	"github.com/wiretape/wiretape/httpstream/internal/legible"
 )
 
 // A unitBody compares bodies that are made of units. Recorded units are pulled
@@ -290,7 +292,7 @@ func (b *unitBody) missing(u *unit) {
 	b.c.log.add(func() Difference {
 		return Difference{
 			Kind: Missing, Unit: u.label, Index: u.index, Recorded: u.summary(), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
-			Message: fmt.Sprintf("%s is missing: %s", u.name(), excerpt(u.summary(), 0, maxQuote)),
+			Message: fmt.Sprintf("%s is missing: %s", u.name(), legible.Excerpt(u.summary(), 0, maxQuote)),
 		}
 	})
 }
@@ -304,7 +306,7 @@ func (b *unitBody) extra(u *unit) {
 	b.c.log.add(func() Difference {
 		return Difference{
 			Kind: Extra, Unit: u.label, Index: u.index, NowIndex: u.index, Now: u.summary(), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
-			Message: fmt.Sprintf("%s was not recorded: %s", u.name(), excerpt(u.summary(), 0, maxQuote)),
+			Message: fmt.Sprintf("%s was not recorded: %s", u.name(), legible.Excerpt(u.summary(), 0, maxQuote)),
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"time"
+
+	"github.com/wiretape/wiretape/httpstream/internal/legible"
 )
 
 // A bytesBody compares bodies byte by byte, in whatever pieces they come.
@@ -72,7 +74,7 @@ func (b *bytesBody) first(rec, now []byte, offset int64) {
 	b.c.log.add(func() Difference {
 		return Difference{
 			Kind: Bytes, Where: "body", Offset: offset,
-			Recorded: showBytes(rec, int64(len(rec))), Now: showBytes(now, int64(len(now))),
+			Recorded: legible.Bytes(rec, int64(len(rec))), Now: legible.Bytes(now, int64(len(now))),
 			Message: fmt.Sprintf("body: byte %d: recorded 0x%02x %q, now 0x%02x %q%s", offset,
 				rec[0], rec[:min(shownBytes, len(rec))], now[0], now[:min(shownBytes, len(now))], b.note),
 		}
@@ -168,6 +170,6 @@ func (b *jsonBody) finish(at time.Duration) {
 	before := b.c.log.count()
 	b.c.diffContents(spot{}, asJSON, r, n, &old, &now)
 	if b.c.log.count() > before && r.doc != nil && n.doc != nil {
-		b.c.answer = answersOfDocuments(r.doc.value, n.doc.value)
+		b.c.answer = answersOfDocuments(r.doc.Value, n.doc.Value)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
 // A kind is how a body is compared.
@@ -112,7 +114,7 @@ func (r *Rules) canonical(contentType string, data []byte) (kind, []byte) {
 	switch k := kindOf(contentType); k {
 	case kindJSON:
 		if x, err := r.json(data); err == nil {
-			return k, appendCanonical(nil, x)
+			return k, jsonvalue.AppendCanonical(nil, x)
 		}
 	case kindForm:
 		if ps, clean := parsePairs(string(data)); clean {
@@ -130,7 +132,7 @@ func (r *Rules) canonical(contentType string, data []byte) (kind, []byte) {
 
 // json parses data and drops what does not count.
 func (r *Rules) json(data []byte) (any, error) {
-	x, err := parseJSON(data)
+	x, err := jsonvalue.ParseExact(data)
 	if err == nil && r.IgnoreBody != nil {
 		x = r.IgnoreBody(x)
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -249,7 +250,7 @@ func (r *Rules) jsonDifferences(path string, was, is any) []Difference {
 			return r.arrayDifferences(path, x, y)
 		}
 	}
-	if bytes.Equal(appendCanonical(nil, was), appendCanonical(nil, is)) {
+	if bytes.Equal(jsonvalue.AppendCanonical(nil, was), jsonvalue.AppendCanonical(nil, is)) {
 		return nil
 	}
 	return []Difference{{Where: path, Recorded: r.jsonText(was), Now: r.jsonText(is)}}
@@ -261,7 +262,7 @@ func (r *Rules) objectDifferences(path string, was, is map[string]any) []Differe
 		x, inWas := was[name]
 		y, inIs := is[name]
 		at := len(ds)
-		ds = append(ds, r.memberDifferences(path+member(name), x, inWas, y, inIs)...)
+		ds = append(ds, r.memberDifferences(path+jsonvalue.MemberSegment(name), x, inWas, y, inIs)...)
 		if r.Redact.Credential(name) {
 			for i := at; i < len(ds); i++ {
 				ds[i].Recorded, ds[i].Now = hidden(ds[i].Recorded), hidden(ds[i].Now)
@@ -281,7 +282,7 @@ func (r *Rules) arrayDifferences(path string, was, is []any) []Difference {
 		if i < len(is) {
 			y = is[i]
 		}
-		ds = append(ds, r.memberDifferences(fmt.Sprintf("%s[%d]", path, i), x, i < len(was), y, i < len(is))...)
+		ds = append(ds, r.memberDifferences(path+jsonvalue.ElementSegment(i), x, i < len(was), y, i < len(is))...)
 	}
 	return ds
 }
@@ -315,25 +316,6 @@ func (r *Rules) hideMembers(x any) any {
 		return out
 	}
 	return x
-}
-
-// member writes a name as a JSONPath segment (RFC 9535 section 2.5.1).
-func member(name string) string {
-	if simpleName(name) {
-		return "." + name
-	}
-	quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name)
-	return "['" + quoted + "']"
-}
-
-func simpleName(s string) bool {
-	for i, c := range s {
-		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80
-		if !letter && (i == 0 || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return s != ""
 }
 
 func (r *Rules) jsonText(x any) string {

@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/wiretape/wiretape/httpstream"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wiretape/wiretape/httpstream"
 )
 
 func TestRandomExchangesRoundTrip(t *testing.T) {
@@ -410,6 +411,25 @@ func BenchmarkLine(b *testing.B) {
 			_, data, _ = parseLine(buf, data)
 		}
 	})
+	for _, bb := range []struct {
+		name string
+		line *Line
+	}{
+		{"a token", &Line{At: time.Second, Chunk: httpstream.Chunk{Data: l.Data[:50]}}},
+		{"64 KiB of text", &Line{Chunk: httpstream.Chunk{Data: []byte(strings.Repeat("What is said once, is said. ", 64<<10/28))}}},
+		{"64 KiB of bytes", &Line{Chunk: httpstream.Chunk{Data: bytes.Repeat([]byte{0xff, 0, 7, 9}, 16<<10)}}},
+		{"an end", &Line{At: time.Second, End: &httpstream.EndInfo{How: httpstream.EOF}}},
+	} {
+		b.Run("parse "+bb.name, func(b *testing.B) {
+			text := AppendLine(nil, bb.line)
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			var data []byte
+			for b.Loop() {
+				_, data, _ = parseLine(text, data)
+			}
+		})
+	}
 }
 
 func BenchmarkDecodeExchange(b *testing.B) {

@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
@@ -23,17 +23,13 @@ func parseLine(b []byte, buf []byte) (l Line, grown []byte, err error) {
 	if !utf8.Valid(b) {
 		return l, buf, errors.New("not valid UTF-8")
 	}
-	p := &lineParser{b: b, data: buf[:0]}
-	seen := keySet{}
-	p.object(func(key string) {
-		seen.add(p, strings.TrimSuffix(key, "_base64"))
-		p.lineValue(&l, key, seen)
-	})
-	if p.space(); p.err == nil && p.i < len(p.b) {
+	p := &lineParser{Scanner: jsonvalue.Scanner{In: b, Strict: true}, data: buf[:0]}
+	p.object(func(key []byte) { p.lineValue(&l, key) })
+	if p.err == nil && p.End() != nil {
 		p.failf("something follows the object")
 	}
 	if p.err == nil {
-		p.checkLine(&l, seen)
+		p.checkLine(&l)
 	}
 	if len(p.data) > 0 {
 		l.Data = p.data
@@ -41,91 +37,127 @@ func parseLine(b []byte, buf []byte) (l Line, grown []byte, err error) {
 	return l, p.data, p.err
 }
 
-type keySet map[string]bool
+// A keySet is the keys that a line has.
+type keySet uint32
 
-func (s keySet) add(p *lineParser, key string) {
-	if s[key] {
-		p.failf("the key %q is there twice", key)
+const (
+	keyT keySet = 1 << iota
+	keyFrom
+	keyOf
+	keyRest
+	keySizeLine
+	keyText // or base64
+	keyBase64
+	keyWS
+	keyFin
+	keyRSV
+	keyStatus
+	keyDeflated
+	keyEnd
+	keyTrailers
+	keyCode
+	keyDetail
+)
+
+func (s keySet) has(keys keySet) bool { return s&keys != 0 }
+
+// add notes a key that may be there once.
+func (p *lineParser) add(k keySet, key []byte) {
+	if p.seen.has(k) {
+		p.failf("the key %q is there twice", strings.TrimSuffix(string(key), "_base64"))
 	}
-	s[key] = true
+	p.seen |= k
 }
 
-func (p *lineParser) lineValue(l *Line, key string, seen keySet) {
-	switch key {
+func (p *lineParser) lineValue(l *Line, key []byte) {
+	known := p.chunkValue(l, key) || p.frameValue(l, key) || p.endValue(l, key)
+	if !known {
+		p.failf("unknown key %q: expected one of t, from, of, rest, size_line, ws, fin, rsv, status, text, base64, deflated, end, trailers, code, detail", clip(string(key), 40))
+	}
+}
+
+// chunkValue reads what a line of a chunk has; false for another key.
+func (p *lineParser) chunkValue(l *Line, key []byte) bool {
+	switch string(key) {
 	case "t":
+		p.add(keyT, key)
 		l.At = time.Duration(p.integer(0, maxMicros)) * time.Microsecond
 	case "from":
+		p.add(keyFrom, key)
 		l.FromClient = true
 		if from := p.text(); from != "client" {
 			p.failf(`"from" is %q: expected "client"`, clip(from, 40))
 		}
 	case "of":
+		p.add(keyOf, key)
 		l.Of = p.integer(1, math.MaxInt64)
 	case "rest":
+		p.add(keyRest, key)
 		l.Rest = p.boolean()
 	case "size_line":
+		p.add(keySizeLine, key)
 		l.SizeLine = p.text()
 	case "size_line_base64":
+		p.add(keySizeLine, key)
 		l.SizeLine = p.base64Text()
 	case "text":
+		p.add(keyText, key)
 		p.data = p.appendString(p.data)
 	case "base64":
-		seen.add(p, "text")
+		p.add(keyBase64, key)
+		p.add(keyText, []byte("text"))
 		p.data = p.appendBase64(p.data)
-	case "ws", "fin", "rsv", "status":
-		if l.Frame == nil {
-			l.Frame = &Frame{}
-		}
-		p.frameValue(l.Frame, key)
 	case "deflated":
+		p.add(keyDeflated, key)
 		l.Compressed = true
 		l.Deflated = p.appendBase64(nil)
-	case "end":
-		end := &httpstream.EndInfo{}
-		if l.End != nil {
-			*end = *l.End
-		}
-		end.How = httpstream.End(p.text())
-		l.End = end
-	case "trailers", "code", "detail", "detail_base64":
-		if l.End == nil {
-			l.End = &httpstream.EndInfo{}
-		}
-		p.endValue(l.End, key)
 	default:
-		p.failf("unknown key %q: expected one of t, from, of, rest, size_line, ws, fin, rsv, status, text, base64, deflated, end, trailers, code, detail", clip(key, 40))
+		return false
 	}
+	return true
 }
 
-func (p *lineParser) frameValue(f *Frame, key string) {
-	switch key {
+// frameValue reads what a frame of a WebSocket has beside its data.
+func (p *lineParser) frameValue(l *Line, key []byte) bool {
+	var f Frame
+	if l.Frame != nil {
+		f = *l.Frame
+	}
+	switch string(key) {
 	case "ws":
+		p.add(keyWS, key)
 		name := p.text()
-		for op, known := range frameNames {
-			if known == name {
-				f.Op = op
-				return
-			}
+		op, ok := opcodeOf(name)
+		if f.Op = op; !ok {
+			p.failf(`"ws" is %q: expected text, binary, continuation, close, ping or pong`, clip(name, 40))
 		}
-		p.failf(`"ws" is %q: expected text, binary, continuation, close, ping or pong`, clip(name, 40))
 	case "fin":
+		p.add(keyFin, key)
 		if f.More = !p.boolean(); !f.More {
 			p.failf(`"fin" is true: leave it out`)
 		}
 	case "rsv":
+		p.add(keyRSV, key)
 		f.Reserved = int(p.integer(1, 7))
 	case "status":
+		p.add(keyStatus, key)
 		f.Status = int(p.integer(1, math.MaxUint16))
+	default:
+		return false
 	}
+	frame := f
+	l.Frame = &frame
+	return true
 }
 
 // checkFrame holds what belongs to the lines of a WebSocket.
-func (p *lineParser) checkFrame(l *Line, seen keySet) {
-	l.Unread = l.Compressed && !seen["text"]
+func (p *lineParser) checkFrame(l *Line) {
+	seen := p.seen
+	l.Unread = l.Compressed && !seen.has(keyText)
 	switch {
-	case (seen["fin"] || seen["rsv"] || seen["status"]) && !seen["ws"]:
+	case seen.has(keyFin|keyRSV|keyStatus) && !seen.has(keyWS):
 		p.failf(`"fin", "rsv" and "status" belong to a line with "ws"`)
-	case l.Compressed && !seen["ws"] && !l.Rest:
+	case l.Compressed && !seen.has(keyWS) && !l.Rest:
 		p.failf(`"deflated" belongs to a line with "ws" or "rest"`)
 	case l.Frame == nil:
 	case l.Rest || l.SizeLine != "":
@@ -137,31 +169,58 @@ func (p *lineParser) checkFrame(l *Line, seen keySet) {
 	}
 }
 
-func (p *lineParser) endValue(e *httpstream.EndInfo, key string) {
-	switch key {
+func opcodeOf(name string) (op int, ok bool) {
+	for op, known := range frameNames {
+		if known == name {
+			return op, true
+		}
+	}
+	return 0, false
+}
+
+// endValue reads what the end line has.
+func (p *lineParser) endValue(l *Line, key []byte) bool {
+	var e httpstream.EndInfo
+	if l.End != nil {
+		e = *l.End
+	}
+	switch string(key) {
+	case "end":
+		p.add(keyEnd, key)
+		e.How = httpstream.End(p.text())
 	case "trailers":
+		p.add(keyTrailers, key)
 		p.array(func() { e.Trailer = append(e.Trailer, p.field()) })
 	case "code":
+		p.add(keyCode, key)
 		e.Code = uint32(p.integer(0, math.MaxUint32))
 	case "detail":
+		p.add(keyDetail, key)
 		e.Detail = p.text()
 	case "detail_base64":
+		p.add(keyDetail, key)
 		e.Detail = p.base64Text()
+	default:
+		return false
 	}
+	end := e
+	l.End = &end
+	return true
 }
 
 // checkLine holds what a line must and must not have besides each other.
-func (p *lineParser) checkLine(l *Line, seen keySet) {
+func (p *lineParser) checkLine(l *Line) {
+	seen := p.seen
 	switch {
-	case !seen["t"]:
+	case !seen.has(keyT):
 		p.failf(`the line has no "t": expected the microseconds`)
-	case l.End == nil && !seen["text"] && !seen["deflated"]:
+	case l.End == nil && !seen.has(keyText) && !seen.has(keyDeflated):
 		p.failf(`the line has neither "text", "base64" nor "end"`)
 	case l.End == nil:
-		p.checkFrame(l, seen)
-	case !seen["end"]:
+		p.checkFrame(l)
+	case !seen.has(keyEnd):
 		p.failf(`"trailers", "code" and "detail" belong to a line with "end"`)
-	case seen["text"] || seen["of"] || seen["rest"] || seen["size_line"] || seen["from"] || l.Frame != nil || l.Compressed:
+	case seen.has(keyText|keyOf|keyRest|keySizeLine|keyFrom) || l.Frame != nil || l.Compressed:
 		p.failf(`the end line has keys of a chunk: expected t, end, trailers, code and detail`)
 	default:
 		switch l.End.How {
@@ -176,14 +235,20 @@ func (p *lineParser) checkLine(l *Line, seen keySet) {
 func (p *lineParser) field() (f httpstream.Field) {
 	type entry struct{ key, value string }
 	var entries []entry
-	p.object(func(key string) { entries = append(entries, entry{key, p.text()}) })
+	p.object(func(key []byte) {
+		name := string(key) // before the value is read
+		entries = append(entries, entry{name, p.text()})
+	})
 	if len(entries) == 1 {
 		return httpstream.Field{Name: entries[0].key, Value: entries[0].value}
 	}
-	seen := keySet{}
+	seen := map[string]bool{}
 	for _, e := range entries {
 		name, coded := strings.CutSuffix(e.key, "_base64")
-		seen.add(p, name)
+		if seen[name] {
+			p.failf("the key %q is there twice", name)
+		}
+		seen[name] = true
 		if coded {
 			raw, err := base64.StdEncoding.Strict().DecodeString(e.value)
 			if err != nil {
@@ -210,50 +275,42 @@ func (p *lineParser) field() (f httpstream.Field) {
 	return f
 }
 
-// A lineParser reads JSON (RFC 8259) from valid UTF-8 and keeps its first error.
+// A lineParser reads a line with the strict scanner and keeps its first error.
 type lineParser struct {
-	b    []byte
-	i    int
-	data []byte
+	jsonvalue.Scanner
+	data []byte // the chunk's
+	buf  []byte // for keys and texts
+	seen keySet
 	err  error
 }
 
 func (p *lineParser) failf(format string, args ...any) {
-	if p.err == nil {
-		p.err = fmt.Errorf(format, args...)
-		p.i = len(p.b)
-	}
+	p.fail(fmt.Errorf(format, args...))
 }
 
-func (p *lineParser) space() {
-	for p.i < len(p.b) && (p.b[p.i] == ' ' || p.b[p.i] == '\t' || p.b[p.i] == '\r' || p.b[p.i] == '\n') {
-		p.i++
+func (p *lineParser) fail(err error) {
+	if p.err != nil {
+		return
 	}
+	if s := (*jsonvalue.SyntaxError)(nil); errors.As(err, &s) {
+		err = fmt.Errorf("not valid JSON at column %d: %s", s.Offset+1, s.Reason)
+	}
+	p.err = err
+	p.Pos = len(p.In)
 }
 
-// take skips white space and then c, if it is there.
-func (p *lineParser) take(c byte) bool {
-	p.space()
-	if p.i < len(p.b) && p.b[p.i] == c {
-		p.i++
-		return true
-	}
-	return false
-}
-
-func (p *lineParser) expect(c byte) {
-	if !p.take(c) {
-		p.failf("not valid JSON at column %d: expected %q", p.i+1, c)
-	}
-}
-
-func (p *lineParser) object(value func(key string)) {
+// object calls value for each member, with the scanner before its value. The key
+// is valid only until value reads on.
+func (p *lineParser) object(value func(key []byte)) {
 	p.expect('{')
-	for first := true; p.err == nil && !p.take('}'); first = false {
-		if !first {
-			p.expect(',')
+	for first := true; p.err == nil; first = false {
+		if done, err := p.Next('}', first); done || err != nil {
+			if err != nil {
+				p.fail(err)
+			}
+			return
 		}
-		key := p.text()
+		key := p.raw()
 		p.expect(':')
 		if p.err == nil {
 			value(key)
@@ -263,28 +320,38 @@ func (p *lineParser) object(value func(key string)) {
 
 func (p *lineParser) array(value func()) {
 	p.expect('[')
-	for first := true; p.err == nil && !p.take(']'); first = false {
-		if !first {
-			p.expect(',')
+	for first := true; p.err == nil; first = false {
+		if done, err := p.Next(']', first); done || err != nil {
+			if err != nil {
+				p.fail(err)
+			}
+			return
 		}
 		value()
 	}
 }
 
-func (p *lineParser) word() string {
-	p.space()
-	start := p.i
-	for p.i < len(p.b) && strings.IndexByte(",}] \t\r\n", p.b[p.i]) < 0 {
-		p.i++
+func (p *lineParser) expect(c byte) {
+	if err := p.Expect(c); err != nil {
+		p.fail(err)
 	}
-	return string(p.b[start:p.i])
+}
+
+// word reads up to what ends a number or a literal.
+func (p *lineParser) word() []byte {
+	p.Space()
+	start := p.Pos
+	for p.Pos < len(p.In) && strings.IndexByte(",}] \t\r\n", p.In[p.Pos]) < 0 {
+		p.Pos++
+	}
+	return p.In[start:p.Pos]
 }
 
 func (p *lineParser) integer(low, high int64) int64 {
 	w := p.word()
-	n, err := strconv.ParseInt(w, 10, 64)
-	if err != nil || strconv.FormatInt(n, 10) != w {
-		p.failf("%q: expected a whole number", clip(w, 40))
+	n, err := strconv.ParseInt(string(w), 10, 64)
+	if err != nil || w[0] == '+' || w[0] == '0' && len(w) > 1 || w[0] == '-' && (n == 0 || w[1] == '0') {
+		p.failf("%q: expected a whole number", clip(string(w), 40))
 	} else if n < low || n > high {
 		p.failf("%d: expected a number from %d to %d", n, low, high)
 	}
@@ -292,14 +359,23 @@ func (p *lineParser) integer(low, high int64) int64 {
 }
 
 func (p *lineParser) boolean() bool {
-	w := p.word()
+	w := string(p.word())
 	if w != "true" && w != "false" {
 		p.failf("%q: expected true or false", clip(w, 40))
 	}
 	return w == "true"
 }
 
-func (p *lineParser) text() string { return string(p.appendString(nil)) }
+// raw reads a string; what it returns is valid until the next one is read.
+func (p *lineParser) raw() []byte {
+	s, err := p.String(&p.buf)
+	if err != nil {
+		p.fail(err)
+	}
+	return s
+}
+
+func (p *lineParser) text() string { return string(p.raw()) }
 
 func (p *lineParser) base64Text() string { return string(p.appendBase64(nil)) }
 
@@ -315,66 +391,9 @@ func (p *lineParser) appendBase64(dst []byte) []byte {
 }
 
 func (p *lineParser) appendString(dst []byte) []byte {
-	p.expect('"')
-	start := p.i
-	for p.i < len(p.b) {
-		switch c := p.b[p.i]; {
-		case c == '"':
-			dst = append(dst, p.b[start:p.i]...)
-			p.i++
-			return dst
-		case c == '\\':
-			dst = append(dst, p.b[start:p.i]...)
-			dst = p.appendEscaped(dst)
-			start = p.i
-		case c < ' ':
-			p.failf("not valid JSON at column %d: a control character in a string", p.i+1)
-		default:
-			p.i++
-		}
+	dst, err := p.AppendString(dst)
+	if err != nil {
+		p.fail(err)
 	}
-	p.failf("not valid JSON: a string has no end")
 	return dst
-}
-
-// appendEscaped reads one escape; the backslash is at p.i.
-func (p *lineParser) appendEscaped(dst []byte) []byte {
-	if p.i+1 >= len(p.b) {
-		p.failf("not valid JSON: a string has no end")
-		return dst
-	}
-	c := p.b[p.i+1]
-	if c != 'u' {
-		plain := strings.IndexByte(`"\/bfnrt`, c)
-		if plain < 0 {
-			p.failf("not valid JSON at column %d: unknown escape \\%c", p.i+1, rune(c))
-			return dst
-		}
-		p.i += 2
-		return append(dst, "\"\\/\b\f\n\r\t"[plain])
-	}
-	r := p.hex4()
-	if utf16.IsSurrogate(r) {
-		low := rune(-1)
-		if p.i+1 < len(p.b) && p.b[p.i] == '\\' && p.b[p.i+1] == 'u' {
-			low = p.hex4()
-		}
-		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
-			p.failf("not valid JSON at column %d: half of a surrogate pair", p.i+1)
-			return dst
-		}
-	}
-	return utf8.AppendRune(dst, r)
-}
-
-// hex4 reads \uXXXX at p.i.
-func (p *lineParser) hex4() rune {
-	if p.i+6 <= len(p.b) {
-		if v, err := strconv.ParseUint(string(p.b[p.i+2:p.i+6]), 16, 16); err == nil {
-			p.i += 6
-			return rune(v)
-		}
-	}
-	p.failf("not valid JSON at column %d: expected \\u and four hexadecimal digits", p.i+1)
-	return 0
 }

@@ -1,6 +1,7 @@
-package compare
+package jsonvalue
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,19 +13,22 @@ import (
 	"github.com/theory/jsonpath/spec"
 )
 
-// A place is where something is in a JSON document; nil is the root. It is a
+// A Place is where something is in a JSON document; nil is the root. It is a
 // list from the leaf up, so that walking a document writes no text.
-type place struct {
-	up      *place
+type Place struct {
+	up      *Place
 	member  string
 	element int // -1 for a member
 }
 
-func (p *place) name(n string) *place { return &place{p, n, -1} }
-func (p *place) index(i int) *place   { return &place{p, "", i} }
+// Member is the place of a member of the object at p.
+func (p *Place) Member(name string) *Place { return &Place{p, name, -1} }
 
-func (p *place) steps() []*place {
-	var s []*place
+// Element is the place of an element of the array at p; i counts from 0.
+func (p *Place) Element(i int) *Place { return &Place{p, "", i} }
+
+func (p *Place) steps() []*Place {
+	var s []*Place
 	for ; p != nil; p = p.up {
 		s = append(s, p)
 	}
@@ -34,24 +38,33 @@ func (p *place) steps() []*place {
 
 // String gives a JSONPath (RFC 9535) that selects just this place, with the
 // shorthand $.name where the name allows it.
-func (p *place) String() string {
+func (p *Place) String() string {
 	var b strings.Builder
 	b.WriteByte('$')
 	for _, s := range p.steps() {
-		switch {
-		case s.element >= 0:
-			b.WriteByte('[')
-			b.WriteString(strconv.Itoa(s.element))
-			b.WriteByte(']')
-		case isShorthand(s.member):
-			b.WriteByte('.')
-			b.WriteString(s.member)
-		default:
-			b.WriteString("['")
-			writeQuoted(&b, s.member)
-			b.WriteString("']")
+		if s.element >= 0 {
+			b.WriteString(ElementSegment(s.element))
+		} else {
+			b.WriteString(MemberSegment(s.member))
 		}
 	}
+	return b.String()
+}
+
+// ElementSegment writes an index as a segment of a JSONPath.
+func ElementSegment(i int) string { return "[" + strconv.Itoa(i) + "]" }
+
+// MemberSegment writes a name as a segment of a JSONPath: .name, or ['name'] where
+// the name needs quotes, as a normalized path has them (RFC 9535 sections 2.5.1.1
+// and 2.7).
+func MemberSegment(name string) string {
+	if isShorthand(name) {
+		return "." + name
+	}
+	var b strings.Builder
+	b.WriteString("['")
+	writeQuoted(&b, name)
+	b.WriteString("']")
 	return b.String()
 }
 
@@ -92,9 +105,78 @@ func writeQuoted(b *strings.Builder, s string) {
 	}
 }
 
-// ignored stands for an array element that a rule leaves out of the comparison;
-// its neighbours keep their index.
-type ignored struct{}
+// A Path selects values of a document: a JSONPath (RFC 9535).
+type Path struct{ *jsonpath.Path }
+
+// ParsePath parses a JSONPath. Its error is the reason alone.
+func ParsePath(text string) (Path, error) {
+	p, err := jsonpath.Parse(text)
+	if err != nil {
+		return Path{}, errors.New(strings.TrimPrefix(err.Error(), jsonpath.ErrPathParse.Error()+": "))
+	}
+	return Path{p}, nil
+}
+
+// Ignored stands for an array element that is left out of a document; its
+// neighbours keep their index.
+type Ignored struct{}
+
+// Prune returns v without what the paths select, with in place of array elements,
+// and of v itself. v is not changed.
+func Prune(paths []Path, v, with any) any {
+	if len(paths) == 0 {
+		return v
+	}
+	return selectAll(paths, v).prune(v, with)
+}
+
+// Without returns the document less what the paths select.
+func (d *Document) Without(paths []Path) *Document {
+	if len(paths) == 0 {
+		return d
+	}
+	t := selectAll(paths, d.Value)
+	if t.empty() {
+		return d
+	}
+	out := &Document{Value: t.prune(d.Value, Ignored{})}
+	for _, r := range d.Repeats {
+		if !t.covers(r.At) {
+			out.Repeats = append(out.Repeats, r)
+		}
+	}
+	return out
+}
+
+// MapIndices replaces each index of a JSONPath, but not what stands in quotes.
+func MapIndices(path string, f func(index string) string) string {
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		b.WriteByte(path[i])
+		if path[i] != '[' || i+1 == len(path) {
+			continue
+		}
+		if path[i+1] != '\'' {
+			end := i + strings.IndexByte(path[i:], ']')
+			if end < i {
+				continue
+			}
+			b.WriteString(f(path[i+1 : end]))
+			i = end - 1
+			continue
+		}
+		for i++; i < len(path); i++ { // a quoted name, to its closing quote
+			b.WriteByte(path[i])
+			if path[i] == '\\' && i+1 < len(path) {
+				i++
+				b.WriteByte(path[i])
+			} else if path[i] == '\'' && strings.HasPrefix(path[i+1:], "]") {
+				break
+			}
+		}
+	}
+	return b.String()
+}
 
 // A trie holds the places that rules select in one document.
 type trie struct {
@@ -103,7 +185,7 @@ type trie struct {
 	elements map[int]*trie
 }
 
-func selectAll(paths []*jsonpath.Path, v any) *trie {
+func selectAll(paths []Path, v any) *trie {
 	t := &trie{}
 	for _, p := range paths {
 		for _, n := range p.SelectLocated(v) {
@@ -142,7 +224,7 @@ func (t *trie) insert(p spec.NormalizedPath) {
 func (t *trie) empty() bool { return !t.leaf && t.members == nil && t.elements == nil }
 
 // covers tells whether the place, or one above it, was selected.
-func (t *trie) covers(p *place) bool {
+func (t *trie) covers(p *Place) bool {
 	for _, s := range p.steps() {
 		if t.leaf {
 			return true
@@ -191,22 +273,4 @@ func (t *trie) prune(v, with any) any {
 		return out
 	}
 	return v
-}
-
-// without returns the document less what the paths select.
-func (d *document) without(paths []*jsonpath.Path) *document {
-	if len(paths) == 0 {
-		return d
-	}
-	t := selectAll(paths, d.value)
-	if t.empty() {
-		return d
-	}
-	out := &document{value: t.prune(d.value, ignored{})}
-	for _, r := range d.repeats {
-		if !t.covers(r.at) {
-			out.repeats = append(out.repeats, r)
-		}
-	}
-	return out
 }
