@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
-	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/agent/program"
 )
 
 // agentCommand is what runs in wiretape's own container.
@@ -15,7 +15,7 @@ func agentCommand(io streams) *cli.Command {
 		// urfave/cli would take what follows for a command of its own.
 		SkipFlagParsing: true,
 		Action: func(c *cli.Context) error {
-			return agent.Main(c.Context, version, c.Args().Slice(), io.in, io.out, io.err)
+			return program.Main(c.Context, version, c.Args().Slice(), io.in, io.out, io.err)
 		},
 	}
 }

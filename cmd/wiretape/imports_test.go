@@ -69,11 +69,27 @@ var rooms = map[string]room{
 		why: "sending cases is tested on loopback, without Docker or a kernel",
 	},
 	"compose/agent": {
+		may: []string{"compose/report", "httpstream/compare", "httpstream/match", "httpstream/replay", "httpstream/tape"},
+		why: "the contract between CLI and agent is read by both, and by other systems than Linux",
+	},
+	"compose/agent/dns": {
+		may: []string{"httpstream/tape"},
+		why: "how a query reaches its resolver is a function that it is given, so it is tested without a kernel",
+	},
+	"compose/agent/guard": {
+		may: []string{"bpf", "compose/agent", "netns"},
+		why: "the half that must not crash knows the hooks, and nothing of what travels through the worker",
+	},
+	"compose/agent/worker": {
 		may: []string{
-			"bpf", "compose/agent/runner", "compose/report", "httpstream", "httpstream/compare", "httpstream/match", "httpstream/proxy",
-			"httpstream/record", "httpstream/replay", "httpstream/tape", "netns", "tls",
+			"bpf", "compose/agent", "compose/agent/dns", "compose/agent/runner", "compose/report", "httpstream", "httpstream/compare",
+			"httpstream/match", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "netns", "tls",
 		},
-		why: "the agent knows of its start line, and not of projects and plans",
+		why: "the worker knows of its start line, and not of projects and plans",
+	},
+	"compose/agent/program": {
+		may: []string{"bpf", "compose/agent", "compose/agent/guard", "compose/agent/worker"},
+		why: "it only chooses which of the agent's programs runs",
 	},
 	"compose/session": {
 		may: []string{"compose/agent", "httpstream/tape", "images", "tls"},
@@ -85,7 +101,7 @@ var rooms = map[string]room{
 	},
 	"cmd/wiretape": {
 		may: []string{
-			"bpf", "compose", "compose/agent", "compose/report", "httpstream", "httpstream/compare",
+			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/report", "httpstream", "httpstream/compare",
 			"httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "tls",
 		},
 		why: "it wires and renders; images and namespaces belong to compose and the agent",

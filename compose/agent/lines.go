@@ -14,45 +14,45 @@ import (
 // maxLine bounds one line of the talk; the longest carry one chunk of a body.
 const maxLine = 64 << 20
 
-// lineWriter writes JSON lines from several goroutines, each line in one write.
-type lineWriter struct {
+// LineWriter writes JSON lines from several goroutines, each line in one write.
+type LineWriter struct {
 	mu sync.Mutex
-	w  io.Writer
+	W  io.Writer
 	// redact takes the secrets out of what is sent; nil stands for the default rules.
-	redact *tape.Redactor
+	Redact *tape.Redactor
 }
 
-// raw writes a line that is JSON already and ends in a line feed.
-func (lw *lineWriter) raw(line []byte) error {
+// Raw writes a line that is JSON already and ends in a line feed.
+func (lw *LineWriter) Raw(line []byte) error {
 	lw.mu.Lock()
 	defer lw.mu.Unlock()
-	_, err := lw.w.Write(line)
+	_, err := lw.W.Write(line)
 	return err
 }
 
-func (lw *lineWriter) send(v any) error {
+func (lw *LineWriter) Send(v any) error {
 	if m, ok := v.(FromAgent); ok {
-		m.redact(lw.redact)
+		m.redact(lw.Redact)
 		v = m
 	}
 	line, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return lw.raw(append(line, '\n'))
+	return lw.Raw(append(line, '\n'))
 }
 
-// lineReader reads lines of any length up to maxLine.
-type lineReader struct {
+// LineReader reads lines of any length up to maxLine.
+type LineReader struct {
 	r *bufio.Reader
 }
 
-func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{bufio.NewReaderSize(r, 64<<10)}
+func NewLineReader(r io.Reader) *LineReader {
+	return &LineReader{bufio.NewReaderSize(r, 64<<10)}
 }
 
-// next returns the next line with its line feed; it is valid until the next call.
-func (lr *lineReader) next() ([]byte, error) {
+// Next returns the next line with its line feed; it is valid until the next call.
+func (lr *LineReader) Next() ([]byte, error) {
 	line, err := lr.r.ReadSlice('\n')
 	if err == nil {
 		return line, nil

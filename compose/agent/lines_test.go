@@ -18,17 +18,17 @@ func TestLinesOfAnyLengthAreRead(t *testing.T) {
 	for name, r := range map[string]io.Reader{
 		"at once": strings.NewReader(in), "in halves": iotest.HalfReader(strings.NewReader(in)),
 	} {
-		lr := newLineReader(r)
+		lr := NewLineReader(r)
 		for _, want := range strings.SplitAfter(strings.TrimSuffix(in, "half"), "\n") {
 			if want == "" {
 				break
 			}
-			got, err := lr.next()
+			got, err := lr.Next()
 			if err != nil || string(got) != want {
 				t.Fatalf("%s: %d bytes and %v, want %d", name, len(got), err, len(want))
 			}
 		}
-		if got, err := lr.next(); !errors.Is(err, io.EOF) || len(got) > 0 {
+		if got, err := lr.Next(); !errors.Is(err, io.EOF) || len(got) > 0 {
 			t.Errorf("%s: half a line is %q, %v", name, got, err)
 		}
 	}
@@ -40,7 +40,7 @@ type endless struct{}
 func (endless) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte("x"), len(p))), nil }
 
 func TestALineHasALimit(t *testing.T) {
-	if _, err := newLineReader(endless{}).next(); err == nil || !strings.Contains(err.Error(), "64 MiB") {
+	if _, err := NewLineReader(endless{}).Next(); err == nil || !strings.Contains(err.Error(), "64 MiB") {
 		t.Errorf("a line without end gives %v", err)
 	}
 }
@@ -48,8 +48,8 @@ func TestALineHasALimit(t *testing.T) {
 func TestAFailingReaderIsReported(t *testing.T) {
 	broken := errors.New("broken")
 	for _, before := range []string{"", "half", strings.Repeat("x", 100<<10)} {
-		lr := newLineReader(io.MultiReader(strings.NewReader(before), iotest.ErrReader(broken)))
-		if _, err := lr.next(); !errors.Is(err, broken) {
+		lr := NewLineReader(io.MultiReader(strings.NewReader(before), iotest.ErrReader(broken)))
+		if _, err := lr.Next(); !errors.Is(err, broken) {
 			t.Errorf("behind %d bytes: %v", len(before), err)
 		}
 	}
@@ -57,13 +57,13 @@ func TestAFailingReaderIsReported(t *testing.T) {
 
 func TestLinesOfManyWritersStayWhole(t *testing.T) {
 	r, w := io.Pipe()
-	lw := &lineWriter{w: w}
+	lw := &LineWriter{W: w}
 	const writers, each = 8, 50
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
 			for range each {
-				if err := lw.send(FromAgent{Event: &Event{Type: "call", Detail: strings.Repeat("é\n", 200)}}); err != nil {
+				if err := lw.Send(FromAgent{Event: &Event{Type: "call", Detail: strings.Repeat("é\n", 200)}}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -80,7 +80,7 @@ func TestLinesOfManyWritersStayWhole(t *testing.T) {
 	if n != writers*each {
 		t.Errorf("%d lines, want %d", n, writers*each)
 	}
-	if err := lw.send(func() {}); err == nil {
+	if err := lw.Send(func() {}); err == nil {
 		t.Error("what is not JSON was sent")
 	}
 }
@@ -90,10 +90,10 @@ func FuzzLines(f *testing.F) {
 	f.Add(strings.Repeat("x", 70<<10)+"\n", 1<<16)
 	f.Fuzz(func(t *testing.T, s string, repeat int) {
 		s = strings.Repeat(s, 1+max(0, min(repeat, 4)))
-		lr := newLineReader(iotest.HalfReader(strings.NewReader(s)))
+		lr := NewLineReader(iotest.HalfReader(strings.NewReader(s)))
 		var got strings.Builder
 		for {
-			line, err := lr.next()
+			line, err := lr.Next()
 			if err != nil {
 				break
 			}

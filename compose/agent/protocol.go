@@ -1,6 +1,7 @@
-// Package agent is the program in wiretape's container. Its guard process holds
-// the kernel hooks and talks with the CLI in JSON lines over standard input and
-// output; its worker process is the proxy and the DNS server.
+// Package agent is the contract between the CLI and the program in wiretape's
+// container: the JSON lines that they talk in over that container's standard input and
+// output, and what the container has. The program's two halves are the packages guard
+// and worker.
 //
 // The talk, in order:
 //
@@ -48,6 +49,9 @@ const (
 
 // Open reports whether the outside can be reached.
 func (m OnMiss) Open() bool { return m == Passthrough || m == RecordMiss }
+
+// ReadyLine is FromAgent{Ready: true} as it is sent.
+const ReadyLine = `{"ready":true}` + "\n"
 
 // ToAgent is one line from the CLI; exactly one field beside ID is set.
 type ToAgent struct {
@@ -127,6 +131,9 @@ type Start struct {
 	MatchHeaders []string `json:"match_headers,omitempty"`
 	Debug        bool     `json:"debug,omitempty"`
 }
+
+// Isolates reports whether nothing may leave the session.
+func (s *Start) Isolates() bool { return s.Mode == Replay && !s.OnMiss.Open() }
 
 // A Service is a target service.
 type Service struct {

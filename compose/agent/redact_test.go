@@ -54,8 +54,8 @@ func TestNoSecretLeavesTheWorker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			w := &lineWriter{w: &b, redact: tape.NewRedactor(tape.RedactRules{Params: []string{"session"}})}
-			if err := w.send(m); err != nil {
+			w := &LineWriter{W: &b, Redact: tape.NewRedactor(tape.RedactRules{Params: []string{"session"}})}
+			if err := w.Send(m); err != nil {
 				t.Fatal(err)
 			}
 			if strings.Contains(b.String(), secret) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/agent/program"
 )
 
 func main() {
@@ -14,7 +14,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: wiretape agent …")
 		os.Exit(2)
 	}
-	if err := agent.Main(context.Background(), "test", os.Args[2:], os.Stdin, os.Stdout, os.Stderr); err != nil {
+	if err := program.Main(context.Background(), "test", os.Args[2:], os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

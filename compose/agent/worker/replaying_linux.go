@@ -1,4 +1,4 @@
-package agent
+package worker
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/agent/dns"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
@@ -65,7 +67,7 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 		OnEvent: r.onEvent,
 		Watch:   r.ledger.Watch,
 	})
-	if err == nil && s.start.OnMiss == RecordMiss {
+	if err == nil && s.start.OnMiss == agent.RecordMiss {
 		r.misses = r.recordMisses()
 	}
 	return r, t.Manifest.Names, err
@@ -81,7 +83,7 @@ func (r *replaying) recordMisses() *record.Recorder {
 		if rec.ID != 0 {
 			rec.ID += firstMissID
 		}
-		return r.s.out.send(FromAgent{Update: &rec})
+		return r.s.out.Send(agent.FromAgent{Update: &rec})
 	})
 }
 
@@ -94,7 +96,7 @@ func (r *replaying) keepName() func(tape.Name) {
 }
 
 // requestRules is what of the noise is about the app's requests.
-func requestRules(t *tape.Tape, noise compare.Rules, start *Start) match.Rules {
+func requestRules(t *tape.Tape, noise compare.Rules, start *agent.Start) match.Rules {
 	names := make(map[int]string, len(t.Cases))
 	for _, x := range t.Cases {
 		names[x.Number] = strings.TrimSuffix(filepath.Base(x.File), filepath.Ext(x.File))
@@ -130,7 +132,7 @@ func requestsOf(r compare.Rules) match.Rules {
 	}
 }
 
-// parseNoise reads Start.Noise.
+// parseNoise reads agent.Start.Noise.
 func parseNoise(text string) (compare.Rules, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
@@ -147,7 +149,7 @@ func (r *replaying) configure(cfg *proxy.Config) {
 	cfg.Passthrough = r.s.start.OnMiss.Open()
 	dial := cfg.Dial
 	cfg.Dial = func(ctx context.Context, d proxy.Dest) (net.Conn, error) {
-		if isMadeUp(d.Addr.Addr()) {
+		if dns.IsMadeUp(d.Addr.Addr()) {
 			return nil, errNoAddress
 		}
 		return dial(ctx, d)
@@ -176,14 +178,14 @@ func isLinkLocal(authority string) bool {
 }
 
 func (r *replaying) onEvent(e replay.Event) {
-	ev := PlayedEvent(e)
+	ev := agent.PlayedEvent(e)
 	if e.Miss != nil {
 		ev.Case = r.ledger.Owner(e.Miss)
 		if e.Forwarded {
 			ev.Answered = r.s.start.OnMiss
 		}
 	}
-	r.s.out.send(FromAgent{Event: ev})
+	r.s.out.Send(agent.FromAgent{Event: ev})
 	err := e.Err
 	if r.ledger.Judged(err) {
 		return
@@ -192,7 +194,7 @@ func (r *replaying) onEvent(e replay.Event) {
 		err = e.LeftError()
 	}
 	if err != nil {
-		r.s.out.send(FromAgent{Event: ErrorEvent(e, err)})
+		r.s.out.Send(agent.FromAgent{Event: agent.ErrorEvent(e, err)})
 	}
 }
 

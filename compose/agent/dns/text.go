@@ -1,4 +1,4 @@
-package agent
+package dns
 
 import (
 	"encoding/binary"

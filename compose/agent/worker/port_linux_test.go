@@ -1,14 +1,15 @@
-package agent
+package worker
 
 import (
 	"testing"
 
+	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 func TestACaseGoesToThePortThatItWasRecordedAt(t *testing.T) {
 	port := func(service string, port int, published string) servicePort {
-		return servicePort{Ingress: Ingress{Service: service, Port: port, Published: published}}
+		return servicePort{Ingress: agent.Ingress{Service: service, Port: port, Published: published}}
 	}
 	two := []servicePort{port("web", 8080, "127.0.0.1:1002"), port("web", 8081, "127.0.0.1:1001"), port("db", 80, "localhost:1003")}
 	for _, test := range []struct {

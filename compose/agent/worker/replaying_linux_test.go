@@ -1,8 +1,9 @@
-package agent
+package worker
 
 import (
 	"testing"
 
+	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -22,7 +23,7 @@ func TestCallsAreMatchedByTheRulesOfTheConfiguration(t *testing.T) {
 		return x
 	}
 	tp.Calls = []*tape.Exchange{call(1, 1), call(2, 2), call(3, 3)}
-	rules := requestRules(tp, noise, &Start{MatchHeaders: []string{"x-tenant"}, KeepEncoding: true})
+	rules := requestRules(tp, noise, &agent.Start{MatchHeaders: []string{"x-tenant"}, KeepEncoding: true})
 	if two := rules.OfCase(2); two == nil || two != rules.OfCase(3) || rules.OfCase(1) != nil || rules.OfCase(9) != nil {
 		t.Error("cases with the same rules don't share them")
 	}

@@ -1,4 +1,4 @@
-package agent
+package dns
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestMadeUpAddressesAreStableAndInTheirRange(t *testing.T) {
-	n := newNameTable(nil, nil, nil)
+	n := NewNames(nil, nil, nil)
 	first := map[netip.Addr]string{}
 	for round := range 2 {
 		for i := range 1000 {
@@ -24,8 +24,8 @@ func TestMadeUpAddressesAreStableAndInTheirRange(t *testing.T) {
 					t.Fatalf("%s is of %q and of %q", c.addr, got, name)
 				}
 				first[c.addr] = name
-				if n.nameOf(c.addr) != name {
-					t.Fatalf("%s was looked up as %q", c.addr, n.nameOf(c.addr))
+				if n.NameOf(c.addr) != name {
+					t.Fatalf("%s was looked up as %q", c.addr, n.NameOf(c.addr))
 				}
 			}
 		}
@@ -33,7 +33,7 @@ func TestMadeUpAddressesAreStableAndInTheirRange(t *testing.T) {
 }
 
 func TestMadeUpAddressesStayInTheirRangeWhenItIsUsedUp(t *testing.T) {
-	n := newNameTable(nil, nil, nil)
+	n := NewNames(nil, nil, nil)
 	n.next = 1<<17 - 4
 	for i := range 6 {
 		if a := n.madeUpFor(fmt.Sprint(i)); !madeUp.Contains(a) || a == netip.MustParseAddr("198.19.255.255") || a == madeUp.Addr() {
@@ -43,9 +43,9 @@ func TestMadeUpAddressesStayInTheirRangeWhenItIsUsedUp(t *testing.T) {
 }
 
 func TestWhichRecordedAddressesAreUsable(t *testing.T) {
-	n := newNameTable(nil, nil, []netip.Prefix{netip.MustParsePrefix("172.18.0.0/16")})
+	n := NewNames(nil, nil, []netip.Prefix{netip.MustParsePrefix("172.18.0.0/16")})
 	var wg sync.WaitGroup
-	wg.Go(func() { n.addExclude(netip.MustParsePrefix("172.19.0.0/16")) }) // while the app asks
+	wg.Go(func() { n.AddExclude(netip.MustParsePrefix("172.19.0.0/16")) }) // while the app asks
 	n.usable(netip.MustParseAddr("172.19.0.1"))
 	wg.Wait()
 	for addr, want := range map[string]bool{
@@ -59,7 +59,7 @@ func TestWhichRecordedAddressesAreUsable(t *testing.T) {
 }
 
 func TestNamesAreComparedAsDNSDoes(t *testing.T) {
-	n := newNameTable([]string{"DB.", "cache"}, nil, nil)
+	n := NewNames([]string{"DB.", "cache"}, nil, nil)
 	for name, want := range map[string]bool{"db": true, "Db.": true, "cache.": true, "db.example.com": false, "": false} {
 		if n.isInternal(name) != want {
 			t.Errorf("%q is internal: %v, want %v", name, !want, want)
@@ -68,8 +68,8 @@ func TestNamesAreComparedAsDNSDoes(t *testing.T) {
 }
 
 func TestMadeUpAddressesAreKnown(t *testing.T) {
-	table := newNameTable(nil, nil, nil)
-	if !isMadeUp(table.madeUpFor("a.example")) || !isMadeUp(table.madeUpFor6("a.example")) || isMadeUp(asker.Addr()) {
+	table := NewNames(nil, nil, nil)
+	if !IsMadeUp(table.madeUpFor("a.example")) || !IsMadeUp(table.madeUpFor6("a.example")) || IsMadeUp(asker.Addr()) {
 		t.Error("made-up addresses are taken for others")
 	}
 }

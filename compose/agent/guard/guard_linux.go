@@ -1,4 +1,7 @@
-package agent
+// Package guard is the half of the agent that holds the kernel hooks: it starts the
+// worker, passes its lines on to the CLI, keeps what is not on the tape yet, and takes
+// the hooks away.
+package guard
 
 import (
 	"bytes"
@@ -19,23 +22,9 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/bpf"
+	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/netns"
 )
-
-const (
-	// runDir is a tmpfs in the agent's container, whose root is read-only.
-	runDir = "/run/wiretape-agent"
-	// cgroupDir is where the guard mounts the host's cgroup2 hierarchy.
-	cgroupDir = runDir + "/cgroup2"
-
-	dnsPort = 19053
-	// closedPort is where QUIC is led: nothing in the agent's container listens on it.
-	closedPort = 9
-)
-
-// tcpPorts are several because about 28,000 connections fit between one source
-// address and one port.
-var tcpPorts = []uint16{19001, 19002, 19003, 19004}
 
 // linkLocal are left alone in record: metadata services of clouds are there, whose
 // answers are credentials. A test must not reach them.
@@ -46,8 +35,8 @@ var errCLIGone = errors.New("the CLI is gone")
 
 // A guard holds the kernel hooks, so that they outlive a worker that crashes.
 type guard struct {
-	out   *lineWriter
-	start *Start
+	out   *agent.LineWriter
+	start *agent.Start
 
 	redirect *bpf.Redirect
 	unsaved  unsaved
@@ -58,22 +47,19 @@ type guard struct {
 	attached bool
 }
 
-// isolates reports whether nothing may leave the session.
-func (s *Start) isolates() bool { return s.Mode == Replay && !s.OnMiss.Open() }
-
 // A worker is the guard's side of the worker process.
 type worker struct {
 	cmd   *exec.Cmd
-	in    *lineWriter
+	in    *agent.LineWriter
 	stdin io.Closer
 	fds   *net.UnixConn
 	done  chan struct{}
 }
 
-// Guard is the agent's main process. It returns when the CLI says so or is gone.
+// Run is the agent's main process. It returns when the CLI says so or is gone.
 // self is the path of this program, which it runs as its worker.
-func Guard(ctx context.Context, self string, stdin io.Reader, stdout, stderr io.Writer) error {
-	g := &guard{out: &lineWriter{w: stdout}}
+func Run(ctx context.Context, self string, stdin io.Reader, stdout, stderr io.Writer) error {
+	g := &guard{out: &agent.LineWriter{W: stdout}}
 	defer g.close()
 	if err := g.prepare(); err != nil {
 		return g.fatal(err)
@@ -84,9 +70,9 @@ func Guard(ctx context.Context, self string, stdin io.Reader, stdout, stderr io.
 	lines := make(chan []byte)
 	readErr := make(chan error, 1)
 	go func() {
-		r := newLineReader(stdin)
+		r := agent.NewLineReader(stdin)
 		for {
-			line, err := r.next()
+			line, err := r.Next()
 			if err != nil {
 				readErr <- err
 				return
@@ -117,20 +103,21 @@ func Guard(ctx context.Context, self string, stdin io.Reader, stdout, stderr io.
 }
 
 func (g *guard) prepare() error {
-	if err := os.MkdirAll(cgroupDir, 0o755); err != nil {
+	if err := os.MkdirAll(agent.CgroupDir, 0o755); err != nil {
 		return err
 	}
-	return bpf.MountCgroup2(cgroupDir)
+	return bpf.MountCgroup2(agent.CgroupDir)
 }
 
 // fatal tells the CLI why the agent can't go on.
 func (g *guard) fatal(err error) error {
-	g.out.send(FromAgent{Fatal: fatalOf(err)})
+	g.out.Send(agent.FromAgent{Fatal: FatalOf(err)})
 	return err
 }
 
-func fatalOf(err error) *Fatal {
-	f := &Fatal{Error: err.Error()}
+// FatalOf says why the agent can't go on.
+func FatalOf(err error) *agent.Fatal {
+	f := &agent.Fatal{Error: err.Error()}
 	var unsupported *bpf.Unsupported
 	if errors.As(err, &unsupported) {
 		f.Unsupported, f.Hint = true, unsupported.Hint
@@ -169,7 +156,7 @@ func (g *guard) startWorker(self string, stderr io.Writer) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
-	w := &worker{cmd: cmd, in: &lineWriter{w: stdin}, stdin: stdin, fds: conn.(*net.UnixConn), done: make(chan struct{})}
+	w := &worker{cmd: cmd, in: &agent.LineWriter{W: stdin}, stdin: stdin, fds: conn.(*net.UnixConn), done: make(chan struct{})}
 	g.mu.Lock()
 	g.worker = w
 	g.mu.Unlock()
@@ -177,19 +164,17 @@ func (g *guard) startWorker(self string, stderr io.Writer) error {
 	return nil
 }
 
-var readyLine = []byte(`{"ready":true}` + "\n")
-
 // pump passes the worker's lines on, and acts on two: the hooks are attached
 // between the worker's "ready" and the CLI's.
 func (g *guard) pump(w *worker, stdout io.Reader) {
 	defer close(w.done)
-	r := newLineReader(stdout)
+	r := agent.NewLineReader(stdout)
 	for {
-		line, err := r.next()
+		line, err := r.Next()
 		if err != nil {
 			break
 		}
-		if bytes.Equal(line, readyLine) {
+		if bytes.Equal(line, []byte(agent.ReadyLine)) {
 			if err := g.redirect.Attach(); err != nil {
 				g.fatal(err)
 				continue
@@ -200,9 +185,9 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 		}
 		// Without a CLI the lines are kept all the same, if they are records.
 		if err := g.unsaved.add(line); err != nil {
-			g.out.send(FromAgent{Event: &Event{Type: "error", Detail: err.Error()}})
+			g.out.Send(agent.FromAgent{Event: &agent.Event{Type: "error", Detail: err.Error()}})
 		}
-		g.out.raw(line)
+		g.out.Raw(line)
 	}
 	err := w.cmd.Wait()
 	g.mu.Lock()
@@ -220,11 +205,11 @@ func (g *guard) workerDied(err error) {
 		g.fatal(fmt.Errorf("the worker ended: %v", err))
 		return
 	}
-	if g.start.Mode == Record {
+	if g.start.Mode == agent.Record {
 		if berr := g.redirect.Bypass(true); berr != nil {
 			err = errors.Join(err, berr)
 		}
-		g.out.send(FromAgent{Event: &Event{
+		g.out.Send(agent.FromAgent{Event: &agent.Event{
 			Type:   "passed",
 			Detail: fmt.Sprintf("the proxy ended unexpectedly (%v); the app goes on without it and what follows is not recorded", err),
 			Hint:   "record again; if it happens again, run with --debug and report it",
@@ -236,7 +221,7 @@ func (g *guard) workerDied(err error) {
 
 // handle acts on a line from the CLI; the worker gets all that it needs to know.
 func (g *guard) handle(line []byte) (done bool, err error) {
-	var m ToAgent
+	var m agent.ToAgent
 	if err := json.Unmarshal(line, &m); err != nil {
 		return false, fmt.Errorf("a line from the CLI: %w", err)
 	}
@@ -246,17 +231,17 @@ func (g *guard) handle(line []byte) (done bool, err error) {
 	case m.Cleanup:
 		g.endWorker()
 		err := g.cleanup()
-		reply := &Reply{}
+		reply := &agent.Reply{}
 		if err != nil {
 			reply.Error = err.Error()
 		}
-		g.out.send(FromAgent{ID: m.ID, Reply: reply})
+		g.out.Send(agent.FromAgent{ID: m.ID, Reply: reply})
 		return true, nil
 	case m.Saved > 0:
 		g.unsaved.drop(m.Saved)
 		return false, nil
 	case m.Stop:
-		if g.redirect != nil && g.start.Mode == Record {
+		if g.redirect != nil && g.start.Mode == agent.Record {
 			// What the app does while it is shut down goes directly.
 			g.redirect.Bypass(true)
 		}
@@ -265,34 +250,34 @@ func (g *guard) handle(line []byte) (done bool, err error) {
 		g.mu.Unlock()
 		select {
 		case <-g.worker.done:
-			g.out.send(FromAgent{Stopped: true})
+			g.out.Send(agent.FromAgent{Stopped: true})
 			return false, nil
 		default:
 		}
 	case m.Exclude != nil:
 		// Addresses of containers, which get others when they start again.
 		if err := g.eachPrefix(m.Exclude, (*bpf.Redirect).Borrow); err != nil {
-			g.out.send(FromAgent{ID: m.ID, Reply: &Reply{Error: err.Error()}})
+			g.out.Send(agent.FromAgent{ID: m.ID, Reply: &agent.Reply{Error: err.Error()}})
 			return false, nil
 		}
 	}
-	if err := g.worker.in.raw(line); err != nil && m.ID != 0 {
-		g.out.send(FromAgent{ID: m.ID, Reply: &Reply{Error: "the agent's worker is gone"}})
+	if err := g.worker.in.Raw(line); err != nil && m.ID != 0 {
+		g.out.Send(agent.FromAgent{ID: m.ID, Reply: &agent.Reply{Error: "the agent's worker is gone"}})
 	}
 	return false, nil
 }
 
 // begin loads the hooks, tells them of the session, and hands the maps and the
 // start line to the worker. Nothing is attached before the worker is ready.
-func (g *guard) begin(s *Start, line []byte) error {
+func (g *guard) begin(s *agent.Start, line []byte) error {
 	g.start = s
-	root := filepath.Join(cgroupDir, s.Cgroup)
+	root := filepath.Join(agent.CgroupDir, s.Cgroup)
 	if _, err := bpf.MakeCgroup(root); err != nil {
 		return fmt.Errorf("make the session's cgroup: %w", err)
 	}
 	r, err := bpf.Load(bpf.Config{
-		Cgroup: root, TCPPorts: tcpPorts, DNSPort: dnsPort, ClosedPort: closedPort,
-		Isolate: s.isolates(),
+		Cgroup: root, TCPPorts: agent.TCPPorts(), DNSPort: agent.DNSPort, ClosedPort: agent.ClosedPort,
+		Isolate: s.Isolates(),
 	})
 	if err != nil {
 		return err
@@ -310,14 +295,14 @@ func (g *guard) begin(s *Start, line []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := sendFiles(g.worker.fds, files); err != nil {
+	if err := agent.SendFiles(g.worker.fds, files); err != nil {
 		return fmt.Errorf("hand the maps to the worker: %w", err)
 	}
-	return g.worker.in.raw(line)
+	return g.worker.in.Raw(line)
 }
 
-func (g *guard) addService(s Service) error {
-	id, err := bpf.MakeCgroup(filepath.Join(cgroupDir, s.Cgroup))
+func (g *guard) addService(s agent.Service) error {
+	id, err := bpf.MakeCgroup(filepath.Join(agent.CgroupDir, s.Cgroup))
 	if err != nil {
 		return err
 	}
@@ -337,9 +322,9 @@ func (g *guard) addService(s Service) error {
 
 // tellPlaces says what is inside: the project's networks, without their gateways,
 // which are the host.
-func (g *guard) tellPlaces(s *Start) error {
+func (g *guard) tellPlaces(s *agent.Start) error {
 	include := s.Include
-	if s.isolates() {
+	if s.Isolates() {
 		include = append(include, linkLocal...)
 	}
 	own, err := addrsOf(os.Getpid(), nil)
@@ -350,7 +335,7 @@ func (g *guard) tellPlaces(s *Start) error {
 	// agent is on the host, and the agent shares the host's processes.
 	host, err := addrsOf(os.Getppid(), s.Exclude)
 	if err != nil {
-		g.out.send(FromAgent{Log: &Log{Level: "debug", Message: "the host's addresses: " + err.Error()}})
+		g.out.Send(agent.FromAgent{Log: &agent.Log{Level: "debug", Message: "the host's addresses: " + err.Error()}})
 	}
 	return errors.Join(
 		g.eachPrefix(s.Exclude, (*bpf.Redirect).Exclude),
@@ -360,7 +345,7 @@ func (g *guard) tellPlaces(s *Start) error {
 
 func (g *guard) eachPrefix(cidrs []string, set func(*bpf.Redirect, netip.Prefix) error) error {
 	for _, c := range cidrs {
-		p, err := parsePrefix(c)
+		p, err := agent.ParsePrefix(c)
 		if err != nil {
 			return err
 		}
@@ -389,7 +374,7 @@ func addrsOf(pid int, networks []string) ([]string, error) {
 	var found []string
 	for _, a := range addrs {
 		in := func(c string) bool {
-			p, err := parsePrefix(c)
+			p, err := agent.ParsePrefix(c)
 			return err == nil && p.Contains(a)
 		}
 		if networks == nil || slices.ContainsFunc(networks, in) {
@@ -397,14 +382,6 @@ func addrsOf(pid int, networks []string) ([]string, error) {
 		}
 	}
 	return found, nil
-}
-
-func parsePrefix(s string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	return p.Masked(), err
 }
 
 func (g *guard) endWorker() {
@@ -428,17 +405,17 @@ func (g *guard) cleanup() error {
 		g.redirect = nil
 	}
 	if g.start != nil {
-		errs = append(errs, removeCgroups(g.start.Cgroup))
+		errs = append(errs, RemoveCgroups(g.start.Cgroup))
 	}
 	return errors.Join(errs...)
 }
 
 // keepUnsaved has all records kept that are not on the tape.
 func (g *guard) keepUnsaved() error {
-	if g.start == nil || g.start.Mode != Record {
+	if g.start == nil || g.start.Mode != agent.Record {
 		return nil
 	}
-	return g.unsaved.spill(UnsavedDir)
+	return g.unsaved.spill(agent.UnsavedDir)
 }
 
 // close ends what the CLI did not end. In a test the services may still run, so
@@ -447,7 +424,7 @@ func (g *guard) close() {
 	g.endWorker()
 	g.unsaved.close()
 	g.mu.Lock()
-	stays := g.attached && g.redirect != nil && g.start.isolates()
+	stays := g.attached && g.redirect != nil && g.start.Isolates()
 	g.mu.Unlock()
 	if !stays {
 		g.cleanup()
@@ -456,53 +433,18 @@ func (g *guard) close() {
 
 // Cleanup removes the cgroups of a session whose agent is gone.
 func Cleanup(cgroup string) error {
-	if err := os.MkdirAll(cgroupDir, 0o755); err != nil {
+	if err := os.MkdirAll(agent.CgroupDir, 0o755); err != nil {
 		return err
 	}
-	return removeCgroups(cgroup)
+	return RemoveCgroups(cgroup)
 }
 
 // cleanupTimeout is for processes of containers that were just removed.
 const cleanupTimeout = 5 * time.Second
 
-func removeCgroups(cgroup string) error {
+// RemoveCgroups removes a cgroup of a session and all below it, once their processes are gone.
+func RemoveCgroups(cgroup string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	return bpf.RemoveCgroups(ctx, cgroup, runDir)
-}
-
-// sendFiles passes open files to the process at the other end of conn (unix(7), SCM_RIGHTS).
-func sendFiles(conn *net.UnixConn, files []*os.File) error {
-	fds := make([]int, len(files))
-	for i, f := range files {
-		fds[i] = int(f.Fd())
-	}
-	_, _, err := conn.WriteMsgUnix([]byte{byte(len(fds))}, syscall.UnixRights(fds...), nil)
-	for _, f := range files {
-		f.Close()
-	}
-	return err
-}
-
-func receiveFiles(conn *net.UnixConn) ([]*os.File, error) {
-	oob := make([]byte, syscall.CmsgSpace(4*64))
-	var n [1]byte
-	_, oobn, _, _, err := conn.ReadMsgUnix(n[:], oob)
-	if err != nil {
-		return nil, err
-	}
-	msgs, err := syscall.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(msgs) != 1 {
-		return nil, fmt.Errorf("the maps did not come from the guard: %v", err)
-	}
-	fds, err := syscall.ParseUnixRights(&msgs[0])
-	if err != nil || len(fds) != int(n[0]) {
-		return nil, fmt.Errorf("the guard sent %d maps, %d came: %v", n[0], len(fds), err)
-	}
-	files := make([]*os.File, len(fds))
-	for i, fd := range fds {
-		syscall.CloseOnExec(fd)
-		files[i] = os.NewFile(uintptr(fd), fmt.Sprintf("map %d", i))
-	}
-	return files, nil
+	return bpf.RemoveCgroups(ctx, cgroup, agent.RunDir)
 }

@@ -1,4 +1,6 @@
-package agent
+// Package dns answers the DNS queries of the app: from the resolver that they were meant
+// for, or from the tape.
+package dns
 
 import (
 	"context"
@@ -17,40 +19,40 @@ import (
 )
 
 const (
-	dnsTimeout = 5 * time.Second
-	// dnsOutsideTimeout leaves time to answer from the tape before an asker gives
+	timeout = 5 * time.Second
+	// outsideTimeout leaves time to answer from the tape before an asker gives
 	// up, which is after 5 s as a rule (resolv.conf(5)).
-	dnsOutsideTimeout = 2 * time.Second
-	// maxDNS is the longest message: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
-	maxDNS = 64 << 10
-	// dnsTTL is short, so that a resolver's cache does not outlive a session; in seconds.
-	dnsTTL = 60
-	// maxDNSInFlight bounds the queries that wait for the real resolver.
-	maxDNSInFlight = 512
+	outsideTimeout = 2 * time.Second
+	// maxMessage is the longest message: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
+	maxMessage = 64 << 10
+	// ttl is short, so that a resolver's cache does not outlive a session; in seconds.
+	ttl = 60
+	// maxInFlight bounds the queries that wait for the real resolver.
+	maxInFlight = 512
 )
 
-// A dnsServer answers the app's DNS queries: in record from the resolver that
+// A Server answers the app's DNS queries: in record from the resolver that
 // they were meant for, in replay from the tape, or, if misses go on to the outside,
 // from that resolver where it knows the name.
-type dnsServer struct {
+type Server struct {
 	replay bool
-	open   bool // misses go on to the outside
-	names  *nameTable
-	// forward sends a query to the resolver that the asker meant, from where it meant it.
-	forward func(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error)
-	// keep is told of every answer from outside; nil where nothing is recorded.
-	keep func(tape.Name)
-	// unresolved is told of every query for a name outside that no resolver could
+	Open   bool // misses go on to the outside
+	names  *Names
+	// Forward sends a query to the resolver that the asker meant, from where it meant it.
+	Forward func(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error)
+	// Keep is told of every answer from outside; nil where nothing is recorded.
+	Keep func(tape.Name)
+	// Unresolved is told of every query for a name outside that no resolver could
 	// answer; may be nil.
-	unresolved func(name, why string)
+	Unresolved func(name, why string)
 	slot       chan struct{}
 }
 
-// serveUDP answers queries until conn is closed.
-func (s *dnsServer) serveUDP(ctx context.Context, conn *net.UDPConn) error {
+// ServeUDP answers queries until conn is closed.
+func (s *Server) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	buf := make([]byte, maxDNS)
+	buf := make([]byte, maxMessage)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
@@ -74,24 +76,24 @@ func (s *dnsServer) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 	}
 }
 
-// serveTCP answers the queries of one connection (RFC 7766).
-func (s *dnsServer) serveTCP(ctx context.Context, conn net.Conn, from netip.AddrPort) {
+// ServeTCP answers the queries of one connection (RFC 7766).
+func (s *Server) ServeTCP(ctx context.Context, conn net.Conn, from netip.AddrPort) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	for {
-		conn.SetDeadline(time.Now().Add(2 * dnsTimeout))
-		query, err := readDNS(conn)
+		conn.SetDeadline(time.Now().Add(2 * timeout))
+		query, err := readMessage(conn)
 		if err != nil {
 			return
 		}
 		answer := s.answer(ctx, from, "tcp", query)
-		if answer == nil || writeDNS(conn, answer) != nil {
+		if answer == nil || writeMessage(conn, answer) != nil {
 			return
 		}
 	}
 }
 
-func readDNS(r io.Reader) ([]byte, error) {
+func readMessage(r io.Reader) ([]byte, error) {
 	var size [2]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {
 		return nil, err
@@ -101,13 +103,13 @@ func readDNS(r io.Reader) ([]byte, error) {
 	return msg, err
 }
 
-func writeDNS(w io.Writer, msg []byte) error {
+func writeMessage(w io.Writer, msg []byte) error {
 	_, err := w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...))
 	return err
 }
 
 // answer returns nil where the asker gets no answer, as from a resolver that is down.
-func (s *dnsServer) answer(ctx context.Context, from netip.AddrPort, network string, query []byte) []byte {
+func (s *Server) answer(ctx context.Context, from netip.AddrPort, network string, query []byte) []byte {
 	var p dnsmessage.Parser
 	header, err := p.Start(query)
 	if err != nil || header.Response {
@@ -115,24 +117,24 @@ func (s *dnsServer) answer(ctx context.Context, from netip.AddrPort, network str
 	}
 	q, err := p.Question()
 	if err != nil {
-		return refuseDNS(header, nil, dnsmessage.RCodeFormatError)
+		return refuse(header, nil, dnsmessage.RCodeFormatError)
 	}
 	name := canonicalName(q.Name.String())
 	if s.replay && !s.names.isInternal(name) {
-		if s.open {
+		if s.Open {
 			if answer := s.fromOutside(ctx, from, network, q, name, query); answer != nil {
 				return answer
 			}
 		}
 		answer := s.fromTape(header, q, name)
 		if network == "udp" && len(answer) > udpSize(&p) {
-			return truncatedDNS(header, q)
+			return truncated(header, q)
 		}
 		return answer
 	}
-	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	answer, err := s.forward(ctx, from, network, query)
+	answer, err := s.Forward(ctx, from, network, query)
 	if err != nil {
 		timedOut := errors.Is(err, context.DeadlineExceeded)
 		switch {
@@ -145,31 +147,31 @@ func (s *dnsServer) answer(ctx context.Context, from netip.AddrPort, network str
 		if timedOut {
 			return nil
 		}
-		return refuseDNS(header, &q, dnsmessage.RCodeServerFailure)
+		return refuse(header, &q, dnsmessage.RCodeServerFailure)
 	}
 	return s.hear(q, name, answer)
 }
 
 // failed tells of a query that no resolver could answer, which the app finds in a
 // test as it was.
-func (s *dnsServer) failed(q dnsmessage.Question, name, why string) {
+func (s *Server) failed(q dnsmessage.Question, name, why string) {
 	if s.names.isInternal(name) {
 		return
 	}
-	if s.keep != nil {
-		s.keep(tape.Name{Name: name, Type: typeName(q.Type), RCode: rcodeName(dnsmessage.RCodeServerFailure)})
+	if s.Keep != nil {
+		s.Keep(tape.Name{Name: name, Type: typeName(q.Type), RCode: rcodeName(dnsmessage.RCodeServerFailure)})
 	}
-	if s.unresolved != nil {
-		s.unresolved(name, why)
+	if s.Unresolved != nil {
+		s.Unresolved(name, why)
 	}
 }
 
 // fromOutside returns the resolver's answer; nil where it has none, or says that
 // there is no such name.
-func (s *dnsServer) fromOutside(ctx context.Context, from netip.AddrPort, network string, q dnsmessage.Question, name string, query []byte) []byte {
-	ctx, cancel := context.WithTimeout(ctx, dnsOutsideTimeout)
+func (s *Server) fromOutside(ctx context.Context, from netip.AddrPort, network string, q dnsmessage.Question, name string, query []byte) []byte {
+	ctx, cancel := context.WithTimeout(ctx, outsideTimeout)
 	defer cancel()
-	answer, err := s.forward(ctx, from, network, query)
+	answer, err := s.Forward(ctx, from, network, query)
 	if err != nil {
 		return nil
 	}
@@ -180,7 +182,7 @@ func (s *dnsServer) fromOutside(ctx context.Context, from netip.AddrPort, networ
 	return s.hear(q, name, answer)
 }
 
-func refuseDNS(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode) []byte {
+func refuse(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode) []byte {
 	m := dnsmessage.Message{Header: replyHeader(h, code)}
 	if q != nil {
 		m.Questions = []dnsmessage.Question{*q}
@@ -192,8 +194,8 @@ func refuseDNS(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCod
 	return b
 }
 
-// truncatedDNS has the asker ask again over TCP (RFC 1035 section 4.2.1).
-func truncatedDNS(h dnsmessage.Header, q dnsmessage.Question) []byte {
+// truncated has the asker ask again over TCP (RFC 1035 section 4.2.1).
+func truncated(h dnsmessage.Header, q dnsmessage.Question) []byte {
 	m := dnsmessage.Message{Header: replyHeader(h, dnsmessage.RCodeSuccess), Questions: []dnsmessage.Question{q}}
 	m.Truncated = true
 	b, err := m.Pack()
@@ -232,7 +234,7 @@ func replyHeader(h dnsmessage.Header, code dnsmessage.RCode) dnsmessage.Header {
 }
 
 // hear keeps what a real resolver answered and returns what the app is to hear.
-func (s *dnsServer) hear(q dnsmessage.Question, name string, answer []byte) []byte {
+func (s *Server) hear(q dnsmessage.Question, name string, answer []byte) []byte {
 	var m dnsmessage.Message
 	if err := m.Unpack(answer); err != nil || m.Truncated {
 		return answer // the app asks again over TCP where it was cut
@@ -259,8 +261,8 @@ func (s *dnsServer) hear(q dnsmessage.Question, name string, answer []byte) []by
 	switch {
 	case m.RCode == dnsmessage.RCodeServerFailure:
 		s.failed(q, name, "its resolver answers "+kept.RCode)
-	case !s.names.isInternal(name) && s.keep != nil:
-		s.keep(kept)
+	case !s.names.isInternal(name) && s.Keep != nil:
+		s.Keep(kept)
 	}
 	if !changed {
 		return answer
@@ -274,19 +276,19 @@ func (s *dnsServer) hear(q dnsmessage.Question, name string, answer []byte) []by
 
 // fromTape answers as recorded, or makes an address up, so that the call is
 // made and can be reported with its URL.
-func (s *dnsServer) fromTape(h dnsmessage.Header, q dnsmessage.Question, name string) []byte {
+func (s *Server) fromTape(h dnsmessage.Header, q dnsmessage.Question, name string) []byte {
 	m := dnsmessage.Message{Header: replyHeader(h, dnsmessage.RCodeSuccess), Questions: []dnsmessage.Question{q}}
 	if q.Class == dnsmessage.ClassINET {
 		s.fillFromTape(&m, q, name)
 	}
 	b, err := m.Pack()
 	if err != nil {
-		return refuseDNS(h, &q, dnsmessage.RCodeServerFailure)
+		return refuse(h, &q, dnsmessage.RCodeServerFailure)
 	}
 	return b
 }
 
-func (s *dnsServer) fillFromTape(m *dnsmessage.Message, q dnsmessage.Question, name string) {
+func (s *Server) fillFromTape(m *dnsmessage.Message, q dnsmessage.Question, name string) {
 	recorded, ok := s.names.recorded[nameKey{name, typeName(q.Type)}]
 	if !ok {
 		switch {
@@ -324,7 +326,7 @@ func (s *dnsServer) fillFromTape(m *dnsmessage.Message, q dnsmessage.Question, n
 			// under the name that was asked for.
 			if data, err := parseGeneric(value); err == nil && typ == typeName(q.Type) {
 				m.Answers = append(m.Answers, dnsmessage.Resource{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: dnsTTL},
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: ttl},
 					Body:   &dnsmessage.UnknownResource{Type: q.Type, Data: data},
 				})
 			}
@@ -332,8 +334,8 @@ func (s *dnsServer) fillFromTape(m *dnsmessage.Message, q dnsmessage.Question, n
 	}
 }
 
-func (s *dnsServer) addAddr(m *dnsmessage.Message, name dnsmessage.Name, addr netip.Addr) {
-	h := dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET, TTL: dnsTTL}
+func (s *Server) addAddr(m *dnsmessage.Message, name dnsmessage.Name, addr netip.Addr) {
+	h := dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET, TTL: ttl}
 	if addr.Is4() {
 		h.Type = dnsmessage.TypeA
 		m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: addr.As4()}})
@@ -343,26 +345,26 @@ func (s *dnsServer) addAddr(m *dnsmessage.Message, name dnsmessage.Name, addr ne
 	m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: addr.As16()}})
 }
 
-func newDNSServer(replay bool, names *nameTable) *dnsServer {
-	return &dnsServer{replay: replay, names: names, slot: make(chan struct{}, maxDNSInFlight)}
+func NewServer(replay bool, names *Names) *Server {
+	return &Server{replay: replay, names: names, slot: make(chan struct{}, maxInFlight)}
 }
 
-// exchangeDNS sends a query over conn, which it closes, and returns the answer to it.
-func exchangeDNS(ctx context.Context, conn net.Conn, network string, query []byte) ([]byte, error) {
+// Exchange sends a query over conn, which it closes, and returns the answer to it.
+func Exchange(ctx context.Context, conn net.Conn, network string, query []byte) ([]byte, error) {
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
 	if network == "tcp" {
-		if err := writeDNS(conn, query); err != nil {
+		if err := writeMessage(conn, query); err != nil {
 			return nil, err
 		}
-		return readDNS(conn)
+		return readMessage(conn)
 	}
 	if _, err := conn.Write(query); err != nil {
 		return nil, err
 	}
-	buf := make([]byte, maxDNS)
+	buf := make([]byte, maxMessage)
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {
@@ -375,5 +377,5 @@ func exchangeDNS(ctx context.Context, conn net.Conn, network string, query []byt
 	}
 }
 
-// errNoResolver is for a query of which the hooks saw nothing.
-var errNoResolver = errors.New("no resolver is known for this query")
+// ErrNoResolver is for a query of which the hooks saw nothing.
+var ErrNoResolver = errors.New("no resolver is known for this query")

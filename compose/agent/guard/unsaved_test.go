@@ -1,4 +1,4 @@
-package agent
+package guard
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/wiretape/wiretape/compose/agent"
 )
 
 func TestWhatWasNotSavedIsInTheFile(t *testing.T) {
@@ -40,13 +42,13 @@ func TestWhatWasNotSavedIsInTheFile(t *testing.T) {
 		for range r.IntN(20) {
 			add()
 		}
-		if _, err := os.Stat(filepath.Join(dir, UnsavedFile)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, agent.UnsavedFile)); err == nil {
 			t.Fatal("the file has its name before it is whole")
 		}
 		if err := u.close(); err != nil {
 			t.Fatal(err)
 		}
-		got, err := os.ReadFile(filepath.Join(dir, UnsavedFile))
+		got, err := os.ReadFile(filepath.Join(dir, agent.UnsavedFile))
 		if want := strings.Join(records[saved:], ""); err != nil || string(got) != want {
 			t.Fatalf("seed %d: the file has %q and %v, want %q", seed, got, err, want)
 		}

@@ -1,10 +1,11 @@
-package agent
+package worker
 
 import (
 	"context"
 	"sync"
 	"time"
 
+	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/record"
@@ -40,10 +41,10 @@ func newRecording(s *serving) *recording {
 		if err != nil {
 			return err
 		}
-		return s.out.raw(append(line, '}', '\n'))
+		return s.out.Raw(append(line, '}', '\n'))
 	})
-	s.dns.keep = func(n tape.Name) { r.recorder.Add(tape.Record{Name: &n}) }
-	s.dns.unresolved = r.unresolved
+	s.dns.Keep = func(n tape.Name) { r.recorder.Add(tape.Record{Name: &n}) }
+	s.dns.Unresolved = r.unresolved
 	return r
 }
 
@@ -53,7 +54,7 @@ func (r *recording) unresolved(name, why string) {
 	defer r.mu.Unlock()
 	if !r.told[name] && len(r.told) < maxUnresolved {
 		r.told[name] = true
-		r.s.out.send(FromAgent{Event: &Event{Type: string(proxy.Refused), URL: name, Detail: "its name can't be resolved: " + why}})
+		r.s.out.Send(agent.FromAgent{Event: &agent.Event{Type: string(proxy.Refused), URL: name, Detail: "its name can't be resolved: " + why}})
 	}
 }
 
@@ -84,7 +85,7 @@ func (r *recording) opaque(n proxy.Notice) {
 }
 
 func (r *recording) onExchange(e record.Event) {
-	r.s.out.send(FromAgent{Event: &Event{
+	r.s.out.Send(agent.FromAgent{Event: &agent.Event{
 		Type: string(e.Kind), Service: e.Service, Number: e.Number, Method: e.Method, URL: e.URL, Status: e.Status,
 		Chunks: e.Chunks, Bytes: e.Bytes, First: e.First, Took: e.Took, End: string(e.How), Detail: e.Failed,
 	}})

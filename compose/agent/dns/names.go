@@ -1,4 +1,4 @@
-package agent
+package dns
 
 import (
 	"encoding/binary"
@@ -17,9 +17,9 @@ var madeUp = netip.MustParsePrefix("198.18.0.0/15")
 // madeUp6 is the same for IPv6 (RFC 5180 section 8).
 var madeUp6 = netip.MustParsePrefix("2001:2::/48")
 
-// nameTable knows which name the app asked for to get an address, and, in
+// Names knows which name the app asked for to get an address, and, in
 // replay, which addresses a name has.
-type nameTable struct {
+type Names struct {
 	internal map[string]bool // names that the compose network answers itself
 
 	mu       sync.Mutex
@@ -33,8 +33,8 @@ type nameTable struct {
 
 type nameKey struct{ name, typ string }
 
-func newNameTable(internal []string, recorded []tape.Name, exclude []netip.Prefix) *nameTable {
-	t := &nameTable{
+func NewNames(internal []string, recorded []tape.Name, exclude []netip.Prefix) *Names {
+	t := &Names{
 		internal: make(map[string]bool),
 		ownAddrs: make(map[netip.Addr]bool),
 		byAddr:   make(map[netip.Addr]string),
@@ -55,10 +55,10 @@ func canonicalName(s string) string {
 	return strings.ToLower(strings.TrimSuffix(s, "."))
 }
 
-func (t *nameTable) isInternal(name string) bool { return t.internal[canonicalName(name)] }
+func (t *Names) isInternal(name string) bool { return t.internal[canonicalName(name)] }
 
 // learn remembers that name led to addr.
-func (t *nameTable) learn(name string, addr netip.Addr) {
+func (t *Names) learn(name string, addr netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	addr, name = addr.Unmap(), canonicalName(name)
@@ -70,22 +70,22 @@ func (t *nameTable) learn(name string, addr netip.Addr) {
 	}
 }
 
-// isInternalAddr reports whether an internal name led to addr, which may be on
+// IsInternalAddr reports whether an internal name led to addr, which may be on
 // a network that others are on as well.
-func (t *nameTable) isInternalAddr(addr netip.Addr) bool {
+func (t *Names) IsInternalAddr(addr netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.ownAddrs[addr.Unmap()]
 }
 
-// nameOf returns the name that was last asked for to get addr, or "".
-func (t *nameTable) nameOf(addr netip.Addr) string {
+// NameOf returns the name that was last asked for to get addr, or "".
+func (t *Names) NameOf(addr netip.Addr) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byAddr[addr.Unmap()]
 }
 
-func (t *nameTable) addExclude(p netip.Prefix) {
+func (t *Names) AddExclude(p netip.Prefix) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.exclude = append(t.exclude, p)
@@ -93,7 +93,7 @@ func (t *nameTable) addExclude(p netip.Prefix) {
 
 // usable reports whether a recorded address leads to the agent today; networks
 // get new subnets in every session, and loopback never leaves the app.
-func (t *nameTable) usable(addr netip.Addr) bool {
+func (t *Names) usable(addr netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	addr = addr.Unmap()
@@ -104,22 +104,22 @@ func (t *nameTable) usable(addr netip.Addr) bool {
 }
 
 // madeUpFor returns name's IPv4 address from the made-up range, the same each time.
-func (t *nameTable) madeUpFor(name string) netip.Addr {
+func (t *Names) madeUpFor(name string) netip.Addr {
 	return t.makeUp(nameKey{canonicalName(name), "A"})
 }
 
 // madeUpFor6 is madeUpFor for IPv6.
-func (t *nameTable) madeUpFor6(name string) netip.Addr {
+func (t *Names) madeUpFor6(name string) netip.Addr {
 	return t.makeUp(nameKey{canonicalName(name), "AAAA"})
 }
 
-// isMadeUp reports whether addr leads nowhere.
-func isMadeUp(addr netip.Addr) bool {
+// IsMadeUp reports whether addr leads nowhere.
+func IsMadeUp(addr netip.Addr) bool {
 	addr = addr.Unmap()
 	return madeUp.Contains(addr) || madeUp6.Contains(addr)
 }
 
-func (t *nameTable) makeUp(key nameKey) netip.Addr {
+func (t *Names) makeUp(key nameKey) netip.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a, ok := t.made[key]; ok {

@@ -1,4 +1,4 @@
-package agent
+package program
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/bpf"
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/agent/guard"
 )
 
 // doctorTarget is an address that no real host has (RFC 2544). The doctor runs in
@@ -23,22 +25,22 @@ const doctorTarget = "198.18.0.1:80"
 // Doctor checks that the kernel can do what a session needs: it loads and attaches
 // every program and makes one redirected connect. self is this program's path.
 func Doctor(ctx context.Context, self string) error {
-	if err := os.MkdirAll(cgroupDir, 0o755); err != nil {
+	if err := os.MkdirAll(agent.CgroupDir, 0o755); err != nil {
 		return err
 	}
-	if err := bpf.MountCgroup2(cgroupDir); err != nil {
+	if err := bpf.MountCgroup2(agent.CgroupDir); err != nil {
 		return err
 	}
-	if err := bpf.Probe(cgroupDir); err != nil {
+	if err := bpf.Probe(agent.CgroupDir); err != nil {
 		return err
 	}
 	name := fmt.Sprintf("/wiretape-doctor-%d", time.Now().UnixNano())
-	defer removeCgroups(name)
+	defer guard.RemoveCgroups(name)
 	return redirectedConnect(ctx, self, name)
 }
 
 func redirectedConnect(ctx context.Context, self, cgroup string) error {
-	dir := filepath.Join(cgroupDir, cgroup)
+	dir := filepath.Join(agent.CgroupDir, cgroup)
 	id, err := bpf.MakeCgroup(dir)
 	if err != nil {
 		return err
@@ -49,7 +51,7 @@ func redirectedConnect(ctx context.Context, self, cgroup string) error {
 	}
 	defer l.Close()
 	port := uint16(l.Addr().(*net.TCPAddr).Port)
-	r, err := bpf.Load(bpf.Config{Cgroup: dir, TCPPorts: []uint16{port}, ClosedPort: closedPort, Isolate: true})
+	r, err := bpf.Load(bpf.Config{Cgroup: dir, TCPPorts: []uint16{port}, ClosedPort: agent.ClosedPort, Isolate: true})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,6 @@
-package agent
+// Package worker is the half of the agent that the app's connections are led to: the
+// proxy, which records or plays, and the DNS server.
+package worker
 
 import (
 	"context"
@@ -14,6 +16,8 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/bpf"
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/agent/dns"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/proxy"
@@ -22,19 +26,16 @@ import (
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
 
-// guardFD is the socket over which the guard hands over the maps.
-const guardFD = 3
-
 // serving is the worker's state once the session began.
 type serving struct {
-	start    *Start
-	out      *lineWriter
+	start    *agent.Start
+	out      *agent.LineWriter
 	redirect *bpf.Maps
 	live     io.Closer // see bpf.Maps.Live
 	finder   *netns.Finder
-	names    *nameTable
-	dns      *dnsServer
-	services map[uint64]Service // by cgroup ID
+	names    *dns.Names
+	dns      *dns.Server
+	services map[uint64]agent.Service // by cgroup ID
 	proxy    *proxy.Proxy
 	engine   engine
 	cases    *runner.Clock
@@ -55,9 +56,9 @@ type engine interface {
 	close(context.Context) error
 }
 
-// Worker is the proxy process of the agent. It ends when the guard closes stdin.
-func Worker(ctx context.Context, version string, stdin io.Reader, stdout io.Writer) error {
-	out := &lineWriter{w: stdout}
+// Run is the proxy process of the agent. It ends when the guard closes stdin.
+func Run(ctx context.Context, version string, stdin io.Reader, stdout io.Writer) error {
+	out := &agent.LineWriter{W: stdout}
 	issuer, err := mitmtls.NewIssuer()
 	if err != nil {
 		return fmt.Errorf("make the intermediate's key: %w", err)
@@ -66,7 +67,7 @@ func Worker(ctx context.Context, version string, stdin io.Reader, stdout io.Writ
 	if err != nil {
 		return fmt.Errorf("make the certificate request: %w", err)
 	}
-	if err := out.send(FromAgent{Hello: &Hello{Version: version, CSR: string(csr)}}); err != nil {
+	if err := out.Send(agent.FromAgent{Hello: &agent.Hello{Version: version, CSR: string(csr)}}); err != nil {
 		return err
 	}
 	var s *serving
@@ -75,50 +76,50 @@ func Worker(ctx context.Context, version string, stdin io.Reader, stdout io.Writ
 			s.shutdown()
 		}
 	}()
-	r := newLineReader(stdin)
+	r := agent.NewLineReader(stdin)
 	for {
-		line, err := r.next()
+		line, err := r.Next()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				if s != nil && s.start.Mode == Record {
+				if s != nil && s.start.Mode == agent.Record {
 					s.stop() // the CLI is gone: what is held is kept by the guard
 				}
 				return nil
 			}
 			return err
 		}
-		var m ToAgent
+		var m agent.ToAgent
 		if err := json.Unmarshal(line, &m); err != nil {
 			return fmt.Errorf("a line from the CLI: %w", err)
 		}
 		switch {
 		case m.Start != nil:
 			if s, err = begin(ctx, m.Start, issuer, out); err != nil {
-				out.send(FromAgent{Fatal: &Fatal{Error: err.Error()}})
+				out.Send(agent.FromAgent{Fatal: &agent.Fatal{Error: err.Error()}})
 				return err
 			}
-			out.raw(readyLine)
+			out.Raw([]byte(agent.ReadyLine))
 		case s == nil:
 			return errors.New("the CLI asked for something before start")
 		case m.Stop:
 			s.stop()
 		case m.Run != nil:
-			s.wg.Go(func() { out.send(FromAgent{ID: m.ID, Reply: s.runCases(m.Run)}) })
+			s.wg.Go(func() { out.Send(agent.FromAgent{ID: m.ID, Reply: s.runCases(m.Run)}) })
 		default:
-			out.send(FromAgent{ID: m.ID, Reply: s.request(&m)})
+			out.Send(agent.FromAgent{ID: m.ID, Reply: s.request(&m)})
 		}
 	}
 }
 
-func begin(ctx context.Context, start *Start, issuer *mitmtls.Issuer, out *lineWriter) (*serving, error) {
-	f := os.NewFile(guardFD, "guard")
+func begin(ctx context.Context, start *agent.Start, issuer *mitmtls.Issuer, out *agent.LineWriter) (*serving, error) {
+	f := os.NewFile(agent.GuardFD, "guard")
 	conn, err := net.FileConn(f)
 	f.Close()
 	if err != nil {
 		return nil, fmt.Errorf("the guard's socket: %w", err)
 	}
 	defer conn.Close()
-	files, err := receiveFiles(conn.(*net.UnixConn))
+	files, err := agent.ReceiveFiles(conn.(*net.UnixConn))
 	if err != nil {
 		return nil, err
 	}
@@ -129,12 +130,12 @@ func begin(ctx context.Context, start *Start, issuer *mitmtls.Issuer, out *lineW
 	if err := issuer.Use([]byte(start.Chain)); err != nil {
 		return nil, fmt.Errorf("the intermediate certificate: %w", err)
 	}
-	out.redact = tape.NewRedactor(start.Redact)
+	out.Redact = tape.NewRedactor(start.Redact)
 	ctx, cancel := context.WithCancel(ctx)
 	s := &serving{
 		start: start, out: out, redirect: redirect, ctx: ctx, cancel: cancel,
-		finder:   netns.NewFinder(filepath.Join(cgroupDir, start.Cgroup)),
-		services: make(map[uint64]Service), known: runner.NewCorrelation(start.Correlate),
+		finder:   netns.NewFinder(filepath.Join(agent.CgroupDir, start.Cgroup)),
+		services: make(map[uint64]agent.Service), known: runner.NewCorrelation(start.Correlate),
 	}
 	s.cases = runner.NewClock(s.known)
 	if err := s.prepare(ctx, issuer); err != nil {
@@ -156,14 +157,14 @@ func (s *serving) prepare(ctx context.Context, issuer *mitmtls.Issuer) error {
 	}
 	var exclude []netip.Prefix
 	for _, c := range s.start.Exclude {
-		p, err := parsePrefix(c)
+		p, err := agent.ParsePrefix(c)
 		if err != nil {
 			return err
 		}
 		exclude = append(exclude, p)
 	}
 	for _, svc := range s.start.Services {
-		id, err := bpf.CgroupID(filepath.Join(cgroupDir, svc.Cgroup))
+		id, err := bpf.CgroupID(filepath.Join(agent.CgroupDir, svc.Cgroup))
 		if err != nil {
 			return err
 		}
@@ -176,7 +177,7 @@ func (s *serving) prepare(ctx context.Context, issuer *mitmtls.Issuer) error {
 	if err := s.newEngine(exclude); err != nil {
 		return err
 	}
-	s.dns.forward = s.forwardDNS
+	s.dns.Forward = s.forwardDNS
 	cfg := proxy.Config{
 		Original: s.original, Divert: s.divert, Dial: s.dial, Leaf: issuer.Leaf, Roots: roots,
 		Hosts: hosts, KeepEncoding: s.start.KeepEncoding, Notify: s.notify,
@@ -187,9 +188,9 @@ func (s *serving) prepare(ctx context.Context, issuer *mitmtls.Issuer) error {
 }
 
 func (s *serving) newEngine(exclude []netip.Prefix) error {
-	if s.start.Mode == Record {
-		s.names = newNameTable(s.start.Names, nil, exclude)
-		s.dns = newDNSServer(false, s.names)
+	if s.start.Mode == agent.Record {
+		s.names = dns.NewNames(s.start.Names, nil, exclude)
+		s.dns = dns.NewServer(false, s.names)
 		s.engine = newRecording(s)
 		return nil
 	}
@@ -198,16 +199,16 @@ func (s *serving) newEngine(exclude []netip.Prefix) error {
 		return err
 	}
 	s.engine = e
-	s.names = newNameTable(s.start.Names, recorded, exclude)
-	s.dns = newDNSServer(true, s.names)
-	s.dns.open, s.dns.keep = s.start.OnMiss.Open(), e.keepName()
+	s.names = dns.NewNames(s.start.Names, recorded, exclude)
+	s.dns = dns.NewServer(true, s.names)
+	s.dns.Open, s.dns.Keep = s.start.OnMiss.Open(), e.keepName()
 	return nil
 }
 
 // listen opens every port before the hooks are attached, so that the first
 // connection finds somebody there.
 func (s *serving) listen(ctx context.Context) error {
-	for _, port := range tcpPorts {
+	for _, port := range agent.TCPPorts() {
 		l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: int(port)})
 		if err != nil {
 			return err
@@ -222,12 +223,12 @@ func (s *serving) listen(ctx context.Context) error {
 				continue
 			}
 			seen[addr] = true
-			conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(addr), Port: dnsPort})
+			conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(addr), Port: agent.DNSPort})
 			if err != nil {
 				return fmt.Errorf("the DNS server's port: %w", err)
 			}
 			context.AfterFunc(ctx, func() { conn.Close() })
-			s.serve(ctx, "the DNS server at "+addr, func() error { return s.dns.serveUDP(ctx, conn) })
+			s.serve(ctx, "the DNS server at "+addr, func() error { return s.dns.ServeUDP(ctx, conn) })
 		}
 	}
 	for _, in := range s.start.Ingress {
@@ -238,7 +239,7 @@ func (s *serving) listen(ctx context.Context) error {
 	return nil
 }
 
-func (s *serving) listenIngress(ctx context.Context, in Ingress) error {
+func (s *serving) listenIngress(ctx context.Context, in agent.Ingress) error {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: in.Listen})
 	if err != nil {
 		return fmt.Errorf("the port for %s: %w", in.Published, err)
@@ -246,7 +247,7 @@ func (s *serving) listenIngress(ctx context.Context, in Ingress) error {
 	var dir string
 	for _, svc := range s.start.Services {
 		if svc.Name == in.Service {
-			dir = filepath.Join(cgroupDir, svc.Cgroup)
+			dir = filepath.Join(agent.CgroupDir, svc.Cgroup)
 		}
 	}
 	if dir == "" {
@@ -274,22 +275,22 @@ func (s *serving) serve(ctx context.Context, what string, run func() error) {
 		if err == nil {
 			err = net.ErrClosed
 		}
-		s.out.send(FromAgent{Fatal: &Fatal{Error: fmt.Sprintf("%s has ended: %v", what, err), Hint: "start the session again; if it happens again, report it with the output of --debug"}})
+		s.out.Send(agent.FromAgent{Fatal: &agent.Fatal{Error: fmt.Sprintf("%s has ended: %v", what, err), Hint: "start the session again; if it happens again, report it with the output of --debug"}})
 	})
 }
 
-func (s *serving) request(m *ToAgent) *Reply {
+func (s *serving) request(m *agent.ToAgent) *agent.Reply {
 	switch {
 	case m.Listening != nil:
 		for _, svc := range s.start.Services {
 			if svc.Name != m.Listening.Service {
 				continue
 			}
-			cs, err := containersOf(filepath.Join(cgroupDir, svc.Cgroup))
+			cs, err := containersOf(filepath.Join(agent.CgroupDir, svc.Cgroup))
 			if err != nil {
-				return &Reply{Error: err.Error()}
+				return &agent.Reply{Error: err.Error()}
 			}
-			reply := &Reply{}
+			reply := &agent.Reply{}
 			for _, c := range cs {
 				if ports, err := listening(c.pid); err == nil {
 					reply.Ports = append(reply.Ports, ports)
@@ -297,19 +298,19 @@ func (s *serving) request(m *ToAgent) *Reply {
 			}
 			return reply
 		}
-		return &Reply{Error: "no such service: " + m.Listening.Service}
+		return &agent.Reply{Error: "no such service: " + m.Listening.Service}
 	case m.Exclude != nil:
 		for _, c := range m.Exclude {
-			if p, err := parsePrefix(c); err == nil {
-				s.names.addExclude(p)
+			if p, err := agent.ParsePrefix(c); err == nil {
+				s.names.AddExclude(p)
 			}
 		}
-		return &Reply{}
+		return &agent.Reply{}
 	case m.Case != nil:
 		s.cases.Set(*m.Case)
-		return &Reply{}
+		return &agent.Reply{}
 	}
-	return &Reply{Error: "unknown request"}
+	return &agent.Reply{Error: "unknown request"}
 }
 
 // stopTimeout bounds how long the agent works at what it holds when a session ends.
@@ -343,9 +344,9 @@ func (s *serving) stop() {
 	s.proxy.CatchUp()
 	s.proxy.TellUnread()
 	if err := s.engine.close(ctx); err != nil {
-		s.out.send(FromAgent{Event: &Event{Type: "error", Detail: err.Error()}})
+		s.out.Send(agent.FromAgent{Event: &agent.Event{Type: "error", Detail: err.Error()}})
 	}
-	s.out.send(FromAgent{Stopped: true})
+	s.out.Send(agent.FromAgent{Stopped: true})
 }
 
 func (s *serving) shutdown() {

@@ -1,20 +1,12 @@
-package agent
+package guard
 
 import (
 	"bytes"
 	"os"
 	"path/filepath"
 	"sync"
-)
 
-const (
-	// UnsavedDir is a volume of the agent's own in its container.
-	UnsavedDir = "/unsaved"
-	// UnsavedFile has the records that the CLI did not say it has written, one a
-	// line as the agent sent them, if it went away while it recorded.
-	UnsavedFile = "records.ndjson"
-	// UnsavedPart is that file while it is written.
-	UnsavedPart = UnsavedFile + ".part"
+	"github.com/wiretape/wiretape/compose/agent"
 )
 
 // recordPrefix begins the lines that carry a record.
@@ -68,7 +60,7 @@ func (u *unsaved) drop(nth int64) {
 func (u *unsaved) spill(dir string) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	f, err := os.OpenFile(filepath.Join(dir, UnsavedPart), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, agent.UnsavedPart), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -92,5 +84,5 @@ func (u *unsaved) close() error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(u.file.Name(), filepath.Join(filepath.Dir(u.file.Name()), UnsavedFile))
+	return os.Rename(u.file.Name(), filepath.Join(filepath.Dir(u.file.Name()), agent.UnsavedFile))
 }

@@ -1,4 +1,4 @@
-package agent
+package worker
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/agent/dns"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/netns"
 )
@@ -29,12 +31,12 @@ func (s *serving) original(conn net.Conn) (proxy.Dest, bool) {
 	}
 	dst := netip.AddrPortFrom(origin.Dst.Addr().Unmap(), origin.Dst.Port())
 	d := proxy.Dest{
-		Addr: dst, Name: s.names.nameOf(dst.Addr()),
+		Addr: dst, Name: s.names.NameOf(dst.Addr()),
 		Service: s.services[origin.CgroupID].Name,
 		Via:     via{pid: int(origin.PID), peer: peer.Addr()},
 	}
 	// A service may be reached on a network that isn't the project's own.
-	d.Internal = s.names.isInternalAddr(dst.Addr())
+	d.Internal = s.names.IsInternalAddr(dst.Addr())
 	return d, true
 }
 
@@ -68,15 +70,15 @@ func (s *serving) divert(ctx context.Context, conn net.Conn, d proxy.Dest) bool 
 		return false
 	}
 	srv := *s.dns
-	srv.forward = func(ctx context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
+	srv.Forward = func(ctx context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
 		up, err := s.dial(ctx, d)
 		if err != nil {
 			return nil, err
 		}
-		return exchangeDNS(ctx, up, "tcp", query)
+		return dns.Exchange(ctx, up, "tcp", query)
 	}
 	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-	srv.serveTCP(ctx, conn, peer)
+	srv.ServeTCP(ctx, conn, peer)
 	return true
 }
 
@@ -98,7 +100,7 @@ const untrustedHint = "the client does not trust wiretape's certificate: see doc
 // notify tells the user what the proxy noticed.
 func (s *serving) notify(n proxy.Notice) {
 	if n.Kind == proxy.Unknown {
-		s.out.send(FromAgent{Log: &Log{Level: "debug", Message: "closed a connection that was not led here, " + n.Detail}})
+		s.out.Send(agent.FromAgent{Log: &agent.Log{Level: "debug", Message: "closed a connection that was not led here, " + n.Detail}})
 		return
 	}
 	hint := ""
@@ -111,7 +113,7 @@ func (s *serving) notify(n proxy.Notice) {
 	if n.Kind == proxy.Opaque {
 		s.opaque(n)
 	}
-	s.out.send(FromAgent{Event: &Event{
+	s.out.Send(agent.FromAgent{Event: &agent.Event{
 		Type: string(n.Kind), Service: n.Service, URL: n.Authority, Detail: n.Detail, Bytes: n.Bytes, HTTP: n.HTTP, Hint: hint,
 	}})
 }
@@ -138,11 +140,11 @@ func (s *serving) forwardDNS(ctx context.Context, asker netip.AddrPort, network 
 		return nil, err
 	}
 	if !ok {
-		return nil, errNoResolver
+		return nil, dns.ErrNoResolver
 	}
 	conn, err := found.NS.DialUDP(netip.AddrPort{}, origin.Dst)
 	if err != nil {
 		return nil, err
 	}
-	return exchangeDNS(ctx, conn, "udp", query)
+	return dns.Exchange(ctx, conn, "udp", query)
 }

@@ -1,4 +1,4 @@
-package agent
+package worker
 
 import (
 	"bytes"
@@ -6,6 +6,9 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/agent/dns"
 )
 
 func TestAServerThatDiesEndsTheSession(t *testing.T) {
@@ -13,11 +16,11 @@ func TestAServerThatDiesEndsTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dns := newDNSServer(true, newNameTable(nil, nil, nil))
+	dns := dns.NewServer(true, dns.NewNames(nil, nil, nil))
 	serveDNS := func(ctx context.Context) string {
 		var out bytes.Buffer
-		s := &serving{out: &lineWriter{w: &out}, dns: dns}
-		s.serve(ctx, "the DNS server at 127.0.0.1", func() error { return s.dns.serveUDP(ctx, conn) })
+		s := &serving{out: &agent.LineWriter{W: &out}, dns: dns}
+		s.serve(ctx, "the DNS server at 127.0.0.1", func() error { return s.dns.ServeUDP(ctx, conn) })
 		conn.Close()
 		s.wg.Wait()
 		return out.String()

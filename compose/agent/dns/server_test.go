@@ -1,4 +1,4 @@
-package agent
+package dns
 
 import (
 	"bytes"
@@ -61,15 +61,15 @@ func answered(t testing.TB, reply []byte) (code string, list []string) {
 }
 
 // replayDNS is a server in replay that fails the test where it asks the network.
-func replayDNS(t testing.TB, recorded []tape.Name, exclude ...string) *dnsServer {
+func replayDNS(t testing.TB, recorded []tape.Name, exclude ...string) *Server {
 	var prefixes []netip.Prefix
 	for _, e := range exclude {
 		prefixes = append(prefixes, netip.MustParsePrefix(e))
 	}
-	s := newDNSServer(true, newNameTable([]string{"db"}, recorded, prefixes))
-	s.forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) {
+	s := NewServer(true, NewNames([]string{"db"}, recorded, prefixes))
+	s.Forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) {
 		t.Error("a query went to the network")
-		return nil, errNoResolver
+		return nil, ErrNoResolver
 	}
 	return s
 }
@@ -127,7 +127,7 @@ func TestReplayAnswersFromTheTape(t *testing.T) {
 		"203.0.113.2": "api.example.com", "2001:db8::1": "api.example.com", "198.18.0.1": "near.example.com",
 		"2001:2::2": "near.example.com", "198.18.0.4": "unknown.example.com", "::ffff:203.0.113.2": "api.example.com", "192.0.2.1": "",
 	} {
-		if got := s.names.nameOf(netip.MustParseAddr(addr)); got != want {
+		if got := s.names.NameOf(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s was looked up as %q, want %q", addr, got, want)
 		}
 	}
@@ -135,9 +135,9 @@ func TestReplayAnswersFromTheTape(t *testing.T) {
 
 func TestWhereMissesGoOnTheResolverIsAskedBeforeTheTape(t *testing.T) {
 	s := replayDNS(t, []tape.Name{{Name: "api.example.com", Type: "A", RCode: "NOERROR", Answers: []string{"A 203.0.113.1"}}})
-	s.open = true
+	s.Open = true
 	var kept []tape.Name
-	s.keep = func(n tape.Name) { kept = append(kept, n) }
+	s.Keep = func(n tape.Name) { kept = append(kept, n) }
 	query := dnsQuery(t, "api.example.com.", dnsmessage.TypeA)
 	for _, tc := range []struct {
 		name, answer string
@@ -148,11 +148,11 @@ func TestWhereMissesGoOnTheResolverIsAskedBeforeTheTape(t *testing.T) {
 		{"it knows the name", "A 203.0.113.9", dnsmessage.RCodeSuccess, nil, 1},
 		{"it does not know the name", "A 203.0.113.1", dnsmessage.RCodeNameError, nil, 0},
 		{"it fails", "A 203.0.113.1", dnsmessage.RCodeServerFailure, nil, 0},
-		{"it can't be asked", "A 203.0.113.1", 0, errNoResolver, 0},
+		{"it can't be asked", "A 203.0.113.1", 0, ErrNoResolver, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			kept = nil
-			s.forward = func(_ context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
+			s.Forward = func(_ context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
 				var m dnsmessage.Message
 				if err := m.Unpack(query); err != nil {
 					return nil, err
@@ -202,8 +202,8 @@ func TestWhatDoesNotFitIntoADatagramIsAskedForAgain(t *testing.T) {
 
 func TestInternalNamesGoToTheNetworkInReplayToo(t *testing.T) {
 	s := replayDNS(t, []tape.Name{{Name: "db", Type: "A", RCode: "NXDOMAIN"}})
-	s.keep = func(n tape.Name) { t.Errorf("%v was kept", n) }
-	s.forward = func(_ context.Context, from netip.AddrPort, network string, query []byte) ([]byte, error) {
+	s.Keep = func(n tape.Name) { t.Errorf("%v was kept", n) }
+	s.Forward = func(_ context.Context, from netip.AddrPort, network string, query []byte) ([]byte, error) {
 		if from != asker || network != "udp" {
 			t.Errorf("forwarded for %v over %s", from, network)
 		}
@@ -214,11 +214,11 @@ func TestInternalNamesGoToTheNetworkInReplayToo(t *testing.T) {
 		t.Error(d)
 	}
 	addr := netip.MustParseAddr("172.18.0.7")
-	if !s.names.isInternalAddr(addr) || s.names.nameOf(addr) != "db" {
+	if !s.names.IsInternalAddr(addr) || s.names.NameOf(addr) != "db" {
 		t.Error("the address is not known as internal")
 	}
 	s.names.learn("outside.example.com", addr)
-	if s.names.isInternalAddr(addr) {
+	if s.names.IsInternalAddr(addr) {
 		t.Error("the address is internal though an outside name led to it last")
 	}
 }
@@ -242,11 +242,11 @@ func realAnswer(t testing.TB, query []byte, bodies ...dnsmessage.ResourceBody) [
 }
 
 // recordDNS is a server in record whose resolver says these; it returns what is kept.
-func recordDNS(t testing.TB, bodies ...dnsmessage.ResourceBody) (*dnsServer, *[]tape.Name) {
-	s := newDNSServer(false, newNameTable([]string{"db"}, nil, nil))
+func recordDNS(t testing.TB, bodies ...dnsmessage.ResourceBody) (*Server, *[]tape.Name) {
+	s := NewServer(false, NewNames([]string{"db"}, nil, nil))
 	kept := new([]tape.Name)
-	s.keep = func(n tape.Name) { *kept = append(*kept, n) }
-	s.forward = func(_ context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
+	s.Keep = func(n tape.Name) { *kept = append(*kept, n) }
+	s.Forward = func(_ context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
 		return realAnswer(t, query, bodies...), nil
 	}
 	return s, kept
@@ -296,11 +296,11 @@ func TestRecordPassesOnWhatTheResolverSays(t *testing.T) {
 		kept   int
 	}{
 		{"an answer that is not DNS", []byte("what?"), nil, "", 0},
-		{"a resolver that can't be reached", nil, errNoResolver, "SERVFAIL", 1},
+		{"a resolver that can't be reached", nil, ErrNoResolver, "SERVFAIL", 1},
 		{"a resolver that is silent", nil, context.DeadlineExceeded, "none", 1},
 	} {
 		*kept = nil
-		s.forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) { return c.answer, c.err }
+		s.Forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) { return c.answer, c.err }
 		got := s.answer(t.Context(), asker, "udp", query)
 		switch c.want {
 		case "":
@@ -390,7 +390,7 @@ func TestDNSOverTCPAndUDP(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		defer close(done)
-		s.serveTCP(ctx, server, asker)
+		s.ServeTCP(ctx, server, asker)
 	}()
 	for range 2 { // on one connection, in pieces (RFC 7766 sections 6.2.1 and 8)
 		framed := append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)
@@ -399,7 +399,7 @@ func TestDNSOverTCPAndUDP(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		reply, err := readDNS(client)
+		reply, err := readMessage(client)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -416,7 +416,7 @@ func TestDNSOverTCPAndUDP(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.serveUDP(t.Context(), conn) }()
+	go func() { served <- s.ServeUDP(t.Context(), conn) }()
 	up, err := net.Dial("udp", conn.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -424,7 +424,7 @@ func TestDNSOverTCPAndUDP(t *testing.T) {
 	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	up.Write([]byte("noise")) // is ignored
-	reply, err := exchangeDNS(ctx, up, "udp", query)
+	reply, err := Exchange(ctx, up, "udp", query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -468,7 +468,7 @@ func FuzzDNSAnswer(f *testing.F) {
 	f.Add([]byte("what?"))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		s, kept := recordDNS(t)
-		s.forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) { return said, nil }
+		s.Forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) { return said, nil }
 		heard := s.answer(t.Context(), asker, "udp", query)
 		var before, after dnsmessage.Message
 		if before.Unpack(said) != nil {
@@ -526,14 +526,14 @@ func TestANameThatCannotBeResolvedIsToldAndKept(t *testing.T) {
 		told string
 	}{
 		{"the resolver does not answer", context.DeadlineExceeded, "timed out"},
-		{"the resolver is not there", errNoResolver, errNoResolver.Error()},
+		{"the resolver is not there", ErrNoResolver, ErrNoResolver.Error()},
 		{"the session ended", context.Canceled, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, kept := recordDNS(t)
-			s.forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) { return nil, c.err }
+			s.Forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) { return nil, c.err }
 			told := ""
-			s.unresolved = func(name, why string) { told += name + " " + why }
+			s.Unresolved = func(name, why string) { told += name + " " + why }
 			s.answer(t.Context(), asker, "udp", dnsQuery(t, "db.", dnsmessage.TypeA))
 			s.answer(t.Context(), asker, "udp", dnsQuery(t, "api.example.com.", dnsmessage.TypeA))
 			if c.told == "" {

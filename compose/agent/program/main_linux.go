@@ -1,4 +1,4 @@
-package agent
+package program
 
 import (
 	"context"
@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/agent/guard"
+	"github.com/wiretape/wiretape/compose/agent/worker"
 )
 
 // Main runs one of the agent's programs, named by the first argument:
@@ -26,21 +30,21 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	}
 	switch verb {
 	case "":
-		return Guard(ctx, self, stdin, stdout, stderr)
+		return guard.Run(ctx, self, stdin, stdout, stderr)
 	case "worker":
-		return Worker(ctx, version, stdin, stdout)
+		return worker.Run(ctx, version, stdin, stdout)
 	case "cleanup":
 		if len(args) != 2 {
 			return errors.New("agent cleanup wants the cgroup's path")
 		}
-		return Cleanup(args[1])
+		return guard.Cleanup(args[1])
 	case "doctor":
-		out := &lineWriter{w: stdout}
+		out := &agent.LineWriter{W: stdout}
 		if err := Doctor(ctx, self); err != nil {
-			out.send(FromAgent{Fatal: fatalOf(err)})
+			out.Send(agent.FromAgent{Fatal: guard.FatalOf(err)})
 			return err
 		}
-		return out.send(FromAgent{Ready: true})
+		return out.Send(agent.FromAgent{Ready: true})
 	case "connect":
 		return Connect(ctx)
 	}

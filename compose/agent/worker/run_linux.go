@@ -1,4 +1,4 @@
-package agent
+package worker
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/record"
@@ -16,15 +17,15 @@ import (
 
 // A servicePort is where the runner finds what is behind a published port.
 type servicePort struct {
-	Ingress
+	agent.Ingress
 	dialer *serviceDialer
 }
 
 // runCases sends cases, one result each, and returns the reply to the request.
-func (s *serving) runCases(m *Run) *Reply {
+func (s *serving) runCases(m *agent.Run) *agent.Reply {
 	r, ok := s.engine.(*replaying)
 	if !ok {
-		return &Reply{Error: "cases can be sent only in replay"}
+		return &agent.Reply{Error: "cases can be sent only in replay"}
 	}
 	opt := runner.Options{
 		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Redact: tape.NewRedactor(s.start.Redact), Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
@@ -39,7 +40,7 @@ func (s *serving) runCases(m *Run) *Reply {
 		},
 		Sent: r.caseSent,
 		Result: func(c report.CaseResult) error {
-			return s.out.send(FromAgent{Result: &c, Sent: r.sentAt(c.Number)})
+			return s.out.Send(agent.FromAgent{Result: &c, Sent: r.sentAt(c.Number)})
 		},
 	}
 	if m.Update {
@@ -50,9 +51,9 @@ func (s *serving) runCases(m *Run) *Reply {
 	s.cases.Set(0)
 	r.playback.ReleaseAll()
 	if err != nil {
-		return &Reply{Error: err.Error()}
+		return &agent.Reply{Error: err.Error()}
 	}
-	return &Reply{}
+	return &agent.Reply{}
 }
 
 // recordAgain sends what becomes of a case as updates.
@@ -65,7 +66,7 @@ func (r *replaying) recordAgain(x *tape.Exchange) *runner.Recording {
 			again.Number = x.Number
 			u.Exchange = &again
 		}
-		return r.s.out.send(FromAgent{Update: &u})
+		return r.s.out.Send(agent.FromAgent{Update: &u})
 	})
 	return &runner.Recording{
 		Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Port: x.Port, Scheme: "http", Authority: authorityOf(x.Request.URL)}),
