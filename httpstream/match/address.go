@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"mime"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -131,6 +130,9 @@ func unreserved(c byte) bool {
 type pair struct{ name, value string }
 
 func (r *Rules) pairs(query string) []pair {
+	if query == "" {
+		return nil
+	}
 	ps, _ := parsePairs(query)
 	if r.IgnoreQuery != nil {
 		ps = slices.DeleteFunc(ps, func(p pair) bool { return r.IgnoreQuery(p.name) })
@@ -191,23 +193,4 @@ func mediaType(contentType string) string {
 	}
 	t, _, _ := strings.Cut(contentType, ";")
 	return strings.ToLower(strings.TrimSpace(t))
-}
-
-// A keyWriter joins strings so that different lists give different keys.
-type keyWriter struct{ strings.Builder }
-
-func (k *keyWriter) add(s string) {
-	k.WriteString(strconv.Itoa(len(s)))
-	k.WriteByte(':')
-	k.WriteString(s)
-}
-
-func (k *keyWriter) end() { k.WriteByte(';') }
-
-func (k *keyWriter) addPairs(ps []pair) {
-	for _, p := range ps {
-		k.add(p.name)
-		k.add(p.value)
-	}
-	k.end()
 }

@@ -120,7 +120,7 @@ func (r *Rules) canonical(contentType string, data []byte) (kind, []byte) {
 		if ps, clean := parsePairs(string(data)); clean {
 			var w keyWriter
 			w.addPairs(r.formPairs(ps))
-			return k, []byte(w.String())
+			return k, w.b
 		}
 	case kindMultipart:
 		if parts, err := parseParts(contentType, data); err == nil {
@@ -266,5 +266,5 @@ func (r *Rules) canonicalParts(parts []part) []byte {
 		w.add(string(k))
 		w.add(string(canon))
 	}
-	return []byte(w.String())
+	return w.b
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -63,12 +64,105 @@ var fieldCounts = map[string]counting{
 	"proxy-authorization": notAtAll,
 }
 
-// counting tells how a field counts; lower is its name.
-func (r *Rules) counting(lower string) counting {
-	if c, known := r.known[lower]; known {
-		return c
+// A naming is how a field of one name counts.
+type naming struct {
+	lower string // the name
+	counting
+	// values are those that the tape has, at most maxValues of them.
+	values map[string]normal
+}
+
+// normal is a field's value as it counts.
+type normal struct{ sent, value string }
+
+const (
+	maxValues = 64
+	// maxUnheard is how many names that the tape has not are remembered.
+	maxUnheard = 1000
+)
+
+// A lexicon knows how fields count, by their names as they are written, so that no
+// request decides it anew. A nil lexicon knows none.
+type lexicon struct {
+	known map[string]*naming // those of the tape
+
+	mu      sync.RWMutex
+	unheard map[string]*naming
+}
+
+// newLexicon knows the names and values of the calls.
+func newLexicon(r *Rules, calls []*tape.Exchange) *lexicon {
+	l := &lexicon{known: map[string]*naming{}, unheard: map[string]*naming{}}
+	var last *httpstream.Field
+	for _, x := range calls {
+		header := x.Request.Header
+		if len(header) == 0 || last == &header[0] { // calls share what is the same
+			continue
+		}
+		last = &header[0]
+		for i := range header {
+			f := &header[i]
+			n := l.known[f.Name]
+			if n == nil {
+				n = r.newNaming(f.Name)
+				l.known[f.Name] = n
+			}
+			if n.counting == notAtAll || len(n.values) >= maxValues {
+				continue
+			}
+			if _, known := n.values[f.Value]; !known {
+				if n.values == nil {
+					n.values = map[string]normal{}
+				}
+				n.values[f.Value] = r.normal(n, f.Value)
+			}
+		}
 	}
-	return r.decide(lower)
+	return l
+}
+
+func (r *Rules) newNaming(name string) *naming {
+	lower := strings.ToLower(name)
+	return &naming{lower: lower, counting: r.decide(lower)}
+}
+
+// naming tells how a field of that name counts.
+func (r *Rules) naming(name string) *naming {
+	l := r.lexicon
+	if l == nil {
+		return r.newNaming(name)
+	}
+	if n := l.known[name]; n != nil {
+		return n
+	}
+	l.mu.RLock()
+	n := l.unheard[name]
+	l.mu.RUnlock()
+	if n != nil {
+		return n
+	}
+	n = r.newNaming(name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.unheard) < maxUnheard {
+		l.unheard[strings.Clone(name)] = n
+	}
+	return n
+}
+
+// normal is what counts of a value.
+func (r *Rules) normal(n *naming, value string) normal {
+	if v, known := n.values[value]; known {
+		return v
+	}
+	v := normal{sent: strings.Trim(value, " \t")}
+	if n.counting == credential {
+		v.sent = tape.RedactCredential(v.sent)
+	} else {
+		v.sent = r.Redact.Field(n.lower, v.sent)
+	}
+	v.value = normalValue(n.lower, v.sent, n.counting)
+	return v
 }
 
 func (r *Rules) decide(lower string) counting {
@@ -109,36 +203,26 @@ type field struct {
 	counting counting
 }
 
-// fields are the fields that count, by name.
-func (r *Rules) fields(header httpstream.Fields) []field {
-	var fs []field
-	for _, f := range header {
-		lower := strings.ToLower(f.Name)
-		c := r.counting(lower)
-		if c == notAtAll {
+// fields are the fields that count, by name, in room as far as it goes.
+func (r *Rules) fields(header httpstream.Fields, room []field) []field {
+	fs := room[:0]
+	for i := range header {
+		f := &header[i]
+		n := r.naming(f.Name)
+		if n.counting == notAtAll {
 			continue
 		}
-		value := strings.Trim(f.Value, " \t")
-		if c == credential {
-			value = tape.RedactCredential(value)
-		} else {
-			value = r.Redact.Field(lower, value)
-		}
-		if i := slices.IndexFunc(fs, func(x field) bool { return x.name == lower }); i >= 0 {
-			fs[i].sent += ", " + value
+		v := r.normal(n, f.Value)
+		if i := slices.IndexFunc(fs, func(x field) bool { return x.name == n.lower }); i >= 0 {
+			fs[i].sent += ", " + v.sent
+			fs[i].value = normalValue(n.lower, fs[i].sent, n.counting)
 			continue
 		}
-		fs = append(fs, field{name: lower, shown: f.Name, sent: value, counting: c})
+		fs = append(fs, field{name: n.lower, shown: f.Name, sent: v.sent, value: v.value, counting: n.counting})
 	}
-	out := fs[:0]
-	for _, f := range fs {
-		f.value = normalValue(f.name, f.sent, f.counting)
-		if f.value != "" || !emptyMeansNone(f.counting) {
-			out = append(out, f)
-		}
-	}
-	slices.SortFunc(out, func(a, b field) int { return strings.Compare(a.name, b.name) })
-	return out
+	fs = slices.DeleteFunc(fs, func(f field) bool { return f.value == "" && emptyMeansNone(f.counting) })
+	slices.SortFunc(fs, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	return fs
 }
 
 // emptyMeansNone reports whether a field without a value asks for nothing.

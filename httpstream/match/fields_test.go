@@ -196,7 +196,7 @@ func FuzzFields(f *testing.F) {
 			}
 		}
 		secret := "hunter2" + value
-		for _, x := range (&Rules{}).fields(httpstream.Fields{{Name: "X-Api-Key", Value: secret}}) {
+		for _, x := range (&Rules{}).fields(httpstream.Fields{{Name: "X-Api-Key", Value: secret}}, nil) {
 			if strings.Contains(x.value, "hunter2") {
 				t.Errorf("%q is shown as %q", secret, x.value)
 			}

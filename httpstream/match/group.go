@@ -9,12 +9,11 @@ import (
 // An entry is a recorded call and how often it was given out.
 type entry struct {
 	call  *tape.Exchange
-	addr  address
-	taken bool // in this round
-	lent  bool // in this round, to another case
-	by    int  // the case that it was given to last; 0 for none
-	used  int
 	slots []slot
+	by    int32 // the case that it was given to last; 0 for none
+	taken bool  // in this round
+	lent  bool  // in this round, to another case
+	used  bool
 }
 
 // A slot is an entry's place in a queue.
@@ -27,8 +26,8 @@ type slot struct {
 // to ask for it.
 func (e *entry) take(s Scope, begun map[int]bool) {
 	lend := e.strangeTo(s) && !begun[e.call.Case]
-	e.used++
-	e.by = s.Case
+	e.used = true
+	e.by = int32(s.Case)
 	if lend {
 		e.lent = true
 	} else {
@@ -60,10 +59,16 @@ func (e *entry) free() {
 // A group holds calls that one key leads to, in recorded order. Most have one call,
 // and need no queues.
 type group struct {
+	only *entry // nil in a crowd
+	*crowd
+}
+
+// A crowd is the calls of a group that has more than one.
+type crowd struct {
 	all    queue
-	queues map[Scope]*queue  // by service and case; nil for one call
-	shared map[Scope]*queue  // of each case that they may belong to; nil for one call
-	owned  map[string]*queue // by service; nil for one call
+	queues map[Scope]*queue  // by service and case
+	shared map[Scope]*queue  // of each case that they may belong to
+	owned  map[string]*queue // by service
 	// failures counts the entries that failed to connect, by service.
 	failures map[string]int
 }
@@ -74,33 +79,52 @@ const anyService = "*"
 func addTo[K comparable](groups map[K]*group, key K, e *entry) *group {
 	g := groups[key]
 	if g == nil {
-		g = &group{}
+		g = &group{only: e}
 		groups[key] = g
-	}
-	switch len(g.all.entries) {
-	case 0:
-		g.all.entries = append(g.all.entries, e)
 		return g
-	case 1:
-		first := g.all.entries[0]
-		g.all, g.queues, g.shared, g.owned = queue{}, map[Scope]*queue{}, map[Scope]*queue{}, map[string]*queue{}
-		g.add(first)
 	}
+	g.expand()
 	g.add(e)
 	return g
 }
 
-func (g *group) add(e *entry) {
-	g.all.add(e)
+// expand makes a group one with queues.
+func (g *group) expand() {
+	if g.crowd != nil {
+		return
+	}
+	g.crowd = &crowd{queues: map[Scope]*queue{}, shared: map[Scope]*queue{}, owned: map[string]*queue{}}
+	g.add(g.only)
+	g.only = nil
+}
+
+// entries are all of the group's.
+func (g *group) entries() []*entry {
+	if g.crowd == nil {
+		return []*entry{g.only}
+	}
+	return g.all.entries
+}
+
+// recordedFirst is the first of all entries.
+func (g *group) recordedFirst() *entry {
+	if g.crowd == nil {
+		return g.only
+	}
+	return g.all.entries[0]
+}
+
+func (c *crowd) add(e *entry) {
+	c.all.add(e)
 	for _, service := range []string{e.call.Service, anyService} {
 		for _, n := range e.call.Cases {
-			push(g.shared, Scope{service, n}, e)
+			push(c.shared, Scope{service, n}, e)
 		}
 		if len(e.call.Cases) == 0 {
-			push(g.queues, Scope{service, e.call.Case}, e)
+			push(c.queues, Scope{service, e.call.Case}, e)
 		}
 	}
-	push(g.owned, e.call.Service, e)
+	push(c.owned, e.call.Service, e)
 }
 
 func push[K comparable](queues map[K]*queue, key K, e *entry) {
@@ -113,15 +137,25 @@ func push[K comparable](queues map[K]*queue, key K, e *entry) {
 }
 
 // candidates are the entries that a service may get, in recorded order.
-func (g *group) candidates(service string) (own *queue, key string) {
-	if q := g.owned[service]; q != nil {
+func (c *crowd) candidates(service string) (own *queue, key string) {
+	if q := c.owned[service]; q != nil {
 		return q, service
 	}
-	return &g.all, anyService
+	return &c.all, anyService
+}
+
+// of are the entries that a service may get, in recorded order.
+func (g *group) of(service string) []*entry {
+	if g.crowd == nil {
+		return g.entries()
+	}
+	own, _ := g.candidates(service)
+	return own.entries
 }
 
 // failed counts an entry that failed to connect.
 func (g *group) failed(service string) {
+	g.expand()
 	if g.failures == nil {
 		g.failures = map[string]int{}
 	}
@@ -131,12 +165,11 @@ func (g *group) failed(service string) {
 
 // first returns the entry that is next for a scope.
 func (g *group) first(s Scope, begun map[int]bool) *entry {
-	if g.queues == nil {
-		e := g.all.entries[0]
-		if e.taken || e.lent && e.strangeTo(s) {
-			return nil
+	if g.crowd == nil {
+		if e := g.only; !e.taken && !(e.lent && e.strangeTo(s)) {
+			return e
 		}
-		return e
+		return nil
 	}
 	if s.Case > 0 {
 		return g.firstOfCase(s, begun)
@@ -150,10 +183,10 @@ func (g *group) first(s Scope, begun map[int]bool) *entry {
 
 // firstOfCase is first while a case runs: what other cases need stays theirs. Those
 // in begun have asked for what they need, so what they have not got is late, and free.
-func (g *group) firstOfCase(s Scope, begun map[int]bool) *entry {
-	all, service := g.candidates(s.Service)
-	own, shared := g.queues[Scope{service, s.Case}], g.shared[Scope{service, s.Case}]
-	for _, q := range []*queue{own, shared, g.queues[Scope{service, 0}]} {
+func (c *crowd) firstOfCase(s Scope, begun map[int]bool) *entry {
+	all, service := c.candidates(s.Service)
+	own, shared := c.queues[Scope{service, s.Case}], c.shared[Scope{service, s.Case}]
+	for _, q := range []*queue{own, shared, c.queues[Scope{service, 0}]} {
 		if e := q.first(); e != nil {
 			return e
 		}
@@ -172,6 +205,10 @@ func (g *group) firstOfCase(s Scope, begun map[int]bool) *entry {
 
 // startOver makes all calls that a service may get free again.
 func (g *group) startOver(service string) {
+	if g.crowd == nil {
+		g.only.free()
+		return
+	}
 	own, _ := g.candidates(service)
 	for _, e := range own.entries {
 		e.free()

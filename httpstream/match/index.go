@@ -1,10 +1,10 @@
 package match
 
 import (
-	"crypto/sha256"
+	"runtime"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -25,8 +25,9 @@ type Index struct {
 	own   map[int]*view
 	views []*view // those in own
 
-	entries []*entry
-	hosts   map[string]*group // by host:port, calls that failed to connect included
+	entries []entry
+	twoWay  bool              // some call is
+	hosts   map[string]*group // by host:port, those with a call that failed to connect
 
 	mu    sync.Mutex   // guards which entries are taken, and begun; all else is fixed
 	begun map[int]bool // cases that were released by their number in this round
@@ -35,16 +36,13 @@ type Index struct {
 // A view is calls by one set of rules.
 type view struct {
 	rules  Rules
-	places map[string]*place // by head key
-	headed map[key]*group    // by head and fields
-	calls  map[key]*group    // by head, fields and body
-	hashed map[key]*group    // the same, with the body's hash as its key
+	places map[key]place  // by the key of the head
+	headed map[key]*group // by head and fields
+	calls  map[key]*group // by head, fields and body
+	hashed map[key]*group // the same, with the body's hash as its key, where there is a body
+
+	own []*entry // its calls, until they are grouped
 }
-
-// A key identifies what counts of a request.
-type key [sha256.Size]byte
-
-func keyOf(parts ...string) key { return sha256.Sum256([]byte(strings.Join(parts, ""))) }
 
 // A place is what was asked of one URL with one method.
 type place struct {
@@ -55,35 +53,64 @@ type place struct {
 // NewIndex makes an index of calls, which are in recorded order and must not
 // change afterwards.
 func NewIndex(calls []*tape.Exchange, rules Rules) *Index {
-	names := fieldNames(calls)
-	ix := &Index{main: newView(rules, names), own: map[int]*view{}, hosts: map[string]*group{}, begun: map[int]bool{}}
+	ix := &Index{
+		main: newView(rules, calls), own: map[int]*view{}, begun: map[int]bool{},
+		entries: make([]entry, len(calls)), hosts: map[string]*group{},
+	}
 	byRules := map[*Rules]*view{}
-	for _, x := range calls {
-		e := &entry{call: x, addr: parseAddress(x.Request.URL)}
-		ix.entries = append(ix.entries, e)
-		host := addTo(ix.hosts, e.addr.dialed(), e)
-		if unconnected(x) {
-			host.failed(x.Service)
-			continue
-		}
-		ix.main.add(e)
-		if x.Case == 0 || rules.OfCase == nil {
+	for i, x := range calls {
+		e := &ix.entries[i]
+		e.call = x
+		ix.twoWay = ix.twoWay || x.TwoWay
+		if unconnected(x) || x.Case == 0 || rules.OfCase == nil {
 			continue
 		}
 		v, known := ix.own[x.Case]
 		if !known {
-			v = ix.viewFor(rules.OfCase(x.Case), byRules, names)
+			v = ix.viewFor(rules.OfCase(x.Case), byRules, calls)
 			ix.own[x.Case] = v
 		}
 		if v != nil {
-			v.add(e)
+			v.own = append(v.own, e)
 		}
 	}
+	for i := range ix.entries {
+		if e := &ix.entries[i]; !unconnected(e.call) {
+			ix.main.own = append(ix.main.own, e)
+		}
+	}
+	for _, v := range append([]*view{ix.main}, ix.views...) {
+		v.build()
+	}
+	ix.addHosts()
 	return ix
 }
 
+// addHosts groups the calls to authorities that ever refused a connection.
+func (ix *Index) addHosts() {
+	for i := range ix.entries {
+		if e := &ix.entries[i]; unconnected(e.call) {
+			ix.hosts[parseAddress(e.call.Request.URL).dialed()] = nil
+		}
+	}
+	if len(ix.hosts) == 0 {
+		return
+	}
+	for i := range ix.entries {
+		e := &ix.entries[i]
+		dialed := parseAddress(e.call.Request.URL).dialed()
+		if _, failing := ix.hosts[dialed]; !failing {
+			continue
+		}
+		g := addTo(ix.hosts, dialed, e)
+		if unconnected(e.call) {
+			g.failed(e.call.Service)
+		}
+	}
+}
+
 // viewFor returns the view by a case's own rules; nil if it has none.
-func (ix *Index) viewFor(rules *Rules, known map[*Rules]*view, names []string) *view {
+func (ix *Index) viewFor(rules *Rules, known map[*Rules]*view, calls []*tape.Exchange) *view {
 	if rules == nil {
 		return nil
 	}
@@ -91,123 +118,87 @@ func (ix *Index) viewFor(rules *Rules, known map[*Rules]*view, names []string) *
 	if v == nil {
 		own, all := *rules, &ix.main.rules
 		own.Redact, own.Reuse, own.Headers = all.Redact, all.Reuse, all.Headers
-		v = newView(own, names)
+		v = newView(own, calls)
 		known[rules] = v
 		ix.views = append(ix.views, v)
 	}
 	return v
 }
 
-// fieldNames are the names of all request fields, in lower case.
-func fieldNames(calls []*tape.Exchange) []string {
-	names := map[string]struct{}{}
-	for _, x := range calls {
-		for _, f := range x.Request.Header {
-			names[strings.ToLower(f.Name)] = struct{}{}
+func newView(rules Rules, calls []*tape.Exchange) *view {
+	rules.OfCase = nil
+	rules.lexicon = newLexicon(&rules, calls)
+	return &view{rules: rules}
+}
+
+// keys are those that lead to a call.
+type keys struct{ head, headed, whole, hashed key }
+
+// build groups the view's own calls.
+func (v *view) build() {
+	all := make([]keys, len(v.own))
+	inParallel(len(v.own), func(i int) { all[i] = v.keysOf(v.own[i].call) })
+	v.places = make(map[key]place, len(all))
+	v.headed = make(map[key]*group, len(all))
+	v.calls = make(map[key]*group, len(all))
+	v.hashed = map[key]*group{}
+	for i, e := range v.own {
+		k := &all[i]
+		p, known := v.places[k.head]
+		if !known {
+			p.first = e
+		}
+		if !known || e.call.TwoWay && !p.twoWay {
+			p.twoWay = p.twoWay || e.call.TwoWay
+			v.places[k.head] = p
+		}
+		addTo(v.headed, k.headed, e)
+		addTo(v.calls, k.whole, e)
+		if k.hashed != (key{}) {
+			addTo(v.hashed, k.hashed, e)
 		}
 	}
-	list := make([]string, 0, len(names))
-	for n := range names {
-		list = append(list, n)
-	}
-	return list
+	v.own = nil
 }
 
-func newView(rules Rules, names []string) *view {
-	rules.OfCase, rules.known = nil, make(map[string]counting, len(names))
-	for _, n := range names {
-		rules.known[n] = rules.decide(n)
+func (v *view) keysOf(x *tape.Exchange) keys {
+	q := v.rules.recorded(x)
+	k := keys{head: q.headKey()}
+	k.headed = q.fieldKey(k.head, allFields)
+	whole := q.fieldKey(k.head, fieldsKept)
+	k.whole = whole.with(q.body.key(&v.rules))
+	if !q.body.empty() {
+		k.hashed = whole.with(q.body.hashKey())
 	}
-	return &view{
-		rules: rules, places: map[string]*place{},
-		headed: map[key]*group{}, calls: map[key]*group{}, hashed: map[key]*group{},
-	}
+	return k
 }
 
-func (v *view) add(e *entry) {
-	q := v.rules.recorded(e.call)
-	head := q.headKey()
-	p := v.places[head]
-	if p == nil {
-		p = &place{first: e}
-		v.places[head] = p
+// inParallel calls f for 0 to n-1 on all processors.
+func inParallel(n int, f func(i int)) {
+	const batch = 256
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (n+batch-1)/batch) {
+		wg.Go(func() {
+			for {
+				from := int(next.Add(batch)) - batch
+				if from >= n {
+					return
+				}
+				for i := from; i < min(n, from+batch); i++ {
+					f(i)
+				}
+			}
+		})
 	}
-	p.twoWay = p.twoWay || e.call.TwoWay
-	addTo(v.headed, keyOf(head, q.fieldKey(false)), e)
-	whole := head + q.fieldKey(true)
-	addTo(v.calls, keyOf(whole, q.body.key(&v.rules)), e)
-	addTo(v.hashed, keyOf(whole, q.body.hashKey()), e)
+	wg.Wait()
 }
 
 // unconnected reports whether a call failed before a request could be sent.
 func unconnected(x *tape.Exchange) bool { return x.Failed != "" && x.Request.Method == "" }
 
-// Match takes the call that answers q. Where there is none it returns nil and why;
-// that is found out while others are answered.
-func (ix *Index) Match(q Query) (*tape.Exchange, *Miss) {
-	views := ix.viewsFor(q.Case)
-	found := make([][]*group, len(views))
-	for i, v := range views {
-		found[i] = v.find(&q)
-		if x := ix.take(found[i], q.Scope); x != nil {
-			return x, nil
-		}
-	}
-	return nil, ix.miss(&q, views, found)
-}
-
-// viewsFor are the views to look at, the best first: by a case's own rules and
-// then by those for all, and while no case runs by those of any.
-func (ix *Index) viewsFor(number int) []*view {
-	own := ix.own[number]
-	switch {
-	case own != nil:
-		return []*view{own, ix.main}
-	case number == 0 && len(ix.views) > 0:
-		return append([]*view{ix.main}, ix.views...)
-	}
-	return []*view{ix.main}
-}
-
-// find returns the calls that q is identical to, a group for each of its URLs
-// that has some.
-func (v *view) find(q *Query) []*group {
-	var groups []*group
-	var fields, body, hash string // of q, once they are needed
-	r := v.rules.query(q)
-	for i := range 1 + len(q.OtherURLs) {
-		if i > 0 {
-			v.rules.locate(r, q.OtherURLs[i-1])
-		}
-		head := r.headKey()
-		if v.places[head] == nil {
-			continue
-		}
-		if fields == "" {
-			fields = r.fieldKey(!q.HeadOnly)
-		}
-		if q.HeadOnly {
-			groups = appendGroup(groups, v.headed[keyOf(head, fields)])
-			continue
-		}
-		if body == "" {
-			body, hash = r.body.key(&v.rules), r.body.hashKey()
-		}
-		if g := v.calls[keyOf(head, fields, body)]; g != nil {
-			groups = append(groups, g)
-			continue
-		}
-		groups = appendGroup(groups, v.hashed[keyOf(head, fields, hash)])
-	}
-	return groups
-}
-
-func appendGroup(groups []*group, g *group) []*group {
-	if g == nil {
-		return groups
-	}
-	return append(groups, g)
-}
+// Match is Inquiry.Match.
+func (ix *Index) Match(q Query) (*tape.Exchange, *Miss) { return ix.Ask(&q).Match() }
 
 // take takes the next call of groups.
 func (ix *Index) take(groups []*group, s Scope) *tape.Exchange {
@@ -244,7 +235,7 @@ func (ix *Index) earliest(groups []*group, s Scope) *entry {
 // Release makes the calls of a case free again, those that were lent included, and
 // what it took of calls that may be another's: it is about to run.
 func (ix *Index) Release(number int) {
-	ix.release(func(e *entry) bool { return e.call.Case == number || len(e.call.Cases) > 0 && e.by == number })
+	ix.release(func(e *entry) bool { return e.call.Case == number || len(e.call.Cases) > 0 && int(e.by) == number })
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	ix.begun[number] = true
@@ -264,7 +255,7 @@ func (ix *Index) Collisions() [][]int {
 	var sets [][]int
 	add := func(g *group) {
 		var set []int
-		for _, e := range g.all.entries {
+		for _, e := range g.entries() {
 			set = append(append(set, e.call.Case), e.call.Cases...)
 		}
 		slices.Sort(set)
@@ -281,7 +272,7 @@ func (ix *Index) Collisions() [][]int {
 			add(g)
 		}
 		for _, g := range v.headed { // two-way calls are found by their head
-			if slices.ContainsFunc(g.all.entries, func(e *entry) bool { return e.call.TwoWay }) {
+			if slices.ContainsFunc(g.entries(), func(e *entry) bool { return e.call.TwoWay }) {
 				add(g)
 			}
 		}
@@ -297,64 +288,18 @@ func (ix *Index) Collisions() [][]int {
 func (ix *Index) release(of func(*entry) bool) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	for _, e := range ix.entries {
-		if (e.taken || e.lent) && of(e) {
+	for i := range ix.entries {
+		if e := &ix.entries[i]; (e.taken || e.lent) && of(e) {
 			e.free()
 		}
 	}
 }
 
-// TwoWay reports whether a request must be matched by its head, because a
-// recorded call with its method and URL was answered before its request ended.
-// What body q has does not matter.
-func (ix *Index) TwoWay(q *Query) bool {
-	twoWay := func(v *view) bool {
-		return slices.ContainsFunc(v.at(q), func(p *place) bool { return p.twoWay })
-	}
-	return twoWay(ix.main) || slices.ContainsFunc(ix.views, twoWay)
-}
+// TwoWay is Inquiry.TwoWay.
+func (ix *Index) TwoWay(q *Query) bool { return ix.Ask(q).TwoWay() }
 
-// Peek returns the call that q would get if it had the recorded body, without
-// taking it. It returns nil if none has its method and URL.
-func (ix *Index) Peek(q *Query) *tape.Exchange {
-	for _, v := range ix.viewsFor(q.Case) {
-		places := v.at(q)
-		if len(places) == 0 {
-			continue
-		}
-		head := *q
-		head.HeadOnly = true
-		groups := v.find(&head)
-		ix.mu.Lock()
-		e := ix.earliest(groups, q.Scope)
-		ix.mu.Unlock()
-		switch {
-		case e != nil:
-			return e.call
-		case len(groups) > 0:
-			return groups[0].all.entries[0].call
-		}
-		return places[0].first.call
-	}
-	return nil
-}
-
-// at returns what was asked of the query's URLs.
-func (v *view) at(q *Query) []*place {
-	var places []*place
-	r := &request{method: q.Method, protocol: q.Protocol}
-	for i := range 1 + len(q.OtherURLs) {
-		url := q.URL
-		if i > 0 {
-			url = q.OtherURLs[i-1]
-		}
-		v.rules.locate(r, url)
-		if p := v.places[r.headKey()]; p != nil {
-			places = append(places, p)
-		}
-	}
-	return places
-}
+// Peek is Inquiry.Peek.
+func (ix *Index) Peek(q *Query) *tape.Exchange { return ix.Ask(q).Peek() }
 
 // RedactURL returns what may be shown of a request's URL.
 func (ix *Index) RedactURL(url string) string { return ix.main.rules.Redact.URL(url) }
@@ -391,8 +336,8 @@ func (ix *Index) Unused() []*tape.Exchange {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	var unused []*tape.Exchange
-	for _, e := range ix.entries {
-		if e.used == 0 {
+	for i := range ix.entries {
+		if e := &ix.entries[i]; !e.used {
 			unused = append(unused, e.call)
 		}
 	}

@@ -63,9 +63,7 @@ type Rules struct {
 	// same pointer. Redact, Reuse and Headers stay as they are here.
 	OfCase func(number int) *Rules
 
-	// known is how the fields count that the tape has, so that no request decides
-	// it anew.
-	known map[string]counting
+	lexicon *lexicon // how the fields of the tape count; nil decides each anew
 }
 
 // A request is one side of a comparison, redacted and taken apart.
@@ -78,27 +76,34 @@ type request struct {
 }
 
 func (r *Rules) query(q *Query) *request {
-	return r.request(q.Method, q.Protocol, q.URL, q.Header, body{
-		data: q.Body, sha256: q.BodySHA256, size: q.BodySize,
-	})
+	p := r.head(q.Method, q.Protocol, q.URL, q.Header, nil)
+	p.setBody(q.Header, bodyOf(q))
+	return &p
 }
+
+func bodyOf(q *Query) body { return body{data: q.Body, sha256: q.BodySHA256, size: q.BodySize} }
 
 func (r *Rules) recorded(x *tape.Exchange) *request {
+	p := r.head(x.Request.Method, x.Request.Protocol, x.Request.URL, x.Request.Header, nil)
 	b := x.Request.Body
-	return r.request(x.Request.Method, x.Request.Protocol, x.Request.URL, x.Request.Header, body{
-		data: b.Data, sha256: b.SHA256, size: b.Size,
-	})
+	p.setBody(x.Request.Header, body{data: b.Data, sha256: b.SHA256, size: b.Size})
+	return &p
 }
 
-func (r *Rules) request(method, protocol, url string, header httpstream.Fields, b body) *request {
+// head is a request without its body. Its fields are put into room, as far as it goes.
+func (r *Rules) head(method, protocol, url string, header httpstream.Fields, room []field) request {
+	q := request{method: method, protocol: protocol, fields: r.fields(header, room)}
+	r.locate(&q, url)
+	return q
+}
+
+func (q *request) setBody(header httpstream.Fields, b body) {
 	b.contentType = header.Get("Content-Type")
 	if b.data != nil {
 		b.size = int64(len(b.data))
 		b.decoded = decode(header.Get("Content-Encoding"), b.data)
 	}
-	q := &request{method: method, protocol: protocol, fields: r.fields(header), body: b}
-	r.locate(q, url)
-	return q
+	q.body = b
 }
 
 // locate has the request be for url.
@@ -111,33 +116,4 @@ func (r *Rules) locate(q *request, url string) {
 		q.addr.path = r.IgnorePath(q.addr.path)
 	}
 	q.query = r.pairs(q.addr.query)
-}
-
-// headKey identifies everything but body and header fields.
-func (q *request) headKey() string {
-	var k keyWriter
-	k.add(q.method)
-	k.add(q.protocol)
-	k.add(q.addr.scheme)
-	k.add(q.addr.host)
-	k.add(q.addr.port)
-	k.add(q.addr.path)
-	k.addPairs(q.query)
-	return k.String()
-}
-
-// fieldKey identifies the values of the fields that count: those about the body
-// included or, where the body counts, if there is one.
-func (q *request) fieldKey(withBody bool) string {
-	var k keyWriter
-	for i := range q.fields {
-		f := &q.fields[i]
-		if withBody && f.ofBody() && q.body.empty() {
-			continue
-		}
-		k.add(f.name)
-		k.add(f.value)
-	}
-	k.end()
-	return k.String()
 }

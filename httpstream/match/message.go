@@ -6,7 +6,10 @@ import "bytes"
 // the recorded one, by the rules for request bodies of that case: as JSON where
 // both are. It returns nil where they are the same.
 func (ix *Index) Message(number int, recorded, now []byte) []Difference {
-	r := &ix.viewsFor(number)[0].rules
+	r := &ix.main.rules
+	if own := ix.own[number]; own != nil {
+		r = &own.rules
+	}
 	for _, contentType := range []string{"application/json", "text/plain"} {
 		was, a := r.canonical(contentType, recorded)
 		is, b := r.canonical(contentType, now)

@@ -130,26 +130,26 @@ func (m *Miss) JSON() []byte {
 	return []byte(b.String())
 }
 
-// miss describes why q has no answer; found are the groups, by view, of which all
-// calls are taken.
-func (ix *Index) miss(q *Query, views []*view, found [][]*group) *Miss {
+// miss describes why the request has no answer.
+func (in *Inquiry) miss() *Miss {
+	ix, q := in.ix, in.q
 	m := &Miss{Method: q.Method, URL: ix.RedactURL(q.URL), Case: q.Case}
 	for _, url := range q.OtherURLs {
 		m.OtherURLs = append(m.OtherURLs, ix.RedactURL(url))
 	}
-	for _, groups := range found {
-		for _, g := range groups {
-			own, _ := g.candidates(q.Service)
-			m.Used += len(own.entries)
-			m.Closest = own.last().call
+	for i := range in.in {
+		for _, g := range in.find(&in.in[i], nil) { // all of which are taken
+			own := g.of(q.Service)
+			m.Used += len(own)
+			m.Closest = own[len(own)-1].call
 		}
 		if m.Used > 0 {
 			return m
 		}
 	}
-	asked := make(map[*view][]*request, len(views)) // the request, for each of its URLs
-	for _, v := range views {
-		asked[v] = v.requests(q)
+	asked := make(map[*view][]*request, len(in.in)) // the request, for each of its URLs
+	for i := range in.in {
+		asked[in.in[i].view] = in.in[i].view.requests(q)
 	}
 	var differences []Difference
 	for _, x := range ix.nearest(asked[ix.main], q.Case) {
@@ -199,11 +199,12 @@ func (ix *Index) nearest(asked []*request, number int) []*tape.Exchange {
 	ranks := map[place]float64{} // most calls share a few
 	var best float64
 	var found, others []*tape.Exchange
-	for _, e := range ix.entries {
+	for i := range ix.entries {
+		e := &ix.entries[i]
 		if unconnected(e.call) {
 			continue
 		}
-		p := place{e.call.Request.Method, e.addr}
+		p := place{e.call.Request.Method, parseAddress(e.call.Request.URL)}
 		p.addr.query = ""
 		rank, known := ranks[p]
 		if !known {
