@@ -159,6 +159,7 @@ type answer struct {
 	event Event
 
 	body      []byte // nil if it was not read or is too large
+	room      [512]byte
 	bodyRead  bool
 	held      int64 // of the Handler's
 	continued bool  // 100 (Continue) was sent
@@ -176,15 +177,19 @@ func (a *answer) serve() bool {
 		q.OtherURLs = append(q.OtherURLs, head.URLAt(origin))
 	}
 	a.event.URL = a.h.Index.RedactURL(q.URL) // the event goes to terminals and reports
-	likely := a.h.Index.Peek(&q)
-	q.HeadOnly = likely == nil && a.forwarding() != nil || a.headOnly(&q) || expectationRefused(likely)
+	asked := a.h.Index.Ask(&q)
+	var likely *tape.Exchange
+	if a.forwarding() != nil || expectsContinue(head.Header) {
+		likely = asked.Peek()
+	}
+	q.HeadOnly = likely == nil && a.forwarding() != nil || a.headOnly(asked) || expectationRefused(likely)
 	if !q.HeadOnly {
 		if err := a.readBody(&q, likely); err != nil {
 			a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: "the request is incomplete: " + err.Error()})
 			return false
 		}
 	}
-	x, miss := a.h.Index.Match(q)
+	x, miss := asked.Match()
 	if miss != nil {
 		a.miss(miss)
 		return true
@@ -206,7 +211,7 @@ func (a *answer) serve() bool {
 
 // headOnly reports whether the request must be answered before it ends: where
 // its body has no length given and a recorded call was.
-func (a *answer) headOnly(q *match.Query) bool {
+func (a *answer) headOnly(asked *match.Inquiry) bool {
 	head := a.req.Head
 	if head.Method == "CONNECT" || head.Protocol != "" {
 		return true
@@ -217,7 +222,7 @@ func (a *answer) headOnly(q *match.Query) bool {
 	if head.OffersUpgrade() && (length == "" || length == "0") && !head.Header.Has("Transfer-Encoding") {
 		return true
 	}
-	return !head.Header.Has("Content-Length") && a.h.Index.TwoWay(q)
+	return !head.Header.Has("Content-Length") && asked.TwoWay()
 }
 
 // expectationRefused reports whether a call was answered without its body, which
@@ -273,7 +278,7 @@ func (a *answer) readBody(q *match.Query, likely *tape.Exchange) error {
 // holdBody reads the body into memory, as far as there is room for it, and reports
 // whether that is all of it.
 func (a *answer) holdBody(limit int64) (body []byte, whole bool, err error) {
-	body = []byte{}
+	body = a.room[:0]
 	for {
 		if len(body) == cap(body) {
 			body = slices.Grow(body, 512)

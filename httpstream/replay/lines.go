@@ -3,7 +3,6 @@ package replay
 import (
 	"bytes"
 	"context"
-	"io"
 	"sync"
 
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -33,6 +32,14 @@ const (
 	prefetchFirst = 8
 )
 
+// A lineSource gives a timeline its lines.
+type lineSource interface {
+	// next returns the next line, whose data nobody changes, or io.EOF.
+	next(ctx context.Context) (tape.Line, error)
+	// close ends the reading, and returns when the file is closed.
+	close()
+}
+
 // A prefetcher reads lines ahead of their time, so that no chunk waits for the
 // disk, and not further than prefetchBytes, so that no body is held whole.
 type prefetcher struct {
@@ -52,8 +59,9 @@ type fetched struct {
 	err  error
 }
 
-// prefetch begins to read; client lines are left out unless twoWay.
-func prefetch(ctx context.Context, open Lines, x *tape.Exchange, twoWay bool) *prefetcher {
+// prefetch begins to read from the stream that open opens, which may be open already;
+// client lines are left out unless twoWay.
+func prefetch(ctx context.Context, open func() (LineReader, error), twoWay bool) *prefetcher {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &prefetcher{
 		lines:  make(chan fetched, prefetchLines),
@@ -64,15 +72,15 @@ func prefetch(ctx context.Context, open Lines, x *tape.Exchange, twoWay bool) *p
 	}
 	go func() {
 		defer close(p.ended)
-		if err := p.read(ctx, open, x, twoWay); err != nil {
+		if err := p.read(ctx, open, twoWay); err != nil {
 			p.send(ctx, fetched{err: err})
 		}
 	}()
 	return p
 }
 
-func (p *prefetcher) read(ctx context.Context, open Lines, x *tape.Exchange, twoWay bool) error {
-	r, err := open(x)
+func (p *prefetcher) read(ctx context.Context, open func() (LineReader, error), twoWay bool) error {
+	r, err := open()
 	if err != nil {
 		return err
 	}
@@ -126,7 +134,7 @@ func (p *prefetcher) send(ctx context.Context, f fetched) error {
 	}
 }
 
-// next returns the next line, whose data is the caller's, or io.EOF.
+// next implements lineSource.
 func (p *prefetcher) next(ctx context.Context) (tape.Line, error) {
 	select {
 	case f := <-p.lines:
@@ -151,14 +159,8 @@ func (p *prefetcher) release(n int) {
 	}
 }
 
-// close ends the reading, and returns when the file is closed.
+// close implements lineSource.
 func (p *prefetcher) close() {
 	p.cancel()
 	<-p.ended
 }
-
-// noLines is the stream of an exchange that has none.
-type noLines struct{}
-
-func (noLines) Next() (tape.Line, error) { return tape.Line{}, io.EOF }
-func (noLines) Close() error             { return nil }

@@ -33,6 +33,8 @@ type Player struct {
 	// Differ says how a client's message differs from the recorded one of a call of
 	// that case. Nil: messages are only counted.
 	Differ func(number int, recorded, now []byte) []match.Difference
+
+	kept kept
 }
 
 // A Result says what Play did.
@@ -61,8 +63,10 @@ func (p *Player) Play(ctx context.Context, x *tape.Exchange, req *httpstream.Req
 // watcher, which may be nil.
 func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Response, req *httpstream.Request, w httpstream.ResponseWriter, watcher Watcher) (Result, error) {
 	pl := &play{player: p, ctx: ctx, x: x, req: req, w: w, watcher: watcher}
-	pl.steps = newTimeline(ctx, p.open, x)
-	pl.steps.interim = interim
+	if p.Speed > 0 {
+		pl.late = &histogram{}
+	}
+	pl.steps = newTimeline(p.source(ctx, x), x, interim)
 	defer pl.steps.close()
 	defer func() {
 		if pl.socket != nil {
@@ -89,7 +93,9 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 		err = pl.differs
 	}
 	pl.result.Took = time.Since(pl.origin)
-	pl.result.Late = pl.late.lateness()
+	if pl.late != nil {
+		pl.result.Late = pl.late.lateness()
+	}
 	return pl.result, err
 }
 
@@ -130,7 +136,7 @@ type play struct {
 	x      *tape.Exchange
 	req    *httpstream.Request
 	w      httpstream.ResponseWriter
-	steps  *timeline
+	steps  timeline
 	// May be nil.
 	watcher Watcher
 
@@ -162,7 +168,7 @@ type play struct {
 	deadline  time.Time     // of what is pending
 	over      bool          // End was called
 	result    Result
-	late      histogram
+	late      *histogram // nil at speed 0
 }
 
 // begin finds the origin.
@@ -381,7 +387,7 @@ func (p *play) left() {
 		p.watcher.Flushed(now, p.flushing)
 	}
 	p.flushing = 0
-	if p.player.Speed > 0 {
+	if p.late != nil {
 		p.late.add(now.Sub(p.deadline))
 	}
 	if p.result.First == 0 && p.result.Status != 0 {

@@ -35,27 +35,24 @@ const (
 
 // A timeline gives the steps of an exchange in the order in which they happened.
 type timeline struct {
-	lines   *prefetcher
+	lines   lineSource
 	interim []tape.Response
 	head    *tape.Response
 	stored  bool          // the exchange has a stream
 	tunnel  bool          // it is opened by the head
 	took    time.Duration // when the client ended its request; 0 if that has no place in the order
 
-	ahead *tape.Line // read, and waiting for others to go first
-	err   error      // why no line follows
+	ahead tape.Line // read, and waiting for others to go first
+	has   bool      // ahead is set
+	err   error     // why no line follows
 	last  time.Duration
 }
 
-func newTimeline(ctx context.Context, open Lines, x *tape.Exchange) *timeline {
-	t := &timeline{interim: x.Interim, head: x.Response, stored: x.HasStream(), tunnel: tunnel(x)}
-	if !t.stored {
-		open = func(*tape.Exchange) (LineReader, error) { return noLines{}, nil }
-	}
+func newTimeline(lines lineSource, x *tape.Exchange, interim []tape.Response) timeline {
+	t := timeline{lines: lines, interim: interim, head: x.Response, stored: x.HasStream(), tunnel: tunnel(x)}
 	if x.TwoWay && !t.tunnel {
 		t.took = x.Request.Took
 	}
-	t.lines = prefetch(ctx, open, x, x.TwoWay)
 	return t
 }
 
@@ -72,7 +69,11 @@ func (t *timeline) next(ctx context.Context) (step, error) {
 	if err := t.peek(ctx); err != nil {
 		return step{}, err
 	}
-	l, h := t.ahead, t.nextHead()
+	h := t.nextHead()
+	var l *tape.Line
+	if t.has {
+		l = &t.ahead
+	}
 	// A head that is as old as a client line goes first: heads have no place
 	// among the lines, and what waits for nothing can't be waited for in vain.
 	headFirst := h != nil && (l == nil || !l.FromClient || h.At <= l.At || t.tunnel)
@@ -87,7 +88,7 @@ func (t *timeline) next(ctx context.Context) (step, error) {
 	case l == nil:
 		return step{}, t.err
 	}
-	t.ahead = nil
+	t.has = false
 	s := step{at: l.At, what: serverChunk, line: *l}
 	switch {
 	case l.End != nil:
@@ -118,7 +119,7 @@ func (t *timeline) takeHead(h *tape.Response) step {
 // peek reads a line into ahead, or into err why there is none, so that heads
 // come before that. It returns an error only where ctx is done.
 func (t *timeline) peek(ctx context.Context) error {
-	if t.ahead != nil || t.err != nil {
+	if t.has || t.err != nil {
 		return nil
 	}
 	l, err := t.lines.next(ctx)
@@ -126,7 +127,7 @@ func (t *timeline) peek(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil:
-		t.ahead = &l
+		t.ahead, t.has = l, true
 	case !errors.Is(err, io.EOF):
 		t.err = err
 	case t.stored:
@@ -144,5 +145,5 @@ func (t *timeline) endWithHead() {
 	if t.head != nil {
 		at = t.head.At
 	}
-	t.ahead = &tape.Line{At: at, End: &httpstream.EndInfo{How: httpstream.EOF}}
+	t.ahead, t.has = tape.Line{At: at, End: &httpstream.EndInfo{How: httpstream.EOF}}, true
 }

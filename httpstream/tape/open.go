@@ -16,6 +16,8 @@ type Tape struct {
 	Manifest Manifest
 	Calls    []*Exchange // by number
 	Cases    []*Exchange
+
+	blocks blocks
 }
 
 // Open reads the manifest and all exchange files. Where files are broken, the

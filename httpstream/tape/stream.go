@@ -1,25 +1,42 @@
 package tape
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"iter"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // maxLine is the longest line that a StreamReader takes: far above what one
 // chunk of a recording makes, and a bound on what a broken file may cost.
 const maxLine = 256 << 20
 
+// blockSize is how much of a stream is read at once, in bytes.
+const blockSize = 64 << 10
+
+// blocks are those of StreamReaders that were closed.
+type blocks struct{ sync.Pool }
+
+func (b *blocks) take() *[blockSize]byte {
+	if block, ok := b.Get().(*[blockSize]byte); ok {
+		return block
+	}
+	return new([blockSize]byte)
+}
+
 // A StreamReader reads the lines of one stream, one in memory at a time.
 type StreamReader struct {
-	file    *os.File // nil where the lines are in the exchange file
+	in      io.Reader // nil once all of it is in left
+	file    io.Closer // nil once it is closed
+	blocks  *blocks   // may be nil
+	block   *[blockSize]byte
+	left    []byte // of the block, or of an exchange file
+	none    bool   // the exchange has no stream
 	name    string
 	version int // of the tape
-	in      *bufio.Reader
 	line    int
 	raw     []byte
 	data    []byte
@@ -31,12 +48,10 @@ type StreamReader struct {
 // gives a reader without lines.
 func (t *Tape) Stream(x *Exchange) (*StreamReader, error) {
 	if x.Lines != nil {
-		s := &StreamReader{name: x.File, line: x.LinesAbove, in: bufio.NewReaderSize(bytes.NewReader(x.Lines), min(len(x.Lines), 64<<10))}
-		s.version = t.Manifest.Version
-		return s, nil
+		return &StreamReader{left: x.Lines, name: x.File, line: x.LinesAbove, version: t.Manifest.Version}, nil
 	}
 	if x.Stream == "" {
-		return &StreamReader{}, nil
+		return &StreamReader{none: true}, nil
 	}
 	if !validStream(x.Stream) {
 		return nil, &FormatError{File: x.File, Msg: "stream " + x.Stream + ": expected a file in " + streamsDir + "/"}
@@ -53,13 +68,35 @@ func (t *Tape) Stream(x *Exchange) (*StreamReader, error) {
 		return nil, err
 	}
 	s := newStreamReader(f, name)
-	s.file, s.version = f, t.Manifest.Version
+	s.file, s.blocks, s.version = f, &t.blocks, t.Manifest.Version
+	s.block = t.blocks.take()
+	if err := s.fill(); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
 func newStreamReader(r io.Reader, name string) *StreamReader {
-	return &StreamReader{name: name, in: bufio.NewReaderSize(r, 64<<10)}
+	return &StreamReader{in: r, name: name}
 }
+
+// fill reads more, once nothing is left of what was read.
+func (s *StreamReader) fill() error {
+	if s.block == nil {
+		s.block = new([blockSize]byte)
+	}
+	n, err := io.ReadFull(s.in, s.block[:])
+	s.left = s.block[:n]
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		s.in, err = nil, nil
+	}
+	return err
+}
+
+// Small reports whether all that is left of the stream has been read from the
+// disk, and is no longer than limit bytes.
+func (s *StreamReader) Small(limit int) bool { return s.in == nil && len(s.left) <= limit }
 
 // Next returns the next line; its data is valid until the call after it. Behind
 // the end line comes io.EOF. A file that stops before its end line gives an error
@@ -76,7 +113,7 @@ func (s *StreamReader) Next() (Line, error) {
 }
 
 func (s *StreamReader) next() (Line, error) {
-	if s.in == nil {
+	if s.none {
 		return Line{}, io.EOF
 	}
 	raw, err := s.readRaw()
@@ -113,22 +150,29 @@ func (s *StreamReader) readRaw() ([]byte, error) {
 	s.line++
 	s.raw = s.raw[:0]
 	for {
-		part, err := s.in.ReadSlice('\n')
-		if len(s.raw) == 0 && err == nil {
-			return part[:len(part)-1], nil
+		part, rest, ended := bytes.Cut(s.left, []byte{'\n'})
+		s.left = rest
+		if len(s.raw) == 0 && (ended || s.in == nil) {
+			return part, eofUnless(ended)
 		}
 		s.raw = append(s.raw, part...)
 		switch {
-		case err == nil:
-			return s.raw[:len(s.raw)-1], nil
+		case ended || s.in == nil:
+			return s.raw, eofUnless(ended)
 		case len(s.raw) > maxLine:
 			return nil, s.errorf("the line is longer than 256 MiB")
-		case err == io.EOF:
-			return s.raw, io.EOF
-		case err != bufio.ErrBufferFull:
+		}
+		if err := s.fill(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+func eofUnless(ended bool) error {
+	if ended {
+		return nil
+	}
+	return io.EOF
 }
 
 func (s *StreamReader) errorf(msg string) error {
@@ -157,8 +201,12 @@ func (s *StreamReader) Lines() iter.Seq2[Line, error] {
 	}
 }
 
-// Close closes the file.
+// Close closes the file. What Next returned is not valid any more.
 func (s *StreamReader) Close() error {
+	if s.block != nil && s.blocks != nil {
+		s.blocks.Put(s.block)
+	}
+	s.block, s.left, s.in = nil, nil, nil
 	if s.file == nil {
 		return nil
 	}
