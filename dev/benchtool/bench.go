@@ -23,6 +23,10 @@ type bench struct {
 	clock clock
 	out   io.Writer
 
+	version   string // of the binary
+	folders   int    // that peers were given
+	installed map[string]installedPeer
+
 	give     time.Time // until when quiet is waited for
 	worst    float64   // others' use of a CPU in the rounds of this figure, at the most
 	repeated int       // rounds of this figure that others disturbed
@@ -55,8 +59,8 @@ func (b *bench) recorder(ctx context.Context, tape string, args ...string) (*chi
 }
 
 // player starts wiretape proxy replay.
-func (b *bench) player(ctx context.Context, tape string) (*child, error) {
-	return b.start(ctx, b.wiretape, "proxy", "replay", "--listen", "127.0.0.1:0", "--tape", tape)
+func (b *bench) player(ctx context.Context, tape string, args ...string) (*child, error) {
+	return b.start(ctx, b.wiretape, append([]string{"proxy", "replay", "--listen", "127.0.0.1:0", "--tape", tape}, args...)...)
 }
 
 // caRoot is where wiretape keeps its root certificate here.
@@ -68,11 +72,27 @@ func (b *bench) request(ctx context.Context, j job) ([]stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := json.Marshal(j)
+	var streams []stream
+	return streams, b.ask(ctx, self, roleClient, j, &streams)
+}
+
+// load has a process of its own do a load.
+func (b *bench) load(ctx context.Context, l load) (loaded, error) {
+	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return loaded{}, err
 	}
-	cmd := exec.CommandContext(ctx, self, roleClient)
+	var got loaded
+	return got, b.ask(ctx, self, roleLoad, l, &got)
+}
+
+// ask has a process in a role do something that is said and answered in JSON.
+func (b *bench) ask(ctx context.Context, self, role string, what, answer any) error {
+	in, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, role)
 	var stderr strings.Builder
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), &stderr
 	b.ours(cmd)
@@ -81,10 +101,9 @@ func (b *bench) request(ctx context.Context, j job) ([]stream, error) {
 		b.ended += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the client: %w: %s", err, stderr.String())
+		return fmt.Errorf("the %s: %w: %s", role, err, stderr.String())
 	}
-	var streams []stream
-	return streams, json.Unmarshal(out, &streams)
+	return json.Unmarshal(out, answer)
 }
 
 // record records a job's streams with wiretape, and returns the tape's folder.
@@ -106,6 +125,3 @@ func (b *bench) record(ctx context.Context, name string, j job) (string, error) 
 	}
 	return dir, errors.Join(w.stop(), o.stop())
 }
-
-// printf writes a line of the report.
-func (b *bench) printf(format string, args ...any) { fmt.Fprintf(b.out, format+"\n", args...) }

@@ -22,7 +22,7 @@ import (
 const servingOn = "serving on"
 
 const (
-	startPatience = 10 * time.Second
+	startPatience = 60 * time.Second // a tape of 100,000 calls is opened first
 	stopPatience  = 60 * time.Second // a large tape is synced to the disk first
 )
 
@@ -33,6 +33,7 @@ type child struct {
 	addr string
 	said lastLines
 	read chan struct{} // closed when its output has ended
+	peer bool          // a program of others, whose end is not judged
 	over bool
 	err  error
 }
@@ -46,23 +47,10 @@ func (b *bench) ours(cmd *exec.Cmd) {
 // start starts a server and waits until it says where it serves.
 func (b *bench) start(ctx context.Context, name string, args ...string) (*child, error) {
 	c := &child{b: b, cmd: exec.Command(name, args...), read: make(chan struct{})}
-	b.ours(c.cmd)
-	// A Ctrl-C at the terminal is for this process, which stops its children itself.
-	c.cmd.SysProcAttr.Setpgid = true
-	out, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	c.cmd.Stdout, c.cmd.Stderr = w, w
-	err = c.cmd.Start()
-	w.Close()
-	if err != nil {
-		out.Close()
-		return nil, err
-	}
-	b.children = append(b.children, c)
 	addr := make(chan string, 1)
-	go c.listen(out, addr)
+	if err := c.run(addr); err != nil {
+		return nil, err
+	}
 	select {
 	case c.addr = <-addr:
 		return c, nil
@@ -73,19 +61,51 @@ func (b *bench) start(ctx context.Context, name string, args ...string) (*child,
 	return nil, errors.Join(fmt.Errorf("%s doesn't serve: %s", c.cmd, c.said.String()), c.stop(), ctx.Err())
 }
 
+// run starts the process, and has what it says read.
+func (c *child) run(addr chan<- string) error {
+	c.b.ours(c.cmd)
+	// A Ctrl-C at the terminal is for this process, which stops its children itself.
+	c.cmd.SysProcAttr.Setpgid = true
+	out, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	c.cmd.Stdout, c.cmd.Stderr = w, w
+	err = c.cmd.Start()
+	w.Close()
+	if err != nil {
+		out.Close()
+		return err
+	}
+	c.b.children = append(c.b.children, c)
+	go c.listen(out, addr)
+	return nil
+}
+
 // listen reads what the child says, and finds the address in it.
 func (c *child) listen(out io.ReadCloser, addr chan<- string) {
 	defer close(c.read)
 	defer out.Close()
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		c.said.add(lines.Text())
-		if _, rest, ok := strings.Cut(lines.Text(), servingOn+" "); ok {
-			a, _, _ := strings.Cut(rest, ";")
-			select {
-			case addr <- a:
-			default:
-			}
+	in := bufio.NewReaderSize(out, 64<<10)
+	for {
+		line, err := in.ReadString('\n')
+		c.said.add(line)
+		if _, rest, ok := strings.Cut(line, servingOn+" "); ok {
+			a, _, _ := strings.Cut(strings.TrimSpace(rest), ";")
+			addr <- a
+			break
+		}
+		if err != nil {
+			return
+		}
+	}
+	// From here on there may be a line for each call, which must cost little.
+	block := make([]byte, 64<<10)
+	for {
+		n, err := in.Read(block)
+		c.said.add(string(block[max(0, n-1000):n]))
+		if err != nil {
+			return
 		}
 	}
 }
@@ -106,7 +126,7 @@ func (c *child) stop() error {
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGINT {
 		return nil // origin and floor don't catch it
 	}
-	if err != nil {
+	if err != nil && !c.peer {
 		c.err = fmt.Errorf("%s: %w: %s", c.cmd, err, c.said.String())
 	}
 	return c.err
@@ -135,20 +155,19 @@ func (c *child) status(field string) (int64, error) {
 
 // lastLines keeps the end of what a child says, for errors.
 type lastLines struct {
-	mu    sync.Mutex
-	lines []string
+	mu   sync.Mutex
+	text string
 }
 
-func (l *lastLines) add(line string) {
+func (l *lastLines) add(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.lines = append(l.lines, line); len(l.lines) > 5 {
-		l.lines = l.lines[1:]
-	}
+	l.text += text
+	l.text = l.text[max(0, len(l.text)-1000):]
 }
 
 func (l *lastLines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Join(l.lines, "\n")
+	return strings.TrimSpace(l.text)
 }

@@ -11,11 +11,14 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/wiretape/wiretape/dev/benchtool/results"
 )
 
 // tlsFiles are the certificate of the servers that wiretape is compared with.
@@ -54,12 +57,12 @@ func (b *bench) makeTLS() error {
 }
 
 // measureReplayHTTP2 is measureReplay over HTTP/2 and TLS, through CONNECT.
-func measureReplayHTTP2(ctx context.Context, b *bench) error {
+func measureReplayHTTP2(ctx context.Context, b *bench, f *results.Figure) error {
 	if err := b.makeTLS(); err != nil {
 		return err
 	}
 	j := job{Paths: []string{streamPath(1, b.one)}}
-	for i := range firsts {
+	for i := range b.firsts {
 		j.Paths = append(j.Paths, streamPath(1000+i, 90*time.Millisecond))
 	}
 	dir, roots, err := b.recordHTTP2(ctx, &j)
@@ -70,14 +73,13 @@ func measureReplayHTTP2(ctx context.Context, b *bench) error {
 	cs[1].roots, cs[1].start = roots, func(ctx context.Context, tape string) (*child, error) {
 		return b.floor(ctx, tape, b.tls.args()...)
 	}
+	f.Method = fmt.Sprintf("One stream of %s and %d short ones in turn, HTTP/2 over TLS, wiretape through CONNECT, %d rounds.", b.one, b.firsts, b.rounds)
+	replayTables(f, cs)
 	if err := b.play(ctx, dir, j, b.rounds, cs); err != nil {
 		return err
 	}
-	b.printf("replay, one stream of %s and %d short ones in turn, HTTP/2 over TLS, wiretape through CONNECT, %d rounds", b.one, firsts, b.rounds)
-	b.printPlayed(cs)
-	b.judge(
-		target{"p50 over the sleeping floor's", over(cs[0], cs[1], 0.5), 100 * time.Microsecond},
-		target{"p99 over the sleeping floor's", over(cs[0], cs[1], 0.99), 500 * time.Microsecond})
+	notePlayed(f, cs[0])
+	replayGoals(f, cs)
 	return nil
 }
 

@@ -4,22 +4,22 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wiretape/wiretape/dev/benchtool/results"
 )
 
 const (
 	// maxLoad is the load average above which there is a warning at the start. It
-	// looks back a minute, so what claims need is maxOthers.
+	// looks back a minute, so claims don't depend on it.
 	maxLoad = 1.0
-	// maxOthers is how much of one CPU others may use during a round, for claims.
-	maxOthers = 0.10
 	// quietOthers is what -quiet waits for before a round, and quietFor how long
 	// it looks.
 	quietOthers = 0.05
@@ -29,24 +29,27 @@ const (
 // tick is the unit of time in /proc (USER_HZ, 100 on all that Go runs on).
 const tick = 10 * time.Millisecond
 
-// begin says what machine it is.
-func (b *bench) begin() error {
-	load, err := loadAverage()
-	if err != nil {
-		return err
+// machine says what machine it is, and how busy.
+func (b *bench) machine() (results.Machine, error) {
+	m := results.Machine{
+		When: time.Now().UTC().Format("2006-01-02 15:04 UTC"), CPUs: runtime.NumCPU(), Model: cpuModel(),
+		Go: runtime.Version(), Wiretape: b.version,
+	}
+	var err error
+	if m.Load, err = loadAverage(); err != nil {
+		return m, err
 	}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
-		return err
+		return m, err
 	}
-	b.printf("%s: %d CPUs (%s), Linux %s, %s, load %.2f",
-		time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), cpuModel(),
-		unix.ByteSliceToString(name.Release[:]), runtime.Version(), load)
-	if load > maxLoad {
-		b.printf("WARNING: the load is above %.0f: measure on a quiet machine", maxLoad)
+	m.Kernel = unix.ByteSliceToString(name.Release[:])
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return m, err
 	}
-	b.printf("")
-	return nil
+	m.Memory = int64(info.Totalram) * int64(info.Unit)
+	return m, nil
 }
 
 // round runs f when the machine is quiet, and again if others disturbed it, as
@@ -62,7 +65,7 @@ func (b *bench) round(ctx context.Context, f func() (keep func(), err error)) er
 			return err
 		}
 		others := w.others()
-		if others <= maxOthers || !time.Now().Before(b.give) {
+		if others <= results.MaxOthers || !time.Now().Before(b.give) {
 			b.worst = max(b.worst, others)
 			keep()
 			return nil
@@ -108,20 +111,26 @@ func loadAverage() (float64, error) {
 	return strconv.ParseFloat(first, 64)
 }
 
-// cpuTime is what the child has used up to now.
+// cpuTime is what the child's process group has used up to now, without processes
+// of it that have ended.
 func (c *child) cpuTime() time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-	if err != nil {
-		return 0
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	var sum int64
+	for _, path := range stats {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// The command's name may hold anything, and ends with the last parenthesis.
+		fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+		if len(fields) < 13 || fields[2] != strconv.Itoa(c.cmd.Process.Pid) {
+			continue
+		}
+		user, _ := strconv.ParseInt(fields[11], 10, 64)
+		system, _ := strconv.ParseInt(fields[12], 10, 64)
+		sum += user + system
 	}
-	// The command's name may hold anything, and ends with the last parenthesis.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * tick
+	return time.Duration(sum) * tick
 }
 
 // A watch tells how busy others keep the machine.

@@ -12,48 +12,80 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wiretape/wiretape/dev/benchtool/results"
 )
 
 const usage = `usage: benchtool [flags] [FIGURE]...
 
-Measures wiretape proxy record and replay. Nothing passes or fails: a figure is
-compared with its target only if the machine was quiet. Figures, all by default:
-  replay replay-parallel replay-long replay-http2
-  record record-parallel record-memory
+Measures wiretape, its peers and what limits them. Nothing passes or fails: a
+figure is compared with its goal only if the machine was quiet.
 `
 
 // options are what the figures are measured with.
 type options struct {
-	wiretape string
-	rounds   int
-	one      time.Duration // a stream alone
-	many     time.Duration // a stream among parallel ones
-	parallel int
-	long     time.Duration // the stream for the drift
-	blob     int64
+	wiretape   string
+	peers      bool
+	rounds     int
+	rateRounds int           // of a recording that goes on for long
+	one        time.Duration // a stream alone
+	many       time.Duration // a stream among parallel ones
+	parallel   int
+	long       time.Duration // the stream for the drift
+	blob       int64
+	steady     time.Duration // how long a recording is kept up
+	brief      time.Duration // a load else
+	distinct   int           // calls of the tape that is asked for once
+	again      int           // calls of the tape of which one is asked for
+	firsts     int           // short streams that are played for the first byte
+	heads      int           // requests for the time to the head, each round
 }
+
+// fullOptions are for docs/benchmarks.md.
+func fullOptions() options {
+	return options{
+		peers: true, rounds: 5, rateRounds: 3, one: 4 * time.Second, many: 10 * time.Second, parallel: 200, long: 30 * time.Second,
+		blob: 1 << 30, steady: 20 * time.Second, brief: 3 * time.Second, distinct: 24_000, again: 7_000, firsts: 20, heads: 100,
+	}
+}
+
+// quickOptions show whether a figure can be measured.
+func quickOptions() options {
+	return options{
+		rounds: 1, rateRounds: 1, one: 300 * time.Millisecond, many: 300 * time.Millisecond, parallel: 5, long: 300 * time.Millisecond,
+		blob: 1 << 20, steady: 300 * time.Millisecond, brief: 200 * time.Millisecond, distinct: 200, again: 100, firsts: 2, heads: 5,
+	}
+}
+
+// recordPatience is how long the recording of a tape to replay may take.
+const recordPatience = 5 * time.Minute
 
 // A figure is one thing to measure.
 type figure struct {
-	name    string
-	measure func(context.Context, *bench) error
+	name, title string
+	measure     func(context.Context, *bench, *results.Figure) error
 }
 
 func figures() []figure {
 	return []figure{
-		{"replay", measureReplay},
-		{"replay-parallel", measureReplayParallel},
-		{"replay-long", measureReplayLong},
-		{"replay-http2", measureReplayHTTP2},
-		{"record", measureRecord},
-		{"record-parallel", measureRecordParallel},
-		{"record-memory", measureRecordMemory},
+		{"record-rate", "recording small answers", measureRecordRate},
+		{"record", "what recording adds to a chunk and to a head", measureRecord},
+		{"record-parallel", "the same for many streams at once", measureRecordParallel},
+		{"record-memory", "memory and throughput for one large stream", measureRecordMemory},
+		{"replay-rate", "replaying small answers without any wait", measureReplayRate},
+		{"replay-distinct", "replaying each call of a large tape", measureReplayDistinct},
+		{"replay-again", "replaying one call of a large tape again and again", measureReplayAgain},
+		{"replay", "how far from its recorded time a chunk arrives, one stream", measureReplay},
+		{"replay-parallel", "the same for many streams at once", measureReplayParallel},
+		{"replay-long", "whether a long stream drifts", measureReplayLong},
+		{"replay-http2", "one stream over HTTP/2 and TLS", measureReplayHTTP2},
 	}
 }
 
@@ -75,6 +107,12 @@ func run(args []string) error {
 			return runFloor(args[1:])
 		case roleClient:
 			return runClient(os.Stdin, os.Stdout)
+		case roleLoad:
+			return runLoad(os.Stdin, os.Stdout)
+		case roleSmall:
+			return runSmall()
+		case roleLimit:
+			return runLimit(args[1:])
 		}
 	}
 	return runBench(args)
@@ -88,14 +126,13 @@ func runBench(args []string) error {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
 	}
-	var opt options
+	opt := fullOptions()
 	flags.StringVar(&opt.wiretape, "wiretape", "bin/wiretape", "the `binary` to measure")
-	flags.IntVar(&opt.rounds, "rounds", 5, "how often each figure and its floor are measured, in turns")
-	flags.DurationVar(&opt.one, "one", 4*time.Second, "length of a stream alone")
-	flags.DurationVar(&opt.many, "many", 10*time.Second, "length of a stream among parallel ones")
-	flags.IntVar(&opt.parallel, "parallel", 200, "how many streams are parallel")
-	flags.DurationVar(&opt.long, "long", 30*time.Second, "length of the stream for the drift")
-	flags.Int64Var(&opt.blob, "blob", 1<<30, "`bytes` of the stream for the memory")
+	flags.BoolVar(&opt.peers, "peers", true, "install and measure peers")
+	flags.IntVar(&opt.rounds, "rounds", opt.rounds, "how often each figure and its peers are measured, in turns")
+	flags.DurationVar(&opt.long, "long", opt.long, "length of the stream for the drift")
+	out := flags.String("out", "bin/bench/results.json", "the `file` that results are added to")
+	render := flags.String("render", "", "only write tables and plots of -out into a `page` and the folder of the same name beside it")
 	quiet := flags.Duration("quiet", 0, "for up to so long, wait while others use the machine, and repeat rounds that they disturbed")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -103,11 +140,14 @@ func runBench(args []string) error {
 		}
 		return err
 	}
+	if *render != "" {
+		return renderPage(*out, *render)
+	}
 	wanted, err := choose(flags.Args())
 	if err != nil {
 		return err
 	}
-	return measure(ctx, opt, wanted, *quiet)
+	return measure(ctx, opt, wanted, *out, *quiet)
 }
 
 func choose(names []string) ([]figure, error) {
@@ -130,7 +170,7 @@ func choose(names []string) ([]figure, error) {
 	return wanted, nil
 }
 
-func measure(ctx context.Context, opt options, wanted []figure, patience time.Duration) (err error) {
+func measure(ctx context.Context, opt options, wanted []figure, out string, patience time.Duration) (err error) {
 	binary, err := filepath.Abs(opt.wiretape)
 	if err != nil {
 		return err
@@ -148,15 +188,74 @@ func measure(ctx context.Context, opt options, wanted []figure, patience time.Du
 	if err != nil {
 		return err
 	}
-	b := &bench{options: opt, dir: dir, clock: clk, out: os.Stdout, give: time.Now().Add(patience)}
+	b := &bench{options: opt, dir: dir, clock: clk, out: os.Stdout, installed: map[string]installedPeer{}, give: time.Now().Add(patience)}
 	defer b.stopAll()
-	if err := b.begin(); err != nil {
+	if b.version, err = wiretapeVersion(ctx, binary); err != nil {
 		return err
 	}
 	for _, f := range wanted {
-		if err := f.measure(ctx, b); err != nil {
+		r, err := b.measure(ctx, f)
+		if err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		// Each is kept at once, so that a later one that fails costs nothing.
+		if err := keep(out, r); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// measure measures a figure and prints it.
+func (b *bench) measure(ctx context.Context, f figure) (*results.Figure, error) {
+	b.worst, b.repeated = 0, 0
+	r := &results.Figure{Name: f.name, Title: f.title}
+	var err error
+	if r.Machine, err = b.machine(); err != nil {
+		return nil, err
+	}
+	if r.Machine.Load > maxLoad {
+		fmt.Fprintf(b.out, "WARNING: the load is %.2f: measure on a quiet machine\n", r.Machine.Load)
+	}
+	began := time.Now()
+	if err := f.measure(ctx, b, r); err != nil {
+		return nil, err
+	}
+	b.stopAll()
+	r.Others, r.Repeated = b.worst, b.repeated
+	note(r, "with %s; took %s", b.versions(), time.Since(began).Round(time.Second))
+	r.WriteText(b.out)
+	return r, nil
+}
+
+// keep adds a figure to the file of results.
+func keep(path string, r *results.Figure) error {
+	if path == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	all, err := results.Load(path)
+	if err != nil {
+		return err
+	}
+	all.Put([]*results.Figure{r}, figureNames())
+	return all.Save(path)
+}
+
+func figureNames() []string {
+	var names []string
+	for _, f := range figures() {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+func wiretapeVersion(ctx context.Context, binary string) (string, error) {
+	out, err := exec.CommandContext(ctx, binary, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s --version: %w", binary, err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wiretape/wiretape/dev/benchtool/results"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -20,7 +21,11 @@ const maxMemory = 32 << 20
 func isBlob(path string) bool { return strings.HasPrefix(path, "/blob/") }
 
 // measureRecordMemory records a large stream of text, and one of binary data.
-func measureRecordMemory(ctx context.Context, b *bench) error {
+func measureRecordMemory(ctx context.Context, b *bench, f *results.Figure) error {
+	f.Method = fmt.Sprintf("One stream of %s in chunks of %d KiB, as fast as it goes; then the tape is read and its bytes are counted.",
+		results.Bytes.Format(float64(b.blob)), blobChunk>>10)
+	rate := table(f, "bytes a second", results.BytesPerSec)
+	resident := table(f, "resident memory", results.Bytes)
 	for _, kind := range []string{"text", "binary"} {
 		if err := b.awaitQuiet(ctx); err != nil {
 			return err
@@ -31,16 +36,20 @@ func measureRecordMemory(ctx context.Context, b *bench) error {
 			return err
 		}
 		// The kernel writes the tape to the disk meanwhile, so this is never quiet.
-		b.worst = w.others()
-		b.printMemory(kind, m)
-		b.judge()
+		b.worst = max(b.worst, w.others())
+		series(rate, kind+", direct", results.Limit).Add(m.direct)
+		series(rate, kind+", through wiretape proxy record", results.Ours).Add(m.recorded)
+		series(resident, kind+", idle", results.Ours).Add(float64(m.idle))
+		series(resident, kind+", at the most (VmHWM)", results.Ours).Add(float64(m.peak))
+		note(f, "%s: wiretape used %.1f s of CPU", kind, m.cpu.Seconds())
+		f.Goals = append(f.Goals, results.Goal{What: "extra memory, " + kind, Got: float64(m.peak - m.idle), Bound: maxMemory, Unit: results.Bytes})
 	}
 	return nil
 }
 
 // A memory is what it took to record a large stream.
 type memory struct {
-	direct, recorded float64 // MiB/s
+	direct, recorded float64 // bytes a second
 	idle, peak       int64   // resident bytes
 	cpu              time.Duration
 }
@@ -75,20 +84,7 @@ func (b *bench) recordBlob(ctx context.Context, kind string) (m memory, err erro
 	return m, errors.Join(rec.stop(), o.stop(), b.checkBlob(dir))
 }
 
-func (b *bench) printMemory(kind string, m memory) {
-	b.printf("record, one stream of %d MiB of %s in chunks of %d KiB, as fast as it goes", b.blob>>20, kind, blobChunk>>10)
-	b.printf("  %.0f MiB/s direct, %.0f MiB/s recorded; wiretape used %.1f s of CPU", m.direct, m.recorded, m.cpu.Seconds())
-	verdict := "met"
-	if m.peak-m.idle >= maxMemory {
-		verdict = "missed"
-	}
-	const mib = 1 << 20
-	b.printf("  resident: %.1f MiB idle, %.1f MiB at the most (VmHWM)", float64(m.idle)/mib, float64(m.peak)/mib)
-	// Memory is not a matter of how quiet the machine is.
-	b.printf("  target: extra memory %.1f MiB, below %d MiB: %s", float64(m.peak-m.idle)/mib, maxMemory>>20, verdict)
-}
-
-// pull returns MiB/s.
+// pull returns bytes a second.
 func (b *bench) pull(ctx context.Context, addr, path string) (float64, error) {
 	streams, err := b.request(ctx, job{Addr: addr, InTurn: true, Paths: []string{path}})
 	if err != nil {
@@ -98,7 +94,7 @@ func (b *bench) pull(ctx context.Context, addr, path string) (float64, error) {
 	if s.Bytes != b.blob {
 		return 0, fmt.Errorf("%s: %d of %d bytes came", path, s.Bytes, b.blob)
 	}
-	return float64(s.Bytes) / (1 << 20) / time.Duration(s.Ended-s.Asked).Seconds(), nil
+	return float64(s.Bytes) / time.Duration(s.Ended-s.Asked).Seconds(), nil
 }
 
 // checkBlob reports whether all of it is on the tape.

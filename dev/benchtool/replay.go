@@ -10,12 +10,11 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/wiretape/wiretape/dev/benchtool/results"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 const (
-	// firsts is how many short streams are played for the first byte.
-	firsts = 20
 	// stagger is the time between the beginnings of two parallel streams.
 	stagger = 5 * time.Millisecond
 )
@@ -119,16 +118,29 @@ func (p *played) add(streams []stream, times map[string]recorded) error {
 // A contender is a server that plays a tape.
 type contender struct {
 	label string
+	role  results.Role
 	start func(ctx context.Context, tape string) (*child, error)
 	roots string // for a server with TLS
 	played
+	late, first *results.Series
 }
+
+const player = "wiretape proxy replay"
 
 func (b *bench) contenders() []*contender {
 	return []*contender{
-		{label: "wiretape proxy replay", start: b.player},
-		{label: "floor: bare server, time.Sleep", start: func(ctx context.Context, tape string) (*child, error) { return b.floor(ctx, tape) }},
-		{label: "floor: bare server, spinning", start: func(ctx context.Context, tape string) (*child, error) { return b.floor(ctx, tape, "-spin") }},
+		{label: player, role: results.Ours, start: func(ctx context.Context, tape string) (*child, error) { return b.player(ctx, tape) }},
+		{label: "bare server, time.Sleep", role: results.Limit, start: func(ctx context.Context, tape string) (*child, error) { return b.floor(ctx, tape) }},
+		{label: "bare server, spinning", role: results.Limit, start: func(ctx context.Context, tape string) (*child, error) { return b.floor(ctx, tape, "-spin") }},
+	}
+}
+
+// replayTables begins the tables of a figure with the contenders' series.
+func replayTables(f *results.Figure, cs []*contender) {
+	late := plotted(f, "distance from the recorded time, events", results.Nanoseconds)
+	first := table(f, "distance from the recorded time, first byte", results.Nanoseconds)
+	for _, c := range cs {
+		c.late, c.first = series(late, c.label, c.role), series(first, c.label, c.role)
 	}
 }
 
@@ -142,7 +154,11 @@ func (b *bench) play(ctx context.Context, dir string, j job, rounds int, cs []*c
 		for _, c := range cs {
 			err := b.round(ctx, func() (func(), error) {
 				p, err := b.playOnce(ctx, dir, j, times, c)
-				return func() { c.join(p) }, err
+				return func() {
+					c.join(p)
+					c.late.Add(lateness(p.events).abs().ns()...)
+					c.first.Add(p.heads.abs().ns()...)
+				}, err
 			})
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.label, err)
@@ -175,47 +191,44 @@ func (b *bench) playOnce(ctx context.Context, dir string, j job, times map[strin
 	return p, errors.Join(p.add(streams, times), server.stop())
 }
 
-func (b *bench) printPlayed(cs []*contender) {
-	b.header("|arrival - recorded|, events")
-	for _, c := range cs {
-		b.row(c.label, lateness(c.events), true)
-	}
-	b.header("|arrival - recorded|, first byte")
-	for _, c := range cs {
-		b.row(c.label, c.heads, true)
-	}
-	b.printf("  CPU used by wiretape: %.0f%% of one", 100*float64(cs[0].cpu)/float64(cs[0].took))
+// over is how much later a contender is than another at a quantile.
+func over(c, floor *contender, q float64) float64 { return c.late.At(q) - floor.late.At(q) }
+
+func notePlayed(f *results.Figure, ours *contender) {
+	note(f, "CPU used by wiretape: %.0f%% of one; the earliest event came %s after its time",
+		100*float64(ours.cpu)/float64(ours.took), short(lateness(ours.events).quantile(0)))
 }
 
-// over is how much later a contender is than another at a quantile.
-func over(c, floor *contender, q float64) time.Duration {
-	return lateness(c.events).abs().quantile(q) - lateness(floor.events).abs().quantile(q)
+// replayGoals are those for one stream: beside a bare server that sleeps.
+func replayGoals(f *results.Figure, cs []*contender) {
+	f.Goals = append(f.Goals,
+		atMost("p50 over the bare server's that sleeps", over(cs[0], cs[1], 0.5), 100*time.Microsecond),
+		atMost("p99 over the bare server's that sleeps", over(cs[0], cs[1], 0.99), 500*time.Microsecond))
 }
 
 // measureReplay compares one stream at a time with the recorded times.
-func measureReplay(ctx context.Context, b *bench) error {
+func measureReplay(ctx context.Context, b *bench, f *results.Figure) error {
 	j := job{InTurn: true, Paths: []string{streamPath(1, b.one)}}
-	for i := range firsts {
+	for i := range b.firsts {
 		j.Paths = append(j.Paths, streamPath(1000+i, 90*time.Millisecond))
 	}
 	dir, err := b.record(ctx, "replay", j)
 	if err != nil {
 		return err
 	}
+	f.Method = fmt.Sprintf("One stream of %s and %d short ones in turn, HTTP/1.1 chunked, %d rounds.", b.one, b.firsts, b.rounds)
 	cs := b.contenders()
+	replayTables(f, cs)
 	if err := b.play(ctx, dir, j, b.rounds, cs); err != nil {
 		return err
 	}
-	b.printf("replay, one stream of %s and %d short ones in turn, HTTP/1.1 chunked, %d rounds", b.one, firsts, b.rounds)
-	b.printPlayed(cs)
-	b.judge(
-		target{"p50 over the sleeping floor's", over(cs[0], cs[1], 0.5), 100 * time.Microsecond},
-		target{"p99 over the sleeping floor's", over(cs[0], cs[1], 0.99), 500 * time.Microsecond})
-	return nil
+	notePlayed(f, cs[0])
+	replayGoals(f, cs)
+	return b.peersReplay(ctx, f, dir, j)
 }
 
 // measureReplayParallel compares many streams at once with the recorded times.
-func measureReplayParallel(ctx context.Context, b *bench) error {
+func measureReplayParallel(ctx context.Context, b *bench, f *results.Figure) error {
 	j := job{Stagger: stagger}
 	for i := range b.parallel {
 		j.Paths = append(j.Paths, streamPath(i, b.many))
@@ -224,32 +237,35 @@ func measureReplayParallel(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	rounds := (b.rounds + 1) / 2
+	f.Method = fmt.Sprintf("%d parallel streams of %s at 50 events/s each, HTTP/1.1 chunked, %d rounds.", b.parallel, b.many, rounds)
 	cs := b.contenders()
-	if err := b.play(ctx, dir, j, b.rounds, cs); err != nil {
+	replayTables(f, cs)
+	if err := b.play(ctx, dir, j, rounds, cs); err != nil {
 		return err
 	}
-	b.printf("replay, %d parallel streams of %s at 50 events/s each, HTTP/1.1 chunked, %d rounds", b.parallel, b.many, b.rounds)
-	b.printPlayed(cs)
-	b.judge(target{"p99 over the sleeping floor's", over(cs[0], cs[1], 0.99), 2 * time.Millisecond})
+	notePlayed(f, cs[0])
+	f.Goals = append(f.Goals, atMost("p99 over the bare server's that sleeps", over(cs[0], cs[1], 0.99), 2*time.Millisecond))
 	return nil
 }
 
 // measureReplayLong looks for drift.
-func measureReplayLong(ctx context.Context, b *bench) error {
+func measureReplayLong(ctx context.Context, b *bench, f *results.Figure) error {
 	j := job{InTurn: true, Paths: []string{streamPath(2, b.long)}}
 	dir, err := b.record(ctx, "replay-long", j)
 	if err != nil {
 		return err
 	}
+	f.Method = fmt.Sprintf("One stream of %s, HTTP/1.1 chunked.", b.long)
 	// Drift needs no floor: what arrives late by the same time at both ends has none.
 	cs := b.contenders()[:1]
+	replayTables(f, cs)
+	f.Tables[0].Plot = false
 	if err := b.play(ctx, dir, j, 1, cs); err != nil {
 		return err
 	}
-	b.printf("replay, one stream of %s, HTTP/1.1 chunked", b.long)
-	b.printPlayed(cs)
-	b.printf("  drift: %s a minute; the last tenth's median is %s later than the first's",
+	notePlayed(f, cs[0])
+	note(f, "drift: %s a minute; the last tenth's median is %s later than the first's",
 		short(slope(cs[0].events)), short(drift(cs[0].events)))
-	b.judge()
 	return nil
 }

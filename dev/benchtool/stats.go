@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/wiretape/wiretape/dev/benchtool/results"
 )
 
 // A sample is measured durations, some of which may be negative.
@@ -73,61 +75,45 @@ func drift(ps []point) time.Duration {
 	return lateness(ps[len(ps)-tenth:]).quantile(0.5) - lateness(ps[:tenth]).quantile(0.5)
 }
 
+// ns are the values in nanoseconds.
+func (s sample) ns() []float64 {
+	all := make([]float64, len(s))
+	for i, d := range s {
+		all[i] = float64(d)
+	}
+	return all
+}
+
 // short writes a duration in as few digits as say something.
-func short(d time.Duration) string {
-	switch us := float64(d) / float64(time.Microsecond); {
-	case math.Abs(us) < 10:
-		return fmt.Sprintf("%.1f µs", us)
-	case math.Abs(us) < 10_000:
-		return fmt.Sprintf("%.0f µs", us)
-	case math.Abs(us) < 10e6:
-		return fmt.Sprintf("%.1f ms", us/1000)
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
+func short(d time.Duration) string { return results.Nanoseconds.Format(float64(d)) }
+
+// table begins a table of a figure.
+func table(f *results.Figure, what string, unit results.Unit) *results.Table {
+	t := &results.Table{What: what, Unit: unit}
+	f.Tables = append(f.Tables, t)
+	return t
 }
 
-const columns = "  %-34s %10s %10s %10s %10s %8s"
-
-// header begins a table of samples.
-func (b *bench) header(what string) {
-	b.printf(columns, what, "p50", "p99", "max", "min", "n")
+// plotted begins a table of which there is a plot, too.
+func plotted(f *results.Figure, what string, unit results.Unit) *results.Table {
+	t := table(f, what, unit)
+	t.Plot = true
+	return t
 }
 
-// row is a line of it. The quantiles are those of s without signs where abs is
-// set; min keeps its sign.
-func (b *bench) row(label string, s sample, abs bool) {
-	q := s
-	if abs {
-		q = s.abs()
-	}
-	b.printf(columns, "  "+label, short(q.quantile(0.5)), short(q.quantile(0.99)), short(q.quantile(1)),
-		short(s.quantile(0)), fmt.Sprint(len(s)))
+// series begins a series of a table.
+func series(t *results.Table, label string, role results.Role) *results.Series {
+	s := &results.Series{Label: label, Role: role}
+	t.Series = append(t.Series, s)
+	return s
 }
 
-// A target is a figure that was promised.
-type target struct {
-	what       string
-	got, limit time.Duration
+// atMost is a goal for a duration.
+func atMost(what string, got float64, bound time.Duration) results.Goal {
+	return results.Goal{What: what, Got: got, Bound: float64(bound), Unit: results.Nanoseconds}
 }
 
-// judge ends a figure: how quiet the machine was, and the targets.
-func (b *bench) judge(targets ...target) {
-	load, err := loadAverage()
-	if err != nil {
-		load = math.NaN()
-	}
-	b.printf("  others, the kernel included, used at most %.0f%% of a CPU during a round; %d rounds were repeated; load now %.2f",
-		100*b.worst, b.repeated, load)
-	for _, t := range targets {
-		verdict := "met"
-		switch {
-		case b.worst > maxOthers:
-			verdict = "no claim, the machine was busy"
-		case t.got > t.limit:
-			verdict = "missed"
-		}
-		b.printf("  target: %s %s, at most %s: %s", t.what, short(t.got), short(t.limit), verdict)
-	}
-	b.printf("")
-	b.worst, b.repeated = 0, 0
+// note adds a line to a figure.
+func note(f *results.Figure, format string, args ...any) {
+	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
 }
