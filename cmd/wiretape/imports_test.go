@@ -47,10 +47,15 @@ var rooms = map[string]room{
 	"httpstream/internal/legible": {why: "a leaf: texts for people"},
 	"httpstream/jsonvalue":        {may: []string{"httpstream/internal/legible"}, why: "a leaf but for how values are shown: JSON is JSON, whoever reads it"},
 
+	"httpstream/body": {
+		may: []string{"httpstream", "httpstream/internal/legible"},
+		why: "what the bytes of a body mean does not depend on who asks, or why",
+	},
+
 	"httpstream/tape":    {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/websocket"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
 	"httpstream/record":  {may: []string{"httpstream", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
 	"httpstream/match":   {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
-	"httpstream/compare": {may: []string{"httpstream", "httpstream/internal/legible", "httpstream/jsonvalue", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
+	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/jsonvalue", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
 	"httpstream/replay":  {may: []string{"httpstream", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
 	"httpstream/proxy": {
 		may: []string{"httpstream", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -50,15 +51,15 @@ type Comparer struct {
 
 	interims  []httpstream.ResponseHead
 	head      *httpstream.ResponseHead
-	body      body
-	codec     *codec
+	body      bodyComparer
+	codec     *body.Decoder
 	broken    bool // the present body can't be decoded any further
 	forbidden bool // the answer must not have a body
 	answer    *AnswerDifference
 }
 
-// A body compares what comes with what was recorded.
-type body interface {
+// A bodyComparer compares what comes with what was recorded.
+type bodyComparer interface {
 	chunk(at time.Duration, p []byte)
 	// enough tells whether all that the recording holds has come.
 	enough() bool
@@ -119,43 +120,41 @@ func (c *Comparer) openBody() {
 	recCodec, ok := codecOf(c.rec.Method, c.rec.Head)
 	nowCodec, ok2 := codecOf(c.rec.Method, c.head)
 	c.source.codec, c.codec = recCodec, nowCodec
-	f := kindOf(recType)
-	note := ""
+	f, note := body.Of(recType), ""
+	units := newUnitBody(c, c.source, &f)
+	byUnits := false
 	switch {
 	case !ok || !ok2:
-		f, note = formatBytes, " (encoded, so compared as it is)"
-	case kindOf(nowType) != f:
-		f, note = formatBytes, " (of another content type)"
-	case f == formatMultipart && (boundaryOf(recType) == "" || boundaryOf(nowType) == ""):
-		f, note = formatBytes, " (multipart without a boundary)"
+		f, note = body.Format{}, " (encoded, so compared as it is)"
+	case body.Of(nowType).Name != f.Name:
+		f, note = body.Format{}, " (of another content type)"
+	case f.New != nil:
+		if byUnits = units.parse(&f, recType, nowType); !byUnits {
+			note = " (" + f.Name + " without a boundary)"
+			f = body.Format{}
+		}
 	}
-	switch f {
-	case formatSSE:
-		c.unitName = unitEvent
-	case formatNDJSON:
-		c.unitName = unitLine
-	case formatMultipart:
-		c.unitName = unitPart
-	}
-	c.source.chunks = c.unitName == "chunk"
-	if c.source.chunks {
+	if byUnits && f.Timed {
+		c.unitName = f.Unit
+	} else {
+		c.source.chunks = true
 		c.offsets = &offsetPairer{to: &c.held}
 		c.source.decoded = c.offsets.recorded
 	}
-	switch f {
-	case formatBytes:
-		c.body = newBytesBody(c, c.source, nil, note)
-	case formatJSON:
+	switch {
+	case byUnits:
+		c.body = units
+	case f.Whole == body.JSON:
 		c.body = newJSONBody(c, c.source)
 	default:
-		c.body = newUnitBody(c, c.source, f, recType, nowType)
+		c.body = newBytesBody(c, c.source, nil, note)
 	}
 }
 
 // count takes the time of a unit, if those are what is counted.
 func (c *Comparer) count(t *Timing, u *unit) {
-	if u.label == c.unitName {
-		t.arrive(u.at)
+	if u.Label == c.unitName {
+		t.arrive(u.At)
 	}
 }
 
@@ -184,7 +183,7 @@ func (c *Comparer) Chunk(at time.Duration, p []byte) {
 		c.decoded(at, p)
 		return
 	}
-	if err := c.codec.write(p, func(b []byte) { c.decoded(at, b) }); err != nil {
+	if err := c.codec.Write(p, func(b []byte) { c.decoded(at, b) }); err != nil {
 		c.undecodable(err)
 	}
 }
@@ -198,8 +197,8 @@ func (c *Comparer) decoded(at time.Duration, p []byte) {
 
 // pair takes the times of two units that go together.
 func (c *Comparer) pair(r, n *unit) {
-	if r.label == c.unitName {
-		c.held.pair(r.index, r.at, n.at)
+	if r.Label == c.unitName {
+		c.held.pair(r.Index, r.At, n.At)
 	}
 }
 
@@ -237,7 +236,7 @@ func (c *Comparer) End(at time.Duration, end httpstream.EndInfo) *Verdict {
 	}
 	c.source.close()
 	if c.codec != nil {
-		c.codec.stop()
+		c.codec.Stop()
 	}
 	return c.verdict()
 }
@@ -322,7 +321,7 @@ func (c *Comparer) noAnswer(end httpstream.EndInfo) {
 
 func (c *Comparer) endBody(at time.Duration, end httpstream.EndInfo) {
 	if c.codec != nil && !c.broken {
-		if err := c.codec.close(func(b []byte) { c.body.chunk(at, b) }); err != nil && end.How == httpstream.EOF {
+		if err := c.codec.Close(func(b []byte) { c.body.chunk(at, b) }); err != nil && end.How == httpstream.EOF {
 			c.undecodable(err)
 		}
 		c.codec = nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
@@ -45,10 +46,10 @@ func (c *Comparer) reordered(label string, index, now int) {
 
 // diffUnits tells how two units of one label differ.
 func (c *Comparer) diffUnits(r, n *unit) {
-	s := spot{unit: r.label, index: r.index, now: n.index}
+	s := spot{unit: r.Label, index: r.Index, now: n.Index}
 	before := c.log.count()
 	c.diffFields(s, r, n)
-	if r.partial != n.partial {
+	if r.Partial != n.Partial {
 		c.log.add(func() Difference {
 			d := s.difference(Changed, "end")
 			d.Recorded, d.Now = completeness(r), completeness(n)
@@ -56,27 +57,27 @@ func (c *Comparer) diffUnits(r, n *unit) {
 			return d
 		})
 	}
-	switch r.label {
-	case unitEvent:
+	switch r.Label {
+	case body.Event:
 		s.part = "data"
-	case unitPart:
+	case body.Part:
 		s.part = "body"
 	}
 	a, b := r.decoded(&c.opt.Rules), n.decoded(&c.opt.Rules)
 	switch {
 	case a != nil && b != nil:
-		c.diffContents(s, r.kind, a, b, &r.body, &n.body)
+		c.diffContents(s, r.Kind, a, b, &r.Body, &n.Body)
 	case a != nil:
-		c.oneSided(s, Missing, legible.Excerpt(r.body.text(), 0, maxShown))
+		c.oneSided(s, Missing, legible.Excerpt(r.Body.Text(), 0, maxShown))
 	case b != nil:
-		c.oneSided(s, Extra, legible.Excerpt(n.body.text(), 0, maxShown))
+		c.oneSided(s, Extra, legible.Excerpt(n.Body.Text(), 0, maxShown))
 	}
 	if c.log.count() == before {
 		// Keys that differ without a difference that can be named would be a
 		// mistake of ours; it must not make a wrong answer pass.
 		c.log.add(func() Difference {
 			d := s.difference(Changed, "")
-			d.Recorded, d.Now = r.summary(), n.summary()
+			d.Recorded, d.Now = r.Summary(maxShown), n.Summary(maxShown)
 			d.Message = wasNow(s.String(), d.Recorded, d.Now)
 			return d
 		})
@@ -84,7 +85,7 @@ func (c *Comparer) diffUnits(r, n *unit) {
 }
 
 func completeness(u *unit) string {
-	if u.partial {
+	if u.Partial {
 		return "cut off before its end"
 	}
 	return "complete"
@@ -97,7 +98,7 @@ func (c *Comparer) oneSided(s spot, kind Kind, value string) {
 		if kind == Extra {
 			d.Recorded, d.Now, d.Message = "", value, fmt.Sprintf("%s was not recorded: %s", s, legible.Excerpt(value, 0, maxQuote))
 		}
-		if s.unit == unitEvent {
+		if s.unit == body.Event {
 			d.Rule = &Rule{keyResponseSSE, "data"}
 		}
 		return d
@@ -107,12 +108,12 @@ func (c *Comparer) oneSided(s spot, kind Kind, value string) {
 // diffFields compares the fields of an event, or the headers of a part.
 func (c *Comparer) diffFields(s spot, r, n *unit) {
 	key := keyResponseSSE
-	if r.label == unitPart {
+	if r.Label == body.Part {
 		key = keyResponseHeader
 	}
 	compareFields(r.compared(&c.opt.Rules), n.compared(&c.opt.Rules), nil, sameText, func(f fieldChange) {
 		c.log.add(func() Difference {
-			f.name = spelled(r.fields, n.fields, f.name)
+			f.name = spelled(r.Fields, n.Fields, f.name)
 			d := s.difference(f.kind, f.name)
 			d.Rule = &Rule{key, f.name}
 			return f.difference(d, s.String()+" "+f.name)
@@ -123,7 +124,7 @@ func (c *Comparer) diffFields(s spot, r, n *unit) {
 func sameText(_, rec, now string) bool { return rec == now }
 
 // diffContents tells how two bodies, whole ones or those of units, differ.
-func (c *Comparer) diffContents(s spot, kind bodyKind, r, n *content, rb, nb *blob) {
+func (c *Comparer) diffContents(s spot, kind body.Kind, r, n *content, rb, nb *body.Blob) {
 	switch {
 	case r.doc != nil && n.doc != nil:
 		c.diffJSON(s, r.doc, n.doc)
@@ -132,7 +133,7 @@ func (c *Comparer) diffContents(s spot, kind bodyKind, r, n *content, rb, nb *bl
 		c.changedText(s, Content, jsonvalue.Show(r.doc.Value), n.text, "is no JSON now")
 	case n.doc != nil:
 		c.changedText(s, Content, r.text, jsonvalue.Show(n.doc.Value), "was no JSON when recorded")
-	case rb.cut() || nb.cut() || kind == asBytes:
+	case rb.Cut() || nb.Cut() || kind == body.Bytes:
 		c.diffBlobs(s, rb, nb)
 	default:
 		c.changedText(s, Changed, r.text, n.text, "")
@@ -146,7 +147,7 @@ func (c *Comparer) changedText(s spot, kind Kind, rec, now, note string) {
 	c.log.add(func() Difference {
 		rec, now := strings.ReplaceAll(rec, ignoredText, "…"), strings.ReplaceAll(now, ignoredText, "…")
 		d := s.difference(kind, s.part)
-		if s.unit == unitComment {
+		if s.unit == body.Comment {
 			d.Rule = &Rule{keyResponseSSE, "comment"}
 		}
 		what := s.String()
@@ -171,22 +172,22 @@ func (c *Comparer) changedText(s spot, kind Kind, rec, now, note string) {
 }
 
 // diffBlobs names the first offset at which two sequences of bytes part.
-func (c *Comparer) diffBlobs(s spot, r, n *blob) {
-	if r.equal(n) {
+func (c *Comparer) diffBlobs(s spot, r, n *body.Blob) {
+	if r.Equal(n) {
 		return
 	}
 	c.log.add(func() Difference {
 		d := s.difference(Bytes, s.part)
-		at := firstDifference(r.data, n.data)
+		at := firstDifference(r.Data, n.Data)
 		d.Offset = int64(at)
-		d.Recorded, d.Now = legible.Bytes(r.data[at:], r.size-int64(at)), legible.Bytes(n.data[at:], n.size-int64(at))
+		d.Recorded, d.Now = legible.Bytes(r.Data[at:], r.Size-int64(at)), legible.Bytes(n.Data[at:], n.Size-int64(at))
 		switch {
-		case r.size != n.size:
-			d.Message = fmt.Sprintf("%s: %d bytes recorded, %d now, which differ from offset %d on", s, r.size, n.size, at)
-		case at == len(r.data):
+		case r.Size != n.Size:
+			d.Message = fmt.Sprintf("%s: %d bytes recorded, %d now, which differ from offset %d on", s, r.Size, n.Size, at)
+		case at == len(r.Data):
 			d.Message = fmt.Sprintf("%s: other bytes somewhere after offset %d", s, at)
 		default:
-			d.Message = fmt.Sprintf("%s: byte %d: recorded 0x%02x, now 0x%02x", s, at, r.data[at], n.data[at])
+			d.Message = fmt.Sprintf("%s: byte %d: recorded 0x%02x, now 0x%02x", s, at, r.Data[at], n.Data[at])
 		}
 		return d
 	})

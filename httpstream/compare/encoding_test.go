@@ -52,7 +52,7 @@ func TestEncodedBodiesAreComparedByWhatTheyHold(t *testing.T) {
 		for _, p := range now.pieces[:1] {
 			c.Chunk(p.at, []byte(p.data))
 		}
-		if u := c.body.(*unitBody); u.recIn.(*sseParser).events == 0 || c.nowTiming.Count != 1 {
+		if c.recTiming.Count == 0 || c.nowTiming.Count != 1 {
 			t.Error("an event that was flushed waits for the next one")
 		}
 		if v := c.Failed(0, "cut"); v.Pass {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	buf := make([]byte, 1<<20)
 	for range 100 {
-		if !bytes.Contains(buf[:runtime.Stack(buf, true)], []byte("(*codec)")) {
+		if !bytes.Contains(buf[:runtime.Stack(buf, true)], []byte("(*body.Decoder)")) {
 			os.Exit(code)
 		}
 		time.Sleep(10 * time.Millisecond)

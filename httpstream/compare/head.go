@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -81,7 +82,7 @@ func values(fs httpstream.Fields, name string) []string {
 	var vs []string
 	for _, f := range fs {
 		if strings.EqualFold(f.Name, name) {
-			vs = append(vs, withoutBoundary(f))
+			vs = append(vs, body.WithoutBoundary(f))
 		}
 	}
 	return vs
@@ -199,4 +200,13 @@ func (c *Comparer) interim(i int, rec, now string) {
 			Message: wasNow(fmt.Sprintf("interim answer %d", i+1), rec, now),
 		}
 	})
+}
+
+// codecOf is that of an answer's body. An answer without one has a
+// Content-Encoding only to say what another answer would have.
+func codecOf(method string, head *httpstream.ResponseHead) (c *body.Decoder, ok bool) {
+	if bodiless(method, head.Status) {
+		return nil, true
+	}
+	return body.NewDecoder(head.Header.Get("Content-Encoding"))
 }

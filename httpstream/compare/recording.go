@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -38,7 +39,7 @@ func FromExchange(x *tape.Exchange, next func() (tape.Line, error)) Recorded {
 // A recording pulls the recorded stream, line by line, through its codec.
 type recording struct {
 	next   func() (tape.Line, error)
-	codec  *codec
+	codec  *body.Decoder
 	sink   func(at time.Duration, p []byte)
 	timing *Timing
 	scale  func(time.Duration) time.Duration
@@ -96,7 +97,7 @@ func (r *recording) decode(at time.Duration, p []byte) bool {
 		r.pass(at, p)
 		return true
 	}
-	if err := r.codec.write(p, func(b []byte) { r.pass(at, b) }); err != nil {
+	if err := r.codec.Write(p, func(b []byte) { r.pass(at, b) }); err != nil {
 		r.fail(fmt.Errorf("the recorded body: %w", err))
 		return false
 	}
@@ -113,7 +114,7 @@ func (r *recording) pass(at time.Duration, p []byte) {
 func (r *recording) finish(at time.Duration) {
 	r.timing.End = at
 	if r.codec != nil {
-		err := r.codec.close(func(b []byte) { r.pass(at, b) })
+		err := r.codec.Close(func(b []byte) { r.pass(at, b) })
 		r.codec = nil
 		if err != nil && r.end.How == httpstream.EOF {
 			r.fail(fmt.Errorf("the recorded body: %w", err))
@@ -130,7 +131,7 @@ func (r *recording) fail(err error) {
 
 func (r *recording) close() {
 	if r.codec != nil {
-		r.codec.stop()
+		r.codec.Stop()
 		r.codec = nil
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aymanbagabas/go-udiff/lcs"
 
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
 )
 
@@ -17,8 +18,8 @@ import (
 type unitBody struct {
 	c      *Comparer
 	rec    *recording
-	recIn  parser
-	nowIn  parser
+	recIn  body.Parser
+	nowIn  body.Parser
 	recQ   queue
 	nowQ   queue
 	closed bool // the recorded parser is
@@ -60,53 +61,63 @@ const (
 	maxStrays   = 256
 )
 
-func newUnitBody(c *Comparer, rec *recording, f format, recType, nowType string) *unitBody {
+func newUnitBody(c *Comparer, rec *recording, f *body.Format) *unitBody {
 	b := &unitBody{c: c, rec: rec}
-	if f == formatSSE || f == formatNDJSON {
+	if f.Records { // else no language model answers so
 		b.answers = &answers{}
 	}
-	b.recIn = newParser(f, recType, c.opt.MaxUnit, func(u *unit) {
+	return b
+}
+
+// parse makes the parsers of both sides; false if one of the content types lacks
+// what that takes.
+func (b *unitBody) parse(f *body.Format, recType, nowType string) bool {
+	c := b.c
+	b.recIn = f.New(recType, c.opt.MaxUnit, func(u *body.Unit) {
 		// What the recording cuts off can't be compared as a whole; text and
 		// parts are compared as far as they go.
-		if u.open && rec.interrupted() && (f == formatSSE || f == formatNDJSON) {
+		if u.Open && b.rec.interrupted() && f.Records {
 			return
 		}
-		if b.matters(u) {
+		if u := (&unit{Unit: *u}); b.matters(u) {
 			c.count(&c.recTiming, u)
 			b.recQ.add(u)
 		}
 	})
-	b.nowIn = newParser(f, nowType, c.opt.MaxUnit, func(u *unit) {
-		if b.matters(u) {
+	b.nowIn = f.New(nowType, c.opt.MaxUnit, func(u *body.Unit) {
+		if u := (&unit{Unit: *u}); b.matters(u) {
 			c.count(&c.nowTiming, u)
 			b.nowQ.add(u)
 			b.advance(false)
 		}
 	})
-	rec.sink = b.recIn.write
-	return b
+	if b.recIn == nil || b.nowIn == nil {
+		return false
+	}
+	b.rec.sink = b.recIn.Write
+	return true
 }
 
 // matters is false for a unit of which the rules leave nothing.
 func (b *unitBody) matters(u *unit) bool {
 	rules := &b.c.opt.Rules
-	switch u.label {
-	case unitComment:
+	switch u.Label {
+	case body.Comment:
 		return !rules.ignoreSSE("comment")
-	case unitEvent:
-		return u.hasBody && !rules.ignoreSSE("data") || len(u.compared(rules)) > 0
+	case body.Event:
+		return u.HasBody && !rules.ignoreSSE("data") || len(u.compared(rules)) > 0
 	}
 	return true
 }
 
-func (b *unitBody) chunk(at time.Duration, p []byte) { b.nowIn.write(at, p) }
+func (b *unitBody) chunk(at time.Duration, p []byte) { b.nowIn.Write(at, p) }
 
 // fill looks n recorded units ahead. It tells whether there is one at all.
 func (b *unitBody) fill(n int) bool {
 	for len(b.recQ.units) < n && (b.recQ.bytes < windowBytes || len(b.recQ.units) == 0) && !b.closed {
 		if !b.rec.pull() {
 			b.closed = true
-			b.recIn.close(b.rec.timing.End)
+			b.recIn.Close(b.rec.timing.End)
 		}
 	}
 	return len(b.recQ.units) > 0
@@ -158,27 +169,27 @@ func (b *unitBody) equal(r, n *unit) bool {
 	if r.same(n) || r.key(&b.c.opt.Rules) == n.key(&b.c.opt.Rules) {
 		return true
 	}
-	return r.open && b.rec.interrupted() && r.begins(n, &b.c.opt.Rules)
+	return r.Open && b.rec.interrupted() && r.begins(n, &b.c.opt.Rules)
 }
 
 // begins tells whether u, which the recording cut off, is how n begins.
 func (u *unit) begins(n *unit, rules *Rules) bool {
-	if u.label != n.label || u.label == unitPart && !u.headersBegin(n, rules) {
+	if u.Label != n.Label || u.Label == body.Part && !u.headersBegin(n, rules) {
 		return false
 	}
-	if bytes.HasPrefix(n.body.data, u.body.data) {
+	if bytes.HasPrefix(n.Body.Data, u.Body.Data) {
 		return true
 	}
-	if u.kind == asBytes {
+	if u.Kind == body.Bytes {
 		return false
 	}
-	return bytes.HasPrefix([]byte(rules.ignoreText(n.body.text())), []byte(rules.ignoreText(u.body.text())))
+	return bytes.HasPrefix([]byte(rules.ignoreText(n.Body.Text())), []byte(rules.ignoreText(u.Body.Text())))
 }
 
 // headersBegin compares a part's headers, all of them if its body had begun.
 func (u *unit) headersBegin(n *unit, rules *Rules) bool {
 	a, b := u.compared(rules), n.compared(rules)
-	if u.body.size == 0 {
+	if u.Body.Size == 0 {
 		return true
 	}
 	if len(a) != len(b) {
@@ -268,9 +279,9 @@ func (b *unitBody) settle(i, j int) {
 		case Extra:
 			b.extra(now[s.now])
 		case Reordered:
-			b.c.reordered(rec[s.rec].label, rec[s.rec].index, now[s.now].index)
+			b.c.reordered(rec[s.rec].Label, rec[s.rec].Index, now[s.now].Index)
 		case Changed:
-			if r, n := rec[s.rec], now[s.now]; r.label == n.label {
+			if r, n := rec[s.rec], now[s.now]; r.Label == n.Label {
 				b.c.pair(r, n)
 				b.c.diffUnits(r, n)
 			} else {
@@ -285,28 +296,28 @@ func (b *unitBody) settle(i, j int) {
 
 func (b *unitBody) missing(u *unit) {
 	if index := take(&b.found, u.key(&b.c.opt.Rules)); index > 0 {
-		b.c.reordered(u.label, u.index, index)
+		b.c.reordered(u.Label, u.Index, index)
 		return
 	}
 	remember(&b.lost, u, &b.c.opt.Rules)
 	b.c.log.add(func() Difference {
 		return Difference{
-			Kind: Missing, Unit: u.label, Index: u.index, Recorded: u.summary(), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
-			Message: fmt.Sprintf("%s is missing: %s", u.name(), legible.Excerpt(u.summary(), 0, maxQuote)),
+			Kind: Missing, Unit: u.Label, Index: u.Index, Recorded: u.Summary(maxShown), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
+			Message: fmt.Sprintf("%s is missing: %s", u.Name(), legible.Excerpt(u.Summary(maxShown), 0, maxQuote)),
 		}
 	})
 }
 
 func (b *unitBody) extra(u *unit) {
 	if index := take(&b.lost, u.key(&b.c.opt.Rules)); index > 0 {
-		b.c.reordered(u.label, index, u.index)
+		b.c.reordered(u.Label, index, u.Index)
 		return
 	}
 	remember(&b.found, u, &b.c.opt.Rules)
 	b.c.log.add(func() Difference {
 		return Difference{
-			Kind: Extra, Unit: u.label, Index: u.index, NowIndex: u.index, Now: u.summary(), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
-			Message: fmt.Sprintf("%s was not recorded: %s", u.name(), legible.Excerpt(u.summary(), 0, maxQuote)),
+			Kind: Extra, Unit: u.Label, Index: u.Index, NowIndex: u.Index, Now: u.Summary(maxShown), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
+			Message: fmt.Sprintf("%s was not recorded: %s", u.Name(), legible.Excerpt(u.Summary(maxShown), 0, maxQuote)),
 		}
 	})
 }
@@ -314,7 +325,7 @@ func (b *unitBody) extra(u *unit) {
 // rule would ignore the unit as a whole: only comments can be, which servers
 // send when nothing else comes.
 func (u *unit) rule() *Rule {
-	if u.label == unitComment {
+	if u.Label == body.Comment {
 		return &Rule{keyResponseSSE, "comment"}
 	}
 	return nil
@@ -327,7 +338,7 @@ func remember(in *[]stray, u *unit, rules *Rules) {
 	if len(*in) == maxStrays {
 		*in = append((*in)[:0], (*in)[1:]...)
 	}
-	*in = append(*in, stray{u.key(rules), u.index})
+	*in = append(*in, stray{u.key(rules), u.Index})
 }
 
 func take(from *[]stray, key string) (index int) {
@@ -350,10 +361,10 @@ func (b *unitBody) enough() bool {
 	}
 	b.fill(2)
 	r := b.recQ.units[0]
-	return b.exhausted() && len(b.recQ.units) == 1 && r.open && b.nowIn.held() >= r.body.size
+	return b.exhausted() && len(b.recQ.units) == 1 && r.Open && b.nowIn.Held() >= r.Body.Size
 }
 
 func (b *unitBody) finish(at time.Duration) {
-	b.nowIn.close(at)
+	b.nowIn.Close(at)
 	b.advance(true)
 }

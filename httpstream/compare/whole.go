@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
 )
 
@@ -165,10 +166,10 @@ func (b *jsonBody) finish(at time.Duration) {
 	if bytes.Equal(b.old, b.new) {
 		return
 	}
-	old, now := blob{data: b.old, size: int64(len(b.old))}, blob{data: b.new, size: int64(len(b.new))}
-	r, n := newContent(asJSON, &old, &b.c.opt.Rules), newContent(asJSON, &now, &b.c.opt.Rules)
+	old, now := body.BlobOf(b.old), body.BlobOf(b.new)
+	r, n := newContent(body.JSON, &old, &b.c.opt.Rules), newContent(body.JSON, &now, &b.c.opt.Rules)
 	before := b.c.log.count()
-	b.c.diffContents(spot{}, asJSON, r, n, &old, &now)
+	b.c.diffContents(spot{}, body.JSON, r, n, &old, &now)
 	if b.c.log.count() > before && r.doc != nil && n.doc != nil {
 		b.c.answer = answersOfDocuments(r.doc.Value, n.doc.Value)
 	}

@@ -1,12 +1,28 @@
-package compare
+package body
 
 import (
 	"bytes"
+	"mime"
 	"strings"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
 )
+
+// parts is multipart bodies of all kinds.
+func parts() Format {
+	return Format{
+		Name: "multipart", Unit: Part, Whole: Bytes, Timed: true,
+		Types: []string{"multipart/*"},
+		New: func(contentType string, limit int, emit func(*Unit)) Parser {
+			boundary := Boundary(contentType)
+			if boundary == "" {
+				return nil
+			}
+			return newMultipartParser(boundary, limit, emit)
+		},
+	}
+}
 
 // A multipartParser parses multipart bodies (RFC 2046 section 5.1): mixed,
 // form-data and x-mixed-replace. Line ends may be LF alone. A boundary parameter
@@ -15,11 +31,11 @@ import (
 type multipartParser struct {
 	delims []string
 	limit  int
-	emit   func(*unit)
+	emit   func(*Unit)
 
 	inHeaders bool
 	ended     bool // the close delimiter was read
-	cur       *unit
+	cur       Unit
 	parts     int
 
 	// Outside of headers, hold is what may turn out to be a delimiter line: a
@@ -38,26 +54,26 @@ const (
 	maxPartHeaders = 64 << 10
 )
 
-func newMultipartParser(boundary string, limit int, emit func(*unit)) *multipartParser {
+func newMultipartParser(boundary string, limit int, emit func(*Unit)) *multipartParser {
 	m := &multipartParser{delims: []string{"--" + boundary}, limit: limit, emit: emit, lineStart: true}
 	if strings.HasPrefix(boundary, "--") {
 		m.delims = append(m.delims, boundary)
 	}
-	m.cur = &unit{label: unitPreamble, hasBody: true}
+	m.cur = Unit{Label: Preamble, HasBody: true}
 	return m
 }
 
-func (m *multipartParser) held() int64 {
-	return m.cur.body.size + int64(len(m.hold)+m.headerSize)
+func (m *multipartParser) Held() int64 {
+	return m.cur.Body.Size + int64(len(m.hold)+m.headerSize)
 }
 
-func (m *multipartParser) write(at time.Duration, p []byte) {
+func (m *multipartParser) Write(at time.Duration, p []byte) {
 	for len(p) > 0 {
 		switch {
 		case m.inHeaders:
 			p = m.headers(at, p)
 		case m.ended:
-			m.cur.body.write(p, m.limit)
+			m.cur.Body.write(p, m.limit)
 			return
 		case m.lineStart:
 			p = m.startOfLine(at, p)
@@ -79,17 +95,17 @@ func (m *multipartParser) restOfLine(p []byte) []byte {
 	lf := bytes.IndexByte(p, '\n')
 	switch {
 	case lf < 0 && p[len(p)-1] == '\r':
-		m.cur.body.write(p[:len(p)-1], m.limit)
+		m.cur.Body.write(p[:len(p)-1], m.limit)
 		m.hold = append(m.hold, '\r')
 		return nil
 	case lf < 0:
-		m.cur.body.write(p, m.limit)
+		m.cur.Body.write(p, m.limit)
 		return nil
 	case lf > 0 && p[lf-1] == '\r':
-		m.cur.body.write(p[:lf-1], m.limit)
+		m.cur.Body.write(p[:lf-1], m.limit)
 		m.newLine("\r\n")
 	default:
-		m.cur.body.write(p[:lf], m.limit)
+		m.cur.Body.write(p[:lf], m.limit)
 		m.newLine("\n")
 	}
 	return p[lf+1:]
@@ -101,7 +117,7 @@ func (m *multipartParser) newLine(eol string) {
 }
 
 func (m *multipartParser) flush() {
-	m.cur.body.write(m.hold, m.limit)
+	m.cur.Body.write(m.hold, m.limit)
 	m.hold, m.eol = m.hold[:0], 0
 }
 
@@ -164,26 +180,26 @@ func (m *multipartParser) boundary(at time.Duration, last bool) {
 	m.finish(at, false)
 	if last {
 		m.ended = true
-		m.cur = &unit{label: unitEpilogue, hasBody: true}
+		m.cur = Unit{Label: Epilogue, HasBody: true}
 		return
 	}
 	m.inHeaders, m.header, m.headerSize = true, nil, 0
-	m.cur = &unit{label: unitPart, hasBody: true}
+	m.cur = Unit{Label: Part, HasBody: true}
 }
 
 func (m *multipartParser) finish(at time.Duration, partial bool) {
-	u := m.cur
-	u.at, u.partial, u.open = at, partial, partial
-	switch u.label {
-	case unitPart:
+	u := &m.cur
+	u.At, u.Partial, u.Open = at, partial, partial
+	switch u.Label {
+	case Part:
 		m.parts++
-		u.index = m.parts
-		u.kind = kindOf(u.fields.Get("Content-Type")).single()
+		u.Index = m.parts
+		u.Kind = Of(u.Fields.Get("Content-Type")).Whole
 	default:
-		if u.body.size == 0 {
+		if u.Body.Size == 0 {
 			return
 		}
-		u.index, u.partial = 1, false
+		u.Index, u.Partial = 1, false
 	}
 	m.emit(u)
 }
@@ -204,7 +220,7 @@ func (m *multipartParser) headers(at time.Duration, p []byte) []byte {
 		// No header section: what is left is compared as content.
 		held := m.header
 		m.endHeaders()
-		m.write(at, held)
+		m.Write(at, held)
 		return p[len(line):]
 	}
 	if _, complete, last := m.delimiter(m.header); complete {
@@ -218,7 +234,7 @@ func (m *multipartParser) headers(at time.Duration, p []byte) []byte {
 
 func (m *multipartParser) headerLine(line string) {
 	m.header = m.header[:0]
-	fs := &m.cur.fields
+	fs := &m.cur.Fields
 	switch {
 	case line == "":
 		m.endHeaders()
@@ -236,7 +252,7 @@ func (m *multipartParser) endHeaders() {
 	m.hold, m.eol, m.lineStart = m.hold[:0], 0, true
 }
 
-func (m *multipartParser) close(at time.Duration) {
+func (m *multipartParser) Close(at time.Duration) {
 	if m.inHeaders {
 		if _, complete, last := m.delimiter(append(m.header, '\n')); complete {
 			m.inHeaders = false
@@ -251,4 +267,36 @@ func (m *multipartParser) close(at time.Duration) {
 	}
 	m.flush()
 	m.finish(at, true)
+}
+
+// Boundary is the boundary of a multipart type; empty if there is none.
+func Boundary(contentType string) string {
+	if _, params, err := mime.ParseMediaType(contentType); err == nil {
+		return params["boundary"]
+	}
+	// Cameras send unquoted boundaries that are no tokens (RFC 9110 section 5.6.2).
+	_, params, _ := strings.Cut(contentType, ";")
+	for p := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(p, "=")
+		if strings.EqualFold(strings.TrimSpace(name), "boundary") {
+			return strings.Trim(strings.TrimSpace(value), `"`)
+		}
+	}
+	return ""
+}
+
+// WithoutBoundary is the field's value less a multipart boundary, which most
+// servers draw at random and which only frames.
+func WithoutBoundary(f httpstream.Field) string {
+	if !strings.EqualFold(f.Name, "Content-Type") || !strings.HasPrefix(MediaType(f.Value), "multipart/") {
+		return f.Value
+	}
+	t, rest, _ := strings.Cut(f.Value, ";")
+	kept := []string{t}
+	for p := range strings.SplitSeq(rest, ";") {
+		if name, _, _ := strings.Cut(p, "="); !strings.EqualFold(strings.TrimSpace(name), "boundary") && strings.TrimSpace(p) != "" {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, ";")
 }

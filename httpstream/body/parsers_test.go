@@ -1,4 +1,4 @@
-package compare
+package body
 
 import (
 	"fmt"
@@ -10,30 +10,30 @@ import (
 )
 
 // parsed lists what a parser makes of a body that comes in the given pieces.
-func parsed(f format, contentType string, limit int, pieces ...string) []string {
+func parsed(contentType string, limit int, pieces ...string) []string {
 	var got []string
-	p := newParser(f, contentType, limit, func(u *unit) {
-		s := u.name()
-		for _, f := range u.fields {
+	p := Of(contentType).New(contentType, limit, func(u *Unit) {
+		s := u.Name()
+		for _, f := range u.Fields {
 			s += fmt.Sprintf(" %s=%q", f.Name, f.Value)
 		}
-		if u.hasBody {
-			s += fmt.Sprintf(" %q", u.body.text())
+		if u.HasBody {
+			s += fmt.Sprintf(" %q", u.Body.Text())
 		}
-		if u.partial {
+		if u.Partial {
 			s += " partial"
 		}
-		if u.open {
+		if u.Open {
 			s += " open"
 		}
 		got = append(got, s)
 	})
 	for _, piece := range pieces {
 		b := []byte(piece)
-		p.write(0, b)
+		p.Write(0, b)
 		clear(b)
 	}
-	p.close(time.Second)
+	p.Close(time.Second)
 	return got
 }
 
@@ -65,7 +65,7 @@ func TestSSEParserFollowsWHATWG(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := parsed(formatSSE, sseType, 1<<20, tt.in); !reflect.DeepEqual(got, tt.want) {
+			if got := parsed("text/event-stream", 1<<20, tt.in); !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
 			}
 		})
@@ -74,8 +74,8 @@ func TestSSEParserFollowsWHATWG(t *testing.T) {
 
 func TestSSEEmitsAnEventAtItsCarriageReturn(t *testing.T) {
 	n := 0
-	p := &sseParser{limit: 100, emit: func(*unit) { n++ }}
-	p.write(0, []byte("data: x\r\n\r"))
+	p := &sseParser{limit: 100, emit: func(*Unit) { n++ }}
+	p.Write(0, []byte("data: x\r\n\r"))
 	if n != 1 {
 		t.Error("waits for the byte after CR")
 	}
@@ -106,13 +106,13 @@ func TestMultipartParser(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := parsed(formatMultipart, tt.kind, 1<<20, tt.in); !reflect.DeepEqual(got, tt.want) {
+			if got := parsed(tt.kind, 1<<20, tt.in); !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
 			}
 		})
 	}
 	long := "--b\r\nA: 1\r\nB: " + strings.Repeat("x", maxPartHeaders) + "\r\n--b--"
-	got := parsed(formatMultipart, plain, 1<<20, long)
+	got := parsed(plain, 1<<20, long)
 	if len(got) != 1 || !strings.HasPrefix(got[0], `part 1 A="1" "B: xxx`) {
 		t.Errorf("endless headers: %.60q", got)
 	}
@@ -122,17 +122,13 @@ func TestMultipartParser(t *testing.T) {
 func splitInvariant(t *testing.T, in string, seed uint64) {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	for _, f := range []struct {
-		format format
-		kind   string
-	}{
-		{formatSSE, sseType}, {formatNDJSON, "application/x-ndjson"}, {formatText, "text/plain"},
-		{formatMultipart, "multipart/mixed; boundary=b"}, {formatMultipart, "multipart/mixed; boundary=--b"},
+	for _, kind := range []string{
+		"text/event-stream", "application/x-ndjson", "text/plain", "multipart/mixed; boundary=b", "multipart/mixed; boundary=--b",
 	} {
 		for _, limit := range []int{1 << 20, 5} {
-			whole := parsed(f.format, f.kind, limit, in)
-			if bytewise := parsed(f.format, f.kind, limit, strings.Split(latin(in), "")...); latin(in) == in && !reflect.DeepEqual(whole, bytewise) {
-				t.Fatalf("%s of %q:\nwhole  %q\nsplit  %q", f.kind, in, whole, bytewise)
+			whole := parsed(kind, limit, in)
+			if bytewise := parsed(kind, limit, strings.Split(latin(in), "")...); latin(in) == in && !reflect.DeepEqual(whole, bytewise) {
+				t.Fatalf("%s of %q:\nwhole  %q\nsplit  %q", kind, in, whole, bytewise)
 			}
 			var pieces []string
 			for rest := in; rest != ""; {
@@ -140,8 +136,8 @@ func splitInvariant(t *testing.T, in string, seed uint64) {
 				pieces = append(pieces, rest[:n])
 				rest = rest[n:]
 			}
-			if cut := parsed(f.format, f.kind, limit, pieces...); !reflect.DeepEqual(whole, cut) {
-				t.Fatalf("%s of %q:\nwhole %q\ncut   %q", f.kind, pieces, whole, cut)
+			if cut := parsed(kind, limit, pieces...); !reflect.DeepEqual(whole, cut) {
+				t.Fatalf("%s of %q:\nwhole %q\ncut   %q", kind, pieces, whole, cut)
 			}
 		}
 	}
@@ -188,45 +184,20 @@ func FuzzParsers(f *testing.F) {
 	f.Fuzz(splitInvariant)
 }
 
-// FuzzComparer checks that an answer equals itself, however both are cut, and
-// that two bodies of bytes are equal only if they are the same.
-func FuzzComparer(f *testing.F) {
-	for i, s := range corpus() {
-		f.Add(s, "x", uint64(i))
-	}
-	f.Fuzz(func(t *testing.T, body, other string, seed uint64) {
-		rnd := rand.New(rand.NewPCG(seed, 1))
-		for _, kind := range []string{sseType, "application/x-ndjson", "text/plain", "application/json", "multipart/mixed; boundary=b", "image/png"} {
-			r, o := answer(kind, body), answer(kind, other)
-			if v := verdict(r.split(rnd), r.split(rnd), Options{}); !v.Pass {
-				t.Fatalf("%s of %q:\n%s", kind, body, messages(v))
-			}
-			v := verdict(r.split(rnd), o.split(rnd), Options{})
-			back := verdict(o.split(rnd), r.split(rnd), Options{})
-			if v.Pass != back.Pass {
-				t.Fatalf("%s: %q and %q are equal one way only", kind, body, other)
-			}
-			if exact := kind == "image/png" || kind == "text/plain"; exact && v.Pass != (body == other) {
-				t.Fatalf("%s: %q and %q: pass = %t", kind, body, other, v.Pass)
-			}
-		}
-	})
-}
-
-func TestKindOfContentTypes(t *testing.T) {
-	for in, want := range map[string]format{
-		"text/event-stream; charset=utf-8": formatSSE, "Application/JSON": formatJSON, "application/problem+json": formatJSON,
-		"application/x-ndjson": formatNDJSON, "multipart/x-mixed-replace;boundary=--a b": formatMultipart, "text/html": formatText,
-		"image/svg+xml": formatText, "image/png": formatBytes, "": formatBytes, "application/grpc": formatBytes, "text/plain; charset": formatText,
+func TestFormatsOfContentTypes(t *testing.T) {
+	for in, want := range map[string]string{
+		"text/event-stream; charset=utf-8": "sse", "Application/JSON": "json", "application/problem+json": "json",
+		"application/x-ndjson": "ndjson", "multipart/x-mixed-replace;boundary=--a b": "multipart", "text/html": "text",
+		"image/svg+xml": "text", "image/png": "bytes", "": "bytes", "application/grpc": "bytes", "text/plain; charset": "text",
 	} {
-		if got := kindOf(in); got != want {
-			t.Errorf("%q: %d", in, got)
+		if got := Of(in).Name; got != want {
+			t.Errorf("%q: %s", in, got)
 		}
 	}
 	for in, want := range map[string]string{
 		"multipart/mixed; boundary=a": "a", `multipart/mixed; boundary="a b"`: "a b", "multipart/x-mixed-replace;boundary=a b": "a b", "multipart/mixed": "",
 	} {
-		if got := boundaryOf(in); got != want {
+		if got := Boundary(in); got != want {
 			t.Errorf("%q: %q", in, got)
 		}
 	}

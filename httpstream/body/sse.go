@@ -1,4 +1,4 @@
-package compare
+package body
 
 import (
 	"bytes"
@@ -7,6 +7,15 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 )
 
+// sse is server-sent events.
+func sse() Format {
+	return Format{
+		Name: "sse", Unit: Event, Whole: Text, Timed: true, Records: true,
+		Types: []string{"text/event-stream"},
+		New:   func(_ string, limit int, emit func(*Unit)) Parser { return &sseParser{limit: limit, emit: emit} },
+	}
+}
+
 // An sseParser parses text/event-stream as the WHATWG HTML standard says,
 // section 9.2.6 "Interpreting an event stream", with what a comparison needs
 // besides: comments are units of their own, a block without data is a unit
@@ -14,15 +23,17 @@ import (
 // the end of the stream cuts off, which is never dispatched, is emitted as partial.
 type sseParser struct {
 	limit int
-	emit  func(*unit)
+	emit  func(*Unit)
 
 	bom      int  // bytes of a byte order mark so far; -1 once it can't come any more
 	afterCR  bool // an LF now would belong to the line end before it
 	inValue  bool // the colon was seen
 	atValue  bool // the next byte is the value's first, so maybe a space to skip
-	name     blob
-	value    blob
-	block    *unit
+	name     Blob
+	value    Blob
+	block    Unit
+	begun    bool // block is
+	comment  Unit
 	events   int
 	comments int
 	pending  int64 // bytes since the last complete unit
@@ -30,9 +41,9 @@ type sseParser struct {
 
 const byteOrderMark = "\xef\xbb\xbf"
 
-func (s *sseParser) held() int64 { return s.pending }
+func (s *sseParser) Held() int64 { return s.pending }
 
-func (s *sseParser) write(at time.Duration, p []byte) {
+func (s *sseParser) Write(at time.Duration, p []byte) {
 	for s.bom >= 0 && len(p) > 0 {
 		if p[0] == byteOrderMark[s.bom] {
 			s.bom++
@@ -85,8 +96,8 @@ func (s *sseParser) line(p []byte) {
 		s.name.write(p[:colon], s.limit)
 		p = p[colon+1:]
 		// A comment, which has no name, keeps its first space.
-		s.inValue, s.atValue = true, s.name.size > 0
-		if string(s.name.data) == "data" {
+		s.inValue, s.atValue = true, s.name.Size > 0
+		if string(s.name.Data) == "data" {
 			s.beginData()
 		}
 	}
@@ -97,81 +108,81 @@ func (s *sseParser) line(p []byte) {
 		p = p[1:]
 	}
 	s.atValue = false
-	if string(s.name.data) == "data" {
-		s.block.body.write(p, s.limit)
+	if string(s.name.Data) == "data" {
+		s.block.Body.write(p, s.limit)
 	} else {
 		s.value.write(p, s.limit)
 	}
 }
 
-func (s *sseParser) open() *unit {
-	if s.block == nil {
-		s.block = &unit{label: unitEvent, kind: asContainer}
+func (s *sseParser) open() *Unit {
+	if !s.begun {
+		s.begun = true
+		s.block = Unit{Label: Event, Kind: Container}
 	}
-	return s.block
+	return &s.block
 }
 
 func (s *sseParser) beginData() {
 	u := s.open()
-	if u.hasBody {
-		u.body.write([]byte{'\n'}, s.limit)
+	if u.HasBody {
+		u.Body.write([]byte{'\n'}, s.limit)
 	}
-	u.hasBody = true
+	u.HasBody = true
 }
 
 func (s *sseParser) endLine(at time.Duration) {
 	switch {
-	case !s.inValue && s.name.size == 0:
+	case !s.inValue && s.name.Size == 0:
 		s.dispatch(at)
 		return
-	case s.name.size == 0:
-		s.comments++
-		s.emit(&unit{label: unitComment, index: s.comments, at: at, hasBody: true, kind: asText, body: s.value})
-		if s.block == nil {
+	case s.name.Size == 0:
+		s.remark(at, false)
+		if !s.begun {
 			s.pending = 0
 		}
 	default:
 		s.field()
 	}
-	s.name, s.value = blob{data: s.name.data[:0]}, blob{}
+	s.name, s.value = Blob{Data: s.name.Data[:0]}, Blob{}
 	s.inValue, s.atValue = false, false
 }
 
 func (s *sseParser) field() {
-	switch name := s.name.text(); name {
+	switch name := s.name.Text(); name {
 	case "data":
 		if !s.inValue {
 			s.beginData()
 		}
 	case "event":
-		s.open().set(name, s.value.text())
+		s.open().set(name, s.value.Text())
 	case "id":
-		if bytes.IndexByte(s.value.data, 0) < 0 {
-			s.open().set(name, s.value.text())
+		if bytes.IndexByte(s.value.Data, 0) < 0 {
+			s.open().set(name, s.value.Text())
 		}
 	case "retry":
-		if isDigits(s.value.data) {
-			s.open().set(name, s.value.text())
+		if isDigits(s.value.Data) {
+			s.open().set(name, s.value.Text())
 		}
 	default:
 		u := s.open()
 		line := name
 		if s.inValue {
-			line += ": " + s.value.text()
+			line += ": " + s.value.Text()
 		}
-		u.fields = append(u.fields, httpstream.Field{Name: "unknown", Value: line})
+		u.Fields = append(u.Fields, httpstream.Field{Name: "unknown", Value: line})
 	}
 }
 
 // set gives a field its last value.
-func (u *unit) set(name, value string) {
-	for i := range u.fields {
-		if u.fields[i].Name == name {
-			u.fields[i].Value = value
+func (u *Unit) set(name, value string) {
+	for i := range u.Fields {
+		if u.Fields[i].Name == name {
+			u.Fields[i].Value = value
 			return
 		}
 	}
-	u.fields = append(u.fields, httpstream.Field{Name: name, Value: value})
+	u.Fields = append(u.Fields, httpstream.Field{Name: name, Value: value})
 }
 
 func isDigits(b []byte) bool {
@@ -185,28 +196,34 @@ func isDigits(b []byte) bool {
 
 func (s *sseParser) dispatch(at time.Duration) {
 	s.pending = 0
-	if s.block == nil {
+	if !s.begun {
 		return
 	}
 	s.events++
-	s.block.index, s.block.at = s.events, at
-	s.emit(s.block)
-	s.block = nil
+	s.block.Index, s.block.At = s.events, at
+	s.begun = false
+	s.emit(&s.block)
 }
 
-func (s *sseParser) close(at time.Duration) {
+// remark emits a comment.
+func (s *sseParser) remark(at time.Duration, cut bool) {
+	s.comments++
+	s.comment = Unit{Label: Comment, Index: s.comments, At: at, HasBody: true, Kind: Text, Body: s.value, Partial: cut, Open: cut}
+	s.emit(&s.comment)
+}
+
+func (s *sseParser) Close(at time.Duration) {
 	if s.bom > 0 {
 		s.notBOM()
 	}
-	if s.inValue && s.name.size == 0 {
-		s.comments++
-		s.emit(&unit{label: unitComment, index: s.comments, at: at, hasBody: true, kind: asText, body: s.value, partial: true, open: true})
-	} else if s.inValue || s.name.size > 0 {
+	if s.inValue && s.name.Size == 0 {
+		s.remark(at, true)
+	} else if s.inValue || s.name.Size > 0 {
 		s.field()
 	}
-	s.name, s.value, s.inValue = blob{}, blob{}, false
-	if s.block != nil {
-		s.block.partial, s.block.open = true, true
+	s.name, s.value, s.inValue = Blob{}, Blob{}, false
+	if s.begun {
+		s.block.Partial, s.block.Open = true, true
 		s.dispatch(at)
 	}
 }
