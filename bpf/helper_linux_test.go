@@ -10,14 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wiretape/wiretape/dev/leaktest"
 )
 
 // helperEnv makes the test binary a helper process instead.
@@ -46,28 +46,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	code := m.Run()
-	if code == 0 {
-		code = checkGoroutines()
-	}
-	os.Exit(code)
-}
-
-// checkGoroutines waits for the goroutines of the tests to end.
-func checkGoroutines() int {
-	var leaked []string
-	for range 100 {
-		buf := make([]byte, 1<<20)
-		all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
-		// The first is this one; fuzzing listens for signals to the end.
-		leaked = slices.DeleteFunc(all[1:], func(g string) bool { return strings.Contains(g, "os/signal.loop") })
-		if len(leaked) == 0 {
-			return 0
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	fmt.Fprintf(os.Stderr, "leaked goroutines:\n%s\n", strings.Join(leaked, "\n\n"))
-	return 1
+	leaktest.Main(m)
 }
 
 // A call is one use of a socket, through the system calls themselves.

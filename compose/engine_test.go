@@ -13,8 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +25,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+	"github.com/wiretape/wiretape/dev/leaktest"
 	"github.com/wiretape/wiretape/images"
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
@@ -113,9 +112,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(helperEnv) != "" {
 		os.Exit(helperMain())
 	}
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	defer func() { os.Exit(max(code, leakedGoroutines(before))) }()
+	leaktest.Main(m, removeBench)
+}
+
+// removeBench takes away what tests with an engine shared.
+func removeBench() {
 	if _, err := os.Stat(filepath.Join(testDir(), "app")); err != nil {
 		os.RemoveAll(testDir()) // no test needed the bench
 		return
@@ -126,20 +127,6 @@ func TestMain(m *testing.M) {
 		b.engine.Close()
 	}
 	os.RemoveAll(testDir())
-}
-
-// leakedGoroutines returns 1 if more goroutines stay than there were before.
-func leakedGoroutines(before int) int {
-	http.DefaultClient.CloseIdleConnections()
-	for range 100 {
-		if runtime.NumGoroutine() <= before {
-			return 0
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	fmt.Fprintln(os.Stderr, "goroutines are left:")
-	pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-	return 1
 }
 
 // needEngine returns the bench, or skips the test where there is no engine.

@@ -21,25 +21,11 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/wiretape/wiretape/dev/leaktest"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	http.DefaultClient.CloseIdleConnections()
-	for wait := time.Millisecond; ; wait *= 2 {
-		stacks := make([]byte, 1<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		if !bytes.Contains(stacks, []byte("images.(*Image).load")) {
-			break
-		}
-		if wait > 2*time.Second {
-			os.Stderr.Write(append([]byte("goroutines are left:\n"), stacks...))
-			os.Exit(1)
-		}
-		time.Sleep(wait)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // compile builds a Go program for linux, and returns its path.
 func compile(t *testing.T, source string, env ...string) string {

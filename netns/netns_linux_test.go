@@ -10,34 +10,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wiretape/wiretape/dev/leaktest"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 && !settles() {
-		buf := make([]byte, 1<<20)
-		fmt.Fprintf(os.Stderr, "leaked goroutines:\n%s\n", buf[:runtime.Stack(buf, true)])
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func settles() bool {
-	for range 100 {
-		if runtime.NumGoroutine() <= 1 {
-			return true
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return false
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // needKernel skips the test where the machine can't run it, or fails it where
 // WIRETAPE_REQUIRE_KERNEL says that it must.

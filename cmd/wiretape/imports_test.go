@@ -35,7 +35,6 @@ var rooms = map[string]room{
 	"httpstream": {why: "a leaf: the contract knows no protocol, policy or disk"},
 
 	"httpstream/internal/transport": {why: "a leaf: it knows connections, and nothing of what travels on them"},
-	"httpstream/internal/leaktest":  {why: "a leaf: it is for tests"},
 	"httpstream/relay":              {may: []string{"httpstream", "httpstream/internal/transport"}, why: "what relays share knows no protocol"},
 	"httpstream/websocket":          {may: []string{"httpstream"}, why: "frames can be read wherever they come from"},
 	"httpstream/http1": {

@@ -1,35 +1,20 @@
 package compare
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/wiretape/wiretape/dev/leaktest"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
-// TestMain fails if a comparison leaves a coroutine behind. Only those of codecs
-// are looked for: the fuzzer has goroutines of its own.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	buf := make([]byte, 1<<20)
-	for range 100 {
-		if !bytes.Contains(buf[:runtime.Stack(buf, true)], []byte("(*body.Decoder)")) {
-			os.Exit(code)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	fmt.Fprintf(os.Stderr, "coroutines leaked:\n%s", buf[:runtime.Stack(buf, true)])
-	os.Exit(1)
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 type timed struct {
 	at   time.Duration

@@ -3,7 +3,7 @@ package relay_test
 import (
 	"testing"
 
-	"github.com/wiretape/wiretape/httpstream/internal/leaktest"
+	"github.com/wiretape/wiretape/dev/leaktest"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -2,13 +2,10 @@ package runner
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -17,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/dev/leaktest"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
 	"github.com/wiretape/wiretape/httpstream/http1"
@@ -27,27 +25,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
-func TestMain(m *testing.M) {
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	fuzzing := flag.Lookup("test.fuzz").Value.String() != ""
-	if code == 0 && !fuzzing && !settles(before) {
-		buf := make([]byte, 1<<20)
-		fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", buf[:runtime.Stack(buf, true)])
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func settles(n int) bool {
-	for range 300 {
-		if runtime.NumGoroutine() <= n {
-			return true
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return false
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // outsideHost is where the apps of these tests call.
 const outsideHost = "http://outside.test"
