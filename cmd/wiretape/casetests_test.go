@@ -18,6 +18,7 @@ import (
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -181,7 +182,7 @@ func TestSuggestedNoiseIsWrittenAmongTheUsersComments(t *testing.T) {
 	}
 	same := func(key, value, recorded, now string) *report.CaseResult {
 		return &report.CaseResult{Name: "0002-get-p", Number: 2, Verdict: &compare.Verdict{Differences: []compare.Difference{{
-			Kind: compare.Changed, Recorded: recorded, Now: now, Rule: &compare.Rule{Key: key, Value: value},
+			Kind: compare.Changed, Recorded: recorded, Now: now, Rule: &noise.Rule{Key: key, Value: value},
 		}}}}
 	}
 	uuid := []string{`"f0c92b36-6671-4082-8162-afaf0d15eff7"`, `"452c89bb-a821-4258-8afe-ec4cb0e56433"`}

@@ -18,6 +18,7 @@ import (
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
@@ -218,7 +219,7 @@ func (k *checker) play(ctx context.Context, t *tape.Tape) ([]*report.CaseResult,
 // learnRequests finds rules for what changes in the requests that the app sends,
 // and reports whether there are new ones, be they written or not.
 func (k *checker) learnRequests(results []*report.CaseResult) bool {
-	var v compare.Verdict
+	var changes []noise.Change
 	for _, c := range results {
 		for _, m := range c.Misses {
 			if m.Used > 0 {
@@ -228,15 +229,13 @@ func (k *checker) learnRequests(results []*report.CaseResult) bool {
 				if d.Credential { // no app loses its key by itself
 					continue
 				}
-				for _, rule := range compare.RequestRules(d.Where, d.Recorded, d.Now) {
-					v.Differences = append(v.Differences, compare.Difference{
-						Kind: compare.Changed, Where: d.Where, Recorded: d.Recorded, Now: d.Now, Rule: &rule,
-					})
+				for _, rule := range noise.RequestRules(d.Where, d.Recorded, d.Now) {
+					changes = append(changes, noise.Change{Rule: &rule, Recorded: d.Recorded, Now: d.Now, Count: 1})
 				}
 			}
 		}
 	}
-	return k.add("", compare.Suggest(&v))
+	return k.add("", noise.Suggest(changes))
 }
 
 // learnAnswers finds rules for what changes in the answers. It returns the results in
@@ -261,7 +260,7 @@ func (k *checker) learnAnswers(results []*report.CaseResult) (differ, blocked []
 		}
 		byName[glob] = append(byName[glob], c.Verdict)
 		covered := 0
-		for _, s := range compare.Suggest(c.Verdict) {
+		for _, s := range noise.Suggest(compare.Changes(c.Verdict)) {
 			if s.Known {
 				covered += s.Count
 			}
@@ -271,8 +270,8 @@ func (k *checker) learnAnswers(results []*report.CaseResult) (differ, blocked []
 		}
 	}
 	for _, glob := range names {
-		var all, own []compare.Suggestion
-		for _, s := range compare.Suggest(byName[glob]...) {
+		var all, own []noise.Suggestion
+		for _, s := range noise.Suggest(compare.Changes(byName[glob]...)) {
 			if s.Key == "response.header" {
 				all = append(all, s)
 			} else {
@@ -297,8 +296,8 @@ func anyNumber(name string) string {
 
 // add shows suggestions, tries them all from here on, and takes those that look like
 // what changes by nature. It reports whether any was new.
-func (k *checker) add(glob string, suggestions []compare.Suggestion) bool {
-	var known []compare.Suggestion
+func (k *checker) add(glob string, suggestions []noise.Suggestion) bool {
+	var known []noise.Suggestion
 	for _, s := range suggestions {
 		if s.Known {
 			known = append(known, s)
@@ -312,9 +311,9 @@ func (k *checker) add(glob string, suggestions []compare.Suggestion) bool {
 		}
 	}
 	if len(known) > 0 {
-		k.added += compare.AddToYAML(k.noise, glob, known)
+		k.added += noise.AddToYAML(k.noise, glob, known)
 	}
-	return len(suggestions) > 0 && compare.AddToYAML(k.trial, glob, suggestions) > 0
+	return len(suggestions) > 0 && noise.AddToYAML(k.trial, glob, suggestions) > 0
 }
 
 func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
@@ -381,14 +380,14 @@ func (k *checker) write() error {
 }
 
 // suggestion shows a rule before it is written.
-func (r *reporter) suggestion(glob string, s compare.Suggestion) {
+func (r *reporter) suggestion(glob string, s noise.Suggestion) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.json {
 		r.emit(struct {
 			Type string `json:"type"`
 			Case string `json:"case,omitempty"`
-			compare.Suggestion
+			noise.Suggestion
 		}{"suggestion", glob, s})
 		return
 	}

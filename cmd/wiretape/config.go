@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -37,7 +38,7 @@ type config struct {
 	UpstreamCA string       `yaml:"upstream_ca"` // relative to the file
 	Redact     redactConfig `yaml:"redact"`
 	Match      matchConfig  `yaml:"match"`
-	// Noise is what changes by itself; see compare.ParseRules.
+	// Noise is what changes by itself; see noise.Parse.
 	Noise yaml.Node `yaml:"noise"`
 	// Shape is how much timing may differ; see compare.ParseLimits.
 	Shape yaml.Node  `yaml:"shape"`
@@ -125,7 +126,7 @@ func readConfig(dir string) (config, error) {
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return c, usagef(hint, "%w", configError(file, err))
 	}
-	if _, err := compare.ParseRules(file, node(&c.Noise)); err != nil {
+	if _, err := noise.Parse(file, node(&c.Noise)); err != nil {
 		return c, usagef(hint, "%w", err)
 	}
 	for i, h := range c.Match.Headers {

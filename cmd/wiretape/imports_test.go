@@ -51,10 +51,16 @@ var rooms = map[string]room{
 		why: "what the bytes of a body mean does not depend on who asks, or why",
 	},
 
+	"httpstream/internal/yamlfile": {why: "a leaf: strict YAML"},
+	"httpstream/noise": {
+		may: []string{"httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue"},
+		why: "what changes by itself does not depend on how answers are compared",
+	},
+
 	"httpstream/tape":    {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/websocket"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
 	"httpstream/record":  {may: []string{"httpstream", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
 	"httpstream/match":   {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
-	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/jsonvalue", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
+	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue", "httpstream/noise", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
 	"httpstream/replay":  {may: []string{"httpstream", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
 	"httpstream/proxy": {
 		may: []string{"httpstream", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},
@@ -62,13 +68,13 @@ var rooms = map[string]room{
 	},
 
 	"compose/report": {
-		may: []string{"httpstream", "httpstream/compare", "httpstream/tape"},
+		may: []string{"httpstream", "httpstream/compare", "httpstream/noise", "httpstream/tape"},
 		why: "verdicts are rendered from values, without an engine or a session",
 	},
 	"compose/agent/runner": {
 		may: []string{
-			"compose/report", "httpstream", "httpstream/compare", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/proxy",
-			"httpstream/relay", "httpstream/replay", "httpstream/tape",
+			"compose/report", "httpstream", "httpstream/compare", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/noise",
+			"httpstream/proxy", "httpstream/relay", "httpstream/replay", "httpstream/tape",
 		},
 		why: "sending cases is tested on loopback, without Docker or a kernel",
 	},
@@ -86,8 +92,8 @@ var rooms = map[string]room{
 	},
 	"compose/agent/worker": {
 		may: []string{
-			"bpf", "compose/agent", "compose/agent/dns", "compose/agent/runner", "compose/report", "httpstream", "httpstream/compare",
-			"httpstream/match", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "netns", "tls",
+			"bpf", "compose/agent", "compose/agent/dns", "compose/agent/runner", "compose/report", "httpstream",
+			"httpstream/match", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "netns", "tls",
 		},
 		why: "the worker knows of its start line, and not of projects and plans",
 	},
@@ -106,7 +112,7 @@ var rooms = map[string]room{
 	"cmd/wiretape": {
 		may: []string{
 			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/report", "httpstream", "httpstream/compare",
-			"httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "tls",
+			"httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "tls",
 		},
 		why: "it wires and renders; images and namespaces belong to compose and the agent",
 	},

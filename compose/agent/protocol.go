@@ -125,7 +125,7 @@ type Start struct {
 	Speed  float64 `json:"speed"`
 	Reuse  bool    `json:"reuse,omitempty"` // identical calls start over when all are answered
 	OnMiss OnMiss  `json:"on_miss,omitempty"`
-	// Noise is the value of noise in wiretape.yaml, as YAML; see compare.ParseRules.
+	// Noise is the value of noise in wiretape.yaml, as YAML; see noise.Parse.
 	Noise string `json:"noise,omitempty"`
 	// MatchHeaders are further fields of requests that count; they may have '*' and '?'.
 	MatchHeaders []string `json:"match_headers,omitempty"`

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -222,7 +223,7 @@ func TestSuggestedRulesAreUnderstood(t *testing.T) {
 			var err error
 			if strings.Contains(s.Do, "noise") {
 				rules++
-				_, err = compare.ParseRules("wiretape.yaml", &node)
+				_, err = noise.Parse("wiretape.yaml", &node)
 			} else {
 				limits++
 				_, err = compare.ParseLimits("wiretape.yaml", &node)
@@ -235,7 +236,7 @@ func TestSuggestedRulesAreUnderstood(t *testing.T) {
 	if rules < 3 || limits < 2 {
 		t.Errorf("only %d rules and %d limits", rules, limits)
 	}
-	long := ruleLines([]compare.Rule{{Key: "response.body", Value: "$['it''s']" + strings.Repeat(".name", 12)}, {Key: "response.body", Value: `$["a"]`}, {Key: "response.text", Value: `\d{2}:\d{2}'`}})
+	long := ruleLines([]noise.Rule{{Key: "response.body", Value: "$['it''s']" + strings.Repeat(".name", 12)}, {Key: "response.body", Value: `$["a"]`}, {Key: "response.text", Value: `\d{2}:\d{2}'`}})
 	var node yaml.Node
 	if err := yaml.Unmarshal([]byte(long), &node); err != nil {
 		t.Fatalf("%s: %v", long, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 const (
@@ -215,8 +216,8 @@ func slowSteps(c *CaseResult, key string, ratio float64, recorded, now time.Dura
 // noiseSteps are the rules that would leave the differences out: first those
 // for values that look like ids and times, then a few others, with a warning.
 func noiseSteps(v *compare.Verdict) []Step {
-	var known, unsure []compare.Rule
-	for _, s := range compare.Suggest(v) {
+	var known, unsure []noise.Rule
+	for _, s := range noise.Suggest(compare.Changes(v)) {
 		if s.Known {
 			known = append(known, s.Rule)
 		} else {
@@ -234,7 +235,7 @@ func noiseSteps(v *compare.Verdict) []Step {
 }
 
 // ruleLines writes rules as they stand under noise, one key a line.
-func ruleLines(rules []compare.Rule) string {
+func ruleLines(rules []noise.Rule) string {
 	var keys []string
 	values := map[string][]string{}
 	for _, r := range rules {
@@ -268,9 +269,9 @@ func missSteps(m *Miss, recordAgain string) []Step {
 	if m.Closest != nil && m.Closest.File != "" && m.Used == 0 {
 		steps = append(steps, Step{"look at the closest recorded call", shellQuote(m.Closest.File)})
 	}
-	var rules []compare.Rule
+	var rules []noise.Rule
 	for _, d := range m.Differences {
-		found := compare.RequestRules(d.Where, d.Recorded, d.Now)
+		found := noise.RequestRules(d.Where, d.Recorded, d.Now)
 		if found == nil || m.More > 0 || d.Credential {
 			rules = nil // ignoring the others alone would not make it match
 			break

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 const ms = time.Millisecond
@@ -79,17 +80,17 @@ func changedText() CaseResult {
 			{
 				Kind: compare.Header, Where: "X-Request-Id", Recorded: "0a1b2c3d-1111-4222-8333-444455556666", Now: "9f8e7d6c-5555-4666-8777-888899990000",
 				Message: "header X-Request-Id: recorded 0a1b2c3d-1111-4222-8333-444455556666, now 9f8e7d6c-5555-4666-8777-888899990000",
-				Rule:    &compare.Rule{Key: "response.header", Value: "X-Request-Id"},
+				Rule:    &noise.Rule{Key: "response.header", Value: "X-Request-Id"},
 			},
 			{
 				Kind: compare.Changed, Unit: "event", Index: 4, NowIndex: 4, Where: "$.choices[0].delta.content", Recorded: `"warm"`, Now: `"cold"`,
 				Message: `event 4 data $.choices[0].delta.content: recorded "warm", now "cold"`,
-				Rule:    &compare.Rule{Key: "response.body", Value: "$.choices[0].delta.content"},
+				Rule:    &noise.Rule{Key: "response.body", Value: "$.choices[0].delta.content"},
 			},
 			{
 				Kind: compare.Changed, Unit: "event", Index: 1, NowIndex: 1, Where: "$.id", Recorded: `"chatcmpl-8fKq0sJ2mC4vT6xZ1aB3dE5g"`, Now: `"chatcmpl-9gLr1tK3nD5wU7yA2bC4eF6h"`,
 				Message: `event 1 data $.id: recorded "chatcmpl-8fKq0sJ2mC4vT6xZ1aB3dE5g", now "chatcmpl-9gLr1tK3nD5wU7yA2bC4eF6h"`,
-				Rule:    &compare.Rule{Key: "response.body", Value: "$.id"},
+				Rule:    &noise.Rule{Key: "response.body", Value: "$.id"},
 			},
 			{
 				Kind: compare.Missing, Unit: "event", Index: 12, Recorded: `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":12}}`,
@@ -177,7 +178,7 @@ func rerecorded() CaseResult {
 	c := passed(9, "get-price", "GET", "http://localhost:8080/price")
 	c.Rerecorded = true
 	c.Verdict = &compare.Verdict{Unit: "chunk", Differences: []compare.Difference{
-		{Kind: compare.Changed, Where: "$.price", Recorded: "9007199254740992", Now: "9007199254740993", Message: "body $.price: recorded 9007199254740992, now 9007199254740993", Rule: &compare.Rule{Key: "response.body", Value: "$.price"}},
+		{Kind: compare.Changed, Where: "$.price", Recorded: "9007199254740992", Now: "9007199254740993", Message: "body $.price: recorded 9007199254740992, now 9007199254740993", Rule: &noise.Rule{Key: "response.body", Value: "$.price"}},
 	}}
 	return c
 }

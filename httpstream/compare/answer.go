@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
+	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 // An AnswerDifference is what a language model said, put together from the
@@ -108,7 +109,7 @@ type answers struct {
 }
 
 // both takes two units that are equal: one is decoded for both.
-func (a *answers) both(r, _ *unit, rules *Rules) {
+func (a *answers) both(r, _ *unit, rules *noise.Rules) {
 	if a == nil || a.off {
 		return
 	}
@@ -116,7 +117,7 @@ func (a *answers) both(r, _ *unit, rules *Rules) {
 }
 
 // apart takes units that don't go together.
-func (a *answers) apart(rec, now []*unit, rules *Rules) {
+func (a *answers) apart(rec, now []*unit, rules *noise.Rules) {
 	if a == nil {
 		return
 	}
@@ -128,7 +129,7 @@ func (a *answers) apart(rec, now []*unit, rules *Rules) {
 	}
 }
 
-func (a *answers) take(u *unit, rules *Rules, to ...*assembly) {
+func (a *answers) take(u *unit, rules *noise.Rules, to ...*assembly) {
 	if a.off {
 		return
 	}

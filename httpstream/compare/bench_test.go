@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -18,7 +19,7 @@ func BenchmarkEqualEvents(b *testing.B) {
 		name  string
 		now   []byte
 		rules []string
-	}{{"same bytes", event, nil}, {"noise", other, []string{keyResponseBody, "$.id"}}} {
+	}{{"same bytes", event, nil}, {"noise", other, []string{noise.ResponseBody, "$.id"}}} {
 		b.Run(bb.name, func(b *testing.B) {
 			b.SetBytes(int64(len(event)))
 			b.ReportAllocs()

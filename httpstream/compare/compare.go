@@ -10,13 +10,14 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // Options configure a comparison. The zero value is a strict one with the
 // default limits switched off; see DefaultLimits.
 type Options struct {
-	Rules  Rules // those of this case: Rules.For
+	Rules  noise.Rules // those of this case: Rules.For
 	Limits Limits
 	// Redact is by what the recorded answer was redacted; nil for the default
 	// rules. What is reported of an answer's head and end is redacted as well.

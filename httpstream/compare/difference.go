@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 // A Kind sorts differences.
@@ -62,7 +63,7 @@ type Difference struct {
 	// At is when it was noticed, in nanoseconds since the request was complete.
 	At time.Duration `json:"at,omitempty"`
 	// Rule is the noise rule that would ignore just this; nil if there is none.
-	Rule *Rule `json:"rule,omitempty"`
+	Rule *noise.Rule `json:"rule,omitempty"`
 	// Run counts the units right after this one that are missing, or extra, as well,
 	// and Follow those that differ in the same way or because of it. They are not
 	// among the differences.
@@ -72,12 +73,6 @@ type Difference struct {
 	Delta bool `json:"delta,omitempty"`
 
 	nuance string // how two values differ that look alike
-}
-
-// A Rule is one entry under noise.
-type Rule struct {
-	Key   string `json:"key"` // "response.body", "response.header", …
-	Value string `json:"value"`
 }
 
 // A Verdict is the result of comparing one answer.

@@ -7,6 +7,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
+	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 // A spot is where in an answer a difference is.
@@ -99,7 +100,7 @@ func (c *Comparer) oneSided(s spot, kind Kind, value string) {
 			d.Recorded, d.Now, d.Message = "", value, fmt.Sprintf("%s was not recorded: %s", s, legible.Excerpt(value, 0, maxQuote))
 		}
 		if s.unit == body.Event {
-			d.Rule = &Rule{keyResponseSSE, "data"}
+			d.Rule = &noise.Rule{Key: noise.ResponseSSE, Value: "data"}
 		}
 		return d
 	})
@@ -107,15 +108,15 @@ func (c *Comparer) oneSided(s spot, kind Kind, value string) {
 
 // diffFields compares the fields of an event, or the headers of a part.
 func (c *Comparer) diffFields(s spot, r, n *unit) {
-	key := keyResponseSSE
+	key := noise.ResponseSSE
 	if r.Label == body.Part {
-		key = keyResponseHeader
+		key = noise.ResponseHeader
 	}
 	compareFields(r.compared(&c.opt.Rules), n.compared(&c.opt.Rules), nil, sameText, func(f fieldChange) {
 		c.log.add(func() Difference {
 			f.name = spelled(r.Fields, n.Fields, f.name)
 			d := s.difference(f.kind, f.name)
-			d.Rule = &Rule{key, f.name}
+			d.Rule = &noise.Rule{Key: key, Value: f.name}
 			return f.difference(d, s.String()+" "+f.name)
 		})
 	})
@@ -145,10 +146,10 @@ const maxWords = 64 << 10 // bytes of text on either side of a word difference
 // changedText shows two texts; a note takes the place of a word difference.
 func (c *Comparer) changedText(s spot, kind Kind, rec, now, note string) {
 	c.log.add(func() Difference {
-		rec, now := strings.ReplaceAll(rec, ignoredText, "…"), strings.ReplaceAll(now, ignoredText, "…")
+		rec, now := strings.ReplaceAll(rec, noise.Ignored, "…"), strings.ReplaceAll(now, noise.Ignored, "…")
 		d := s.difference(kind, s.part)
 		if s.unit == body.Comment {
-			d.Rule = &Rule{keyResponseSSE, "comment"}
+			d.Rule = &noise.Rule{Key: noise.ResponseSSE, Value: "comment"}
 		}
 		what := s.String()
 		if d.nuance = nuance(rec, now); d.nuance != "" && note == "" {
@@ -199,7 +200,7 @@ func (c *Comparer) diffJSON(s spot, r, n *jsonvalue.Document) {
 		c.log.add(func() Difference {
 			where := j.at.String()
 			d := s.difference(j.kind, where)
-			d.Rule = &Rule{keyResponseBody, where}
+			d.Rule = &noise.Rule{Key: noise.ResponseBody, Value: where}
 			rec, now := jsonvalue.Show(j.rec), jsonvalue.Show(j.now)
 			at := s.String() + " " + where
 			switch {

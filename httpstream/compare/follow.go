@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 // Followers are differences that only repeat an earlier one, or follow from it: one
@@ -136,7 +138,7 @@ func (d *Difference) InAnswer() bool {
 
 // isDelta tells whether all that a unit adds to an answer is a piece of text or
 // of a tool call.
-func (u *unit) isDelta(rules *Rules) bool {
+func (u *unit) isDelta(rules *noise.Rules) bool {
 	c := u.decoded(rules)
 	if c == nil || c.doc == nil {
 		return false

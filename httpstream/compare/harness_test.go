@@ -11,6 +11,7 @@ import (
 
 	"github.com/wiretape/wiretape/dev/leaktest"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -103,13 +104,13 @@ func (r reply) playAt(c *Comparer, head, end time.Duration, at ...int) *Verdict 
 
 func verdict(rec, now reply, opt Options) *Verdict { return now.play(New(rec.recorded(), opt)) }
 
-func rules(t testing.TB, keysAndValues ...string) Rules {
+func rules(t testing.TB, keysAndValues ...string) noise.Rules {
 	t.Helper()
-	var rs []Rule
+	var rs []noise.Rule
 	for i := 0; i < len(keysAndValues); i += 2 {
-		rs = append(rs, Rule{keysAndValues[i], keysAndValues[i+1]})
+		rs = append(rs, noise.Rule{Key: keysAndValues[i], Value: keysAndValues[i+1]})
 	}
-	r, err := NewRules(rs...)
+	r, err := noise.New(rs...)
 	if err != nil {
 		t.Fatal(err)
 	}

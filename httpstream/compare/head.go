@@ -9,6 +9,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -164,7 +165,7 @@ func (c *Comparer) compareSection(kind Kind, rec, now httpstream.Fields, length 
 					vs[i] = c.opt.Redact.Field(f.name, vs[i])
 				}
 			}
-			d := Difference{Kind: kind, Where: f.name, Rule: &Rule{keyResponseHeader, f.name}}
+			d := Difference{Kind: kind, Where: f.name, Rule: &noise.Rule{Key: noise.ResponseHeader, Value: f.name}}
 			return f.difference(d, fmt.Sprintf("%s %s", kind, f.name))
 		})
 	})

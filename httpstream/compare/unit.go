@@ -8,6 +8,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
+	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 // A unit is one of an answer's, as it is compared.
@@ -24,27 +25,27 @@ type content struct {
 	text string
 }
 
-func newContent(kind body.Kind, b *body.Blob, rules *Rules) *content {
+func newContent(kind body.Kind, b *body.Blob, rules *noise.Rules) *content {
 	c := &content{}
 	if kind >= body.JSON && !b.Cut() {
 		trimmed := bytes.TrimLeft(b.Data, " \t\r\n")
 		container := len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[')
 		if kind == body.JSON || container {
 			if doc, err := jsonvalue.Parse(b.Data); err == nil {
-				c.doc = doc.Without(rules.all.responseBody)
+				c.doc = rules.IgnoreResponse(doc)
 				return c
 			}
 		}
 	}
 	c.text = b.Text()
 	if kind != body.Bytes {
-		c.text = rules.ignoreText(c.text)
+		c.text = rules.IgnoreText(c.text)
 	}
 	return c
 }
 
 // decoded is the unit's content, or nil if it has none.
-func (u *unit) decoded(rules *Rules) *content {
+func (u *unit) decoded(rules *noise.Rules) *content {
 	if u.content == nil && u.HasBody && !u.ignores("data", rules) {
 		u.content = newContent(u.Kind, &u.Body, rules)
 	}
@@ -52,10 +53,10 @@ func (u *unit) decoded(rules *Rules) *content {
 }
 
 // ignores tells whether a field of the unit, or "data" for its body, is left out.
-func (u *unit) ignores(field string, rules *Rules) bool {
+func (u *unit) ignores(field string, rules *noise.Rules) bool {
 	switch u.Label {
 	case body.Event:
-		return rules.ignoreSSE(field)
+		return rules.IgnoreSSE(field)
 	case body.Part:
 		return field != "data" && ignoredByDefault(field, false) || rules.IgnoreResponseHeader(field)
 	}
@@ -63,7 +64,7 @@ func (u *unit) ignores(field string, rules *Rules) bool {
 }
 
 // key is equal for two units if, and only if, they are equal under the rules.
-func (u *unit) key(rules *Rules) string {
+func (u *unit) key(rules *noise.Rules) string {
 	if u.sign != "" {
 		return u.sign
 	}
@@ -88,7 +89,7 @@ func (u *unit) key(rules *Rules) string {
 // compared is the fields that are not left out, in an order in which equal sets
 // are equal: that of different fields says nothing, neither in a part's header
 // nor in an event (WHATWG HTML section 9.2.6 looks at each by itself).
-func (u *unit) compared(rules *Rules) httpstream.Fields {
+func (u *unit) compared(rules *noise.Rules) httpstream.Fields {
 	fs := make(httpstream.Fields, 0, len(u.Fields))
 	for _, f := range u.Fields {
 		if u.ignores(f.Name, rules) {

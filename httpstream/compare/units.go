@@ -9,6 +9,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 // A unitBody compares bodies that are made of units. Recorded units are pulled
@@ -103,9 +104,9 @@ func (b *unitBody) matters(u *unit) bool {
 	rules := &b.c.opt.Rules
 	switch u.Label {
 	case body.Comment:
-		return !rules.ignoreSSE("comment")
+		return !rules.IgnoreSSE("comment")
 	case body.Event:
-		return u.HasBody && !rules.ignoreSSE("data") || len(u.compared(rules)) > 0
+		return u.HasBody && !rules.IgnoreSSE("data") || len(u.compared(rules)) > 0
 	}
 	return true
 }
@@ -173,7 +174,7 @@ func (b *unitBody) equal(r, n *unit) bool {
 }
 
 // begins tells whether u, which the recording cut off, is how n begins.
-func (u *unit) begins(n *unit, rules *Rules) bool {
+func (u *unit) begins(n *unit, rules *noise.Rules) bool {
 	if u.Label != n.Label || u.Label == body.Part && !u.headersBegin(n, rules) {
 		return false
 	}
@@ -183,11 +184,11 @@ func (u *unit) begins(n *unit, rules *Rules) bool {
 	if u.Kind == body.Bytes {
 		return false
 	}
-	return bytes.HasPrefix([]byte(rules.ignoreText(n.Body.Text())), []byte(rules.ignoreText(u.Body.Text())))
+	return bytes.HasPrefix([]byte(rules.IgnoreText(n.Body.Text())), []byte(rules.IgnoreText(u.Body.Text())))
 }
 
 // headersBegin compares a part's headers, all of them if its body had begun.
-func (u *unit) headersBegin(n *unit, rules *Rules) bool {
+func (u *unit) headersBegin(n *unit, rules *noise.Rules) bool {
 	a, b := u.compared(rules), n.compared(rules)
 	if u.Body.Size == 0 {
 		return true
@@ -324,14 +325,14 @@ func (b *unitBody) extra(u *unit) {
 
 // rule would ignore the unit as a whole: only comments can be, which servers
 // send when nothing else comes.
-func (u *unit) rule() *Rule {
+func (u *unit) rule() *noise.Rule {
 	if u.Label == body.Comment {
-		return &Rule{keyResponseSSE, "comment"}
+		return &noise.Rule{Key: noise.ResponseSSE, Value: "comment"}
 	}
 	return nil
 }
 
-func remember(in *[]stray, u *unit, rules *Rules) {
+func remember(in *[]stray, u *unit, rules *noise.Rules) {
 	if len(u.key(rules)) > 4<<10 {
 		return
 	}

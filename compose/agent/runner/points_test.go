@@ -23,6 +23,7 @@ import (
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -285,7 +286,7 @@ func TestNoiseOfOneCaseIsNotThatOfTheNext(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(`cases: { "0002-*": { response.body: ["$.id"] } }`), &doc); err != nil {
 		t.Fatal(err)
 	}
-	rules, err := compare.ParseRules("wiretape.yaml", doc.Content[0])
+	rules, err := noise.Parse("wiretape.yaml", doc.Content[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -74,7 +75,7 @@ type Options struct {
 	// Headers replace the values of request fields that were redacted. Names are
 	// compared without case.
 	Headers map[string]string
-	Rules   compare.Rules
+	Rules   noise.Rules
 	// Redact is as in compare.Options.
 	Redact *tape.Redactor
 	Limits compare.Limits

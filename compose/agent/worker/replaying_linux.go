@@ -19,8 +19,8 @@ import (
 	"github.com/wiretape/wiretape/compose/agent/dns"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/httpstream"
-	"github.com/wiretape/wiretape/httpstream/compare"
 	"github.com/wiretape/wiretape/httpstream/match"
+	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/replay"
@@ -32,7 +32,7 @@ type replaying struct {
 	s        *serving
 	playback *proxy.Playback
 	tape     *tape.Tape
-	rules    compare.Rules
+	rules    noise.Rules
 	ledger   *runner.Ledger
 	misses   *record.Recorder // of the calls that go on to the outside; nil unless they are recorded
 
@@ -96,12 +96,12 @@ func (r *replaying) keepName() func(tape.Name) {
 }
 
 // requestRules is what of the noise is about the app's requests.
-func requestRules(t *tape.Tape, noise compare.Rules, start *agent.Start) match.Rules {
+func requestRules(t *tape.Tape, ignored noise.Rules, start *agent.Start) match.Rules {
 	names := make(map[int]string, len(t.Cases))
 	for _, x := range t.Cases {
 		names[x.Number] = strings.TrimSuffix(filepath.Base(x.File), filepath.Ext(x.File))
 	}
-	rules := requestsOf(noise)
+	rules := requestsOf(ignored)
 	rules.Headers = start.MatchHeaders
 	if start.KeepEncoding { // else the server is asked for none, whatever the app asks for
 		rules.Headers = append(slices.Clone(rules.Headers), "Accept-Encoding")
@@ -112,12 +112,12 @@ func requestRules(t *tape.Tape, noise compare.Rules, start *agent.Start) match.R
 		if name == "" {
 			return nil
 		}
-		patterns := noise.OwnRequests(name)
+		patterns := ignored.OwnRequests(name)
 		if patterns == "" {
 			return nil
 		}
 		if shared[patterns] == nil {
-			own := requestsOf(noise.For(name))
+			own := requestsOf(ignored.For(name))
 			shared[patterns] = &own
 		}
 		return shared[patterns]
@@ -125,7 +125,7 @@ func requestRules(t *tape.Tape, noise compare.Rules, start *agent.Start) match.R
 	return rules
 }
 
-func requestsOf(r compare.Rules) match.Rules {
+func requestsOf(r noise.Rules) match.Rules {
 	return match.Rules{
 		IgnoreQuery: r.IgnoreRequestQuery, IgnoreHeader: r.IgnoreRequestHeader, IgnoreBody: r.IgnoreRequestBody,
 		IgnorePath: r.RequestPath(), IgnoreText: r.RequestText(),
@@ -133,15 +133,15 @@ func requestsOf(r compare.Rules) match.Rules {
 }
 
 // parseNoise reads agent.Start.Noise.
-func parseNoise(text string) (compare.Rules, error) {
+func parseNoise(text string) (noise.Rules, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		return compare.Rules{}, fmt.Errorf("the noise rules: %w", err)
+		return noise.Rules{}, fmt.Errorf("the noise rules: %w", err)
 	}
 	if len(doc.Content) == 0 {
-		return compare.Rules{}, nil
+		return noise.Rules{}, nil
 	}
-	return compare.ParseRules("wiretape.yaml", doc.Content[0])
+	return noise.Parse("wiretape.yaml", doc.Content[0])
 }
 
 func (r *replaying) configure(cfg *proxy.Config) {

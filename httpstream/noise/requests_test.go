@@ -1,4 +1,4 @@
-package compare
+package noise
 
 import (
 	"strings"
@@ -30,7 +30,7 @@ func TestRulesForRequestsTakeOutNoMoreThanChanges(t *testing.T) {
 			var got []string
 			for _, r := range RequestRules(tc.where, tc.recorded, tc.now) {
 				got = append(got, r.Key+" "+r.Value)
-				if _, err := NewRules(r); err != nil {
+				if _, err := New(r); err != nil {
 					t.Error(err)
 				}
 			}
@@ -42,11 +42,11 @@ func TestRulesForRequestsTakeOutNoMoreThanChanges(t *testing.T) {
 }
 
 func TestADateInsideAPromptIsKnownNoise(t *testing.T) {
-	v := &Verdict{}
+	var changes []Change
 	for _, r := range RequestRules("body $.p", `"Today is 2026-11-24."`, `"Today is 2026-11-25."`) {
-		v.Differences = append(v.Differences, Difference{Kind: Changed, Where: "body $.p", Recorded: "2026-11-24", Now: "2026-11-25", Rule: &r})
+		changes = append(changes, Change{Rule: &r, Recorded: "2026-11-24", Now: "2026-11-25", Count: 1})
 	}
-	if s := Suggest(v); len(s) != 1 || !s[0].Known || s[0].Key != "request.text" {
+	if s := Suggest(changes); len(s) != 1 || !s[0].Known || s[0].Key != "request.text" {
 		t.Errorf("suggested %+v", s)
 	}
 }

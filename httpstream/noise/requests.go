@@ -1,4 +1,4 @@
-package compare
+package noise
 
 import "strings"
 
@@ -11,21 +11,21 @@ func RequestRules(where, recorded, now string) []Rule {
 	member := kind == "body" && strings.HasPrefix(name, "$") && name != "$"
 	switch {
 	case where == "path":
-		return changesByNature(keyRequestPath, recorded, now)
+		return changesByNature(RequestPath, recorded, now)
 	case kind == "query" && name != "":
-		return []Rule{{keyRequestQuery, name}}
+		return []Rule{{RequestQuery, name}}
 	case kind == "header" && name != "" && !strings.EqualFold(name, "Content-Type"):
-		return []Rule{{keyRequestHeader, name}}
+		return []Rule{{RequestHeader, name}}
 	case kind != "body":
 		return nil
 	case member && looksLike(unquote(recorded), unquote(now)) != "":
-		return []Rule{{keyRequestBody, name}}
+		return []Rule{{RequestBody, name}}
 	}
-	if rules := changesByNature(keyRequestText, recorded, now); rules != nil {
+	if rules := changesByNature(RequestText, recorded, now); rules != nil {
 		return rules
 	}
 	if member {
-		return []Rule{{keyRequestBody, name}}
+		return []Rule{{RequestBody, name}}
 	}
 	return nil
 }

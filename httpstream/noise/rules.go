@@ -1,4 +1,7 @@
-package compare
+// Package noise knows what changes by itself: rules that leave it out of a
+// comparison, how they are written in wiretape.yaml, and which ones a difference
+// suggests.
+package noise
 
 import (
 	"errors"
@@ -13,23 +16,29 @@ import (
 
 // The keys under noise.
 const (
-	keyResponseBody   = "response.body"
-	keyResponseHeader = "response.header"
-	keyResponseSSE    = "response.sse"
-	keyResponseText   = "response.text"
-	keyRequestBody    = "request.body"
-	keyRequestHeader  = "request.header"
-	keyRequestQuery   = "request.query"
-	keyRequestPath    = "request.path"
-	keyRequestText    = "request.text"
+	ResponseBody   = "response.body"
+	ResponseHeader = "response.header"
+	ResponseSSE    = "response.sse"
+	ResponseText   = "response.text"
+	RequestBody    = "request.body"
+	RequestHeader  = "request.header"
+	RequestQuery   = "request.query"
+	RequestPath    = "request.path"
+	RequestText    = "request.text"
 )
 
 // ruleKeys is every key under noise beside cases, in the order of the documentation.
 func ruleKeys() []string {
 	return []string{
-		keyResponseBody, keyResponseHeader, keyResponseSSE, keyResponseText,
-		keyRequestBody, keyRequestHeader, keyRequestQuery, keyRequestPath, keyRequestText,
+		ResponseBody, ResponseHeader, ResponseSSE, ResponseText,
+		RequestBody, RequestHeader, RequestQuery, RequestPath, RequestText,
 	}
+}
+
+// A Rule is one entry under noise.
+type Rule struct {
+	Key   string `json:"key"` // ResponseBody, ResponseHeader, …
+	Value string `json:"value"`
 }
 
 // Rules are what a comparison leaves out. A Rules is immutable: every method
@@ -58,8 +67,8 @@ type ruleSet struct {
 	text           []*regexp.Regexp
 }
 
-// NewRules compiles rules for all cases. It reports every rule that is malformed.
-func NewRules(rules ...Rule) (Rules, error) {
+// New compiles rules for all cases. It reports every rule that is malformed.
+func New(rules ...Rule) (Rules, error) {
 	var r Rules
 	var errs []error
 	for _, rule := range rules {
@@ -127,26 +136,26 @@ func (s *ruleSet) add(r Rule) error {
 		return fmt.Errorf("%s: an empty rule ignores nothing; remove it", r.Key)
 	}
 	switch r.Key {
-	case keyResponseBody:
+	case ResponseBody:
 		return addPath(&s.responseBody, r)
-	case keyRequestBody:
+	case RequestBody:
 		return addPath(&s.requestBody, r)
-	case keyResponseHeader:
+	case ResponseHeader:
 		return addHeader(&s.responseHeader, r)
-	case keyRequestHeader:
+	case RequestHeader:
 		return addHeader(&s.requestHeader, r)
-	case keyRequestQuery:
+	case RequestQuery:
 		return addGlob(&s.requestQuery, r, r.Value)
-	case keyResponseSSE:
+	case ResponseSSE:
 		if !slices.Contains(sseFields(), r.Value) {
 			return fmt.Errorf("%s: %q is no part of an event; use one of %s", r.Key, r.Value, strings.Join(sseFields(), ", "))
 		}
 		s.sse = append(s.sse, r.Value)
-	case keyResponseText:
+	case ResponseText:
 		return addPattern(&s.text, r)
-	case keyRequestText:
+	case RequestText:
 		return addPattern(&s.requestText, r)
-	case keyRequestPath:
+	case RequestPath:
 		return addPattern(&s.requestPath, r)
 	default:
 		return fmt.Errorf("unknown key %q; use one of %s", r.Key, strings.Join(ruleKeys(), ", "))
@@ -229,31 +238,38 @@ func replacer(patterns []*regexp.Regexp) func(string) string {
 	return func(s string) string { return replaceAll(patterns, s) }
 }
 
+// IgnoreResponse is the document of an answer without what the response.body
+// rules select.
+func (r Rules) IgnoreResponse(d *jsonvalue.Document) *jsonvalue.Document {
+	return d.Without(r.all.responseBody)
+}
+
 // IgnoreRequestBody returns a JSON value, as encoding/json decodes it into any,
 // without what the request.body rules select. Numbers may be json.Number. v is
 // not changed; where a rule selects an element of an array, or all of v, a fixed
 // text that no real body holds takes its place, so that the others keep their index.
 func (r Rules) IgnoreRequestBody(v any) any {
-	return jsonvalue.Prune(r.all.requestBody, v, ignoredText)
+	return jsonvalue.Prune(r.all.requestBody, v, Ignored)
 }
 
 // IgnoreResponseBody does the same with the response.body rules.
 func (r Rules) IgnoreResponseBody(v any) any {
-	return jsonvalue.Prune(r.all.responseBody, v, ignoredText)
+	return jsonvalue.Prune(r.all.responseBody, v, Ignored)
 }
 
-// ignoreSSE tells whether a part of an event is left out.
-func (r Rules) ignoreSSE(field string) bool { return slices.Contains(r.all.sse, field) }
+// IgnoreSSE tells whether a part of an event is left out: event, data, id, retry,
+// comment or unknown.
+func (r Rules) IgnoreSSE(field string) bool { return slices.Contains(r.all.sse, field) }
 
-// ignoredText takes the place of what a rule matches in a text.
-const ignoredText = "\x00…\x00"
+// Ignored takes the place of what a rule matches in a text.
+const Ignored = "\x00…\x00"
 
-// ignoreText replaces what the response.text rules match.
-func (r Rules) ignoreText(s string) string { return replaceAll(r.all.text, s) }
+// IgnoreText replaces with Ignored what the response.text rules match.
+func (r Rules) IgnoreText(s string) string { return replaceAll(r.all.text, s) }
 
 func replaceAll(patterns []*regexp.Regexp, s string) string {
 	for _, re := range patterns {
-		s = re.ReplaceAllLiteralString(s, ignoredText)
+		s = re.ReplaceAllLiteralString(s, Ignored)
 	}
 	return s
 }

@@ -1,4 +1,4 @@
-package compare
+package noise
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/internal/yamlfile"
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
@@ -28,23 +29,30 @@ type Suggestion struct {
 	Now      string `json:"now"`
 }
 
+// A Change is a difference as far as it may be noise. What can't be, such as
+// events that are missing or in another order, other bytes, ends and timing, is no
+// Change.
+type Change struct {
+	// Rule would ignore just this. Without one, Recorded and Now are lines of text.
+	Rule          *Rule
+	Recorded, Now string
+	Count         int // of differences like it
+}
+
 // Suggest finds rules for what differs in runs that should not differ at all,
-// because nothing has changed since the recording. The verdicts should have been
-// made with a large MaxDifferences. Missing, extra and reordered events, other
-// bytes, ends and timing are never noise; neither is the whole data of an event.
-func Suggest(runs ...*Verdict) []Suggestion {
+// because nothing has changed since the recording. The whole data of an event is
+// never noise.
+func Suggest(changes []Change) []Suggestion {
 	groups := map[Rule]*group{}
-	for _, v := range runs {
-		for _, d := range v.Differences {
-			for _, r := range ruleFor(d) {
-				key, indices := shapeOf(r)
-				g := groups[key]
-				if g == nil {
-					g = &group{rule: r, example: d, indices: indices}
-					groups[key] = g
-				}
-				g.add(d, indices)
+	for _, c := range changes {
+		for _, r := range c.rules() {
+			key, indices := shapeOf(r)
+			g := groups[key]
+			if g == nil {
+				g = &group{rule: r, example: c, indices: indices}
+				groups[key] = g
 			}
+			g.add(c, indices)
 		}
 	}
 	var out []Suggestion
@@ -58,26 +66,21 @@ func Suggest(runs ...*Verdict) []Suggestion {
 	return out
 }
 
-// ruleFor is the rules that would ignore a difference; usually one or none.
-func ruleFor(d Difference) []Rule {
+// rules would ignore the change; usually one or none.
+func (c *Change) rules() []Rule {
 	switch {
-	case d.Kind == Reordered:
-		return nil
-	case d.Rule == nil:
-		if d.Kind == Changed && d.Words != nil {
-			return textRules(d.Recorded, d.Now)
-		}
-		return nil
-	case d.Rule.Key == keyResponseSSE && d.Rule.Value == "data", d.Rule.Value == "$":
+	case c.Rule == nil:
+		return textRules(c.Recorded, c.Now)
+	case c.Rule.Key == ResponseSSE && c.Rule.Value == "data", c.Rule.Value == "$":
 		return nil
 	}
-	return []Rule{*d.Rule}
+	return []Rule{*c.Rule}
 }
 
 // A group is the differences that one rule would ignore, array indices aside.
 type group struct {
 	rule    Rule
-	example Difference
+	example Change
 	indices []string
 	count   int
 	other   bool // some value does not look like the others
@@ -85,30 +88,30 @@ type group struct {
 	comes   bool // it is not always there
 }
 
-func (g *group) add(d Difference, indices []string) {
+func (g *group) add(c Change, indices []string) {
 	for i := range indices {
 		if g.indices[i] != indices[i] {
 			g.indices[i] = "*"
 		}
 	}
-	onOneSide := d.Recorded == "" || d.Now == ""
+	onOneSide := c.Recorded == "" || c.Now == ""
 	what := ""
-	if k := g.rule.Key; k == keyResponseText || k == keyRequestText || k == keyRequestPath {
+	if k := g.rule.Key; k == ResponseText || k == RequestText || k == RequestPath {
 		what = textPattern(g.rule.Value)
 	} else if !onOneSide {
-		what = looksLike(unquote(d.Recorded), unquote(d.Now))
+		what = looksLike(unquote(c.Recorded), unquote(c.Now))
 	}
 	if g.count == 0 {
 		g.what = what
 	}
 	g.other = g.other || what != g.what
 	g.comes = g.comes || onOneSide
-	g.count += 1 + d.Follow
+	g.count += c.Count
 }
 
 func (g *group) suggestion() Suggestion {
 	s := Suggestion{Rule: g.rule, Count: g.count, Recorded: g.example.Recorded, Now: g.example.Now}
-	if s.Key == keyResponseBody {
+	if s.Key == ResponseBody {
 		s.Value = withIndices(g.rule.Value, g.indices)
 	}
 	s.Known = g.what != "" && !g.other && !g.comes
@@ -126,7 +129,7 @@ func (g *group) suggestion() Suggestion {
 
 // shapeOf takes the array indices out of a JSONPath; other rules have none.
 func shapeOf(r Rule) (Rule, []string) {
-	if r.Key != keyResponseBody {
+	if r.Key != ResponseBody {
 		return r, nil
 	}
 	var indices []string
@@ -202,8 +205,8 @@ func textRules(rec, now string) []Rule {
 		if slices.Equal(re.FindAllString(rec, -1), re.FindAllString(now, -1)) {
 			continue
 		}
-		r, n := re.ReplaceAllLiteralString(rec, ignoredText), re.ReplaceAllLiteralString(now, ignoredText)
-		rules = append(rules, Rule{keyResponseText, p.re})
+		r, n := re.ReplaceAllLiteralString(rec, Ignored), re.ReplaceAllLiteralString(now, Ignored)
+		rules = append(rules, Rule{ResponseText, p.re})
 		if rec, now = r, n; rec == now {
 			return rules
 		}
@@ -215,13 +218,13 @@ func textRules(rec, now string) []Rule {
 // comment: for all cases, or for those that match glob if it is not empty. What
 // is there stays as it is. It returns how many were new.
 func AddToYAML(noise *yaml.Node, glob string, suggestions []Suggestion) (added int) {
-	m := resolve(noise)
+	m := yamlfile.Resolve(noise)
 	if glob != "" {
 		m = child(child(m, "cases", yaml.MappingNode), glob, yaml.MappingNode)
 	}
 	for _, s := range suggestions {
 		list := child(m, s.Key, yaml.SequenceNode)
-		if slices.ContainsFunc(list.Content, func(n *yaml.Node) bool { return resolve(n).Value == s.Value }) {
+		if slices.ContainsFunc(list.Content, func(n *yaml.Node) bool { return yamlfile.Resolve(n).Value == s.Value }) {
 			continue
 		}
 		list.Style = 0 // a comment needs a line of its own
@@ -243,8 +246,8 @@ func child(m *yaml.Node, name string, kind yaml.Kind) *yaml.Node {
 		if m.Content[i].Value != name {
 			continue
 		}
-		v := resolve(m.Content[i+1])
-		if v.Kind == yaml.ScalarNode && kind == yaml.SequenceNode && !isNull(v) {
+		v := yamlfile.Resolve(m.Content[i+1])
+		if v.Kind == yaml.ScalarNode && kind == yaml.SequenceNode && !yamlfile.IsNull(v) {
 			single := *v
 			*v = yaml.Node{Kind: kind, Content: []*yaml.Node{&single}}
 		} else if v.Kind != kind {
