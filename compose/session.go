@@ -21,6 +21,7 @@ import (
 	"github.com/docker/docker/client"
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	"golang.org/x/sync/errgroup"
 )
@@ -323,8 +324,8 @@ func (s *Session) hear(m agent.FromAgent) {
 		s.recording.Apply(*m.Record)
 		return
 	}
-	if m.Event != nil && m.Event.Type == "passed" {
-		s.recording.AddProblem(m.Event.Detail)
+	if m.Event != nil && m.Event.Notice != nil && m.Event.Notice.Kind == event.Unrecorded {
+		s.recording.AddProblem(m.Event.Notice.Detail)
 	}
 	if s.opt.Message != nil {
 		s.opt.Message(m)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -160,8 +160,8 @@ func TestResultsNameTheFilesOfThisSide(t *testing.T) {
 	run.message(agent.FromAgent{Result: &report.CaseResult{
 		Tape: "/tape", File: "/tape/cases/0001-get-chat.yaml", Name: "0001-get-chat", Number: 1, Verdict: &compare.Verdict{Pass: true},
 	}})
-	run.message(agent.FromAgent{Event: &agent.Event{Type: "miss", Method: "GET", URL: "http://x/", Case: 1}})
-	run.message(agent.FromAgent{Event: &agent.Event{Type: "miss", Method: "GET", URL: "http://y/", Miss: json.RawMessage(`{"method":"GET","url":"http://y/","used":2}`)}})
+	run.message(agent.FromAgent{Event: &event.Event{Exchange: &event.Exchange{Kind: event.CallEnded, Case: 1}, Miss: &event.Miss{Method: "GET", URL: "http://x/"}}})
+	run.message(agent.FromAgent{Event: &event.Event{Exchange: &event.Exchange{Kind: event.CallEnded}, Miss: &event.Miss{Method: "GET", URL: "http://y/", Used: 2}}})
 	c := run.run.Cases[0]
 	if c.Tape != relative(dir) || c.File != relative(tp.Cases[0].File) || c.Status != report.Pass {
 		t.Errorf("%+v", c)

@@ -53,33 +53,34 @@ var rooms = map[string]room{
 
 	"httpstream/internal/yamlfile": {why: "a leaf: strict YAML"},
 	"httpstream/noise": {
-		may: []string{"httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue"},
+		may: []string{"httpstream/event", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue"},
 		why: "what changes by itself does not depend on how answers are compared",
 	},
 
+	"httpstream/event":   {may: []string{"httpstream"}, why: "what all of them speak depends on none who speaks it"},
 	"httpstream/tape":    {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/websocket"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
-	"httpstream/record":  {may: []string{"httpstream", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
-	"httpstream/match":   {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
+	"httpstream/record":  {may: []string{"httpstream", "httpstream/event", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
+	"httpstream/match":   {may: []string{"httpstream", "httpstream/event", "httpstream/jsonvalue", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
 	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue", "httpstream/noise", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
-	"httpstream/replay":  {may: []string{"httpstream", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
+	"httpstream/replay":  {may: []string{"httpstream", "httpstream/event", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
 	"httpstream/proxy": {
-		may: []string{"httpstream", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},
+		may: []string{"httpstream", "httpstream/event", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},
 		why: "where a connection goes and how to get there are functions that it is given, so it is tested without root, Docker or a kernel",
 	},
 
 	"compose/report": {
-		may: []string{"httpstream", "httpstream/compare", "httpstream/noise", "httpstream/tape"},
+		may: []string{"httpstream", "httpstream/compare", "httpstream/event", "httpstream/noise", "httpstream/tape"},
 		why: "verdicts are rendered from values, without an engine or a session",
 	},
 	"compose/agent/runner": {
 		may: []string{
-			"compose/report", "httpstream", "httpstream/compare", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/noise",
-			"httpstream/proxy", "httpstream/relay", "httpstream/replay", "httpstream/tape",
+			"compose/report", "httpstream", "httpstream/compare", "httpstream/event", "httpstream/http1", "httpstream/http2",
+			"httpstream/noise", "httpstream/proxy", "httpstream/relay", "httpstream/replay", "httpstream/tape",
 		},
 		why: "sending cases is tested on loopback, without Docker or a kernel",
 	},
 	"compose/agent": {
-		may: []string{"compose/report", "httpstream/compare", "httpstream/match", "httpstream/replay", "httpstream/tape"},
+		may: []string{"compose/report", "httpstream/compare", "httpstream/event", "httpstream/tape"},
 		why: "the contract between CLI and agent is read by both, and by other systems than Linux",
 	},
 	"compose/agent/dns": {
@@ -87,13 +88,14 @@ var rooms = map[string]room{
 		why: "how a query reaches its resolver is a function that it is given, so it is tested without a kernel",
 	},
 	"compose/agent/guard": {
-		may: []string{"bpf", "compose/agent", "netns"},
+		may: []string{"bpf", "compose/agent", "httpstream/event", "netns"},
 		why: "the half that must not crash knows the hooks, and nothing of what travels through the worker",
 	},
 	"compose/agent/worker": {
 		may: []string{
-			"bpf", "compose/agent", "compose/agent/dns", "compose/agent/runner", "compose/report", "httpstream",
-			"httpstream/match", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "netns", "tls",
+			"bpf", "compose/agent", "compose/agent/dns", "compose/agent/runner", "compose/report", "httpstream", "httpstream/event",
+			"httpstream/match", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
+			"netns", "tls",
 		},
 		why: "the worker knows of its start line, and not of projects and plans",
 	},
@@ -106,13 +108,14 @@ var rooms = map[string]room{
 		why: "a session knows steps and an agent, and not what its services run in",
 	},
 	"compose": {
-		may: []string{"compose/agent", "compose/session", "httpstream/tape", "images", "tls"},
+		may: []string{"compose/agent", "compose/session", "httpstream/event", "httpstream/tape", "images", "tls"},
 		why: "it talks with the agent over a line, and leaves the kernel and the wire to it",
 	},
 	"cmd/wiretape": {
 		may: []string{
 			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/report", "httpstream", "httpstream/compare",
-			"httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape", "tls",
+			"httpstream/event", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
+			"tls",
 		},
 		why: "it wires and renders; images and namespaces belong to compose and the agent",
 	},

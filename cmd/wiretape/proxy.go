@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,8 +19,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
-	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/replay"
@@ -151,7 +151,7 @@ func proxyRecord(ctx context.Context, o proxyRecordOptions, io streams) error {
 		Roots:  func(string) *x509.CertPool { return o.roots },
 		Record: func(s proxy.Stream) httpstream.Sink { return rec.recorder.Conn(connOf(s)) },
 		Failed: func(s proxy.Stream, at time.Time, why string) { rec.recorder.Failed(connOf(s), at, why) },
-		Notify: func(n proxy.Notice) { rec.notice(r, n) },
+		Notify: func(n event.Notice) { rec.notice(r, n) },
 	})
 	r.note("recording to %s; serving on %s; end with Ctrl-C", o.tape, l.Addr())
 	started := time.Now()
@@ -271,7 +271,7 @@ func mayReplace(path string) error {
 
 func (rec *recordingTo) begin(r *reporter) {
 	rec.recorder = record.New(record.Options{
-		OnExchange: func(e record.Event) { r.event(recordedEvent(e)) },
+		OnExchange: func(e event.Exchange) { r.event(&event.Event{Exchange: &e}) },
 		OnError: func(err error) {
 			rec.mu.Lock()
 			defer rec.mu.Unlock()
@@ -281,41 +281,33 @@ func (rec *recordingTo) begin(r *reporter) {
 	}, rec.writer.Apply)
 }
 
-func recordedEvent(e record.Event) *agent.Event {
-	return &agent.Event{
-		Type: string(e.Kind), Service: e.Service, Number: e.Number, Method: e.Method, URL: e.URL, Status: e.Status,
-		Chunks: e.Chunks, Bytes: e.Bytes, First: e.First, Took: e.Took, End: string(e.How), Detail: e.Failed,
-	}
-}
-
-func (rec *recordingTo) notice(r *reporter, n proxy.Notice) {
-	if n.Kind == proxy.Unknown {
+func (rec *recordingTo) notice(r *reporter, n event.Notice) {
+	if n.Kind == event.Stray {
 		logrus.Debug(n.Detail)
 		return
 	}
-	if n.Kind == proxy.Opaque {
-		rec.recorder.Add(tape.Record{Opaque: n.Opaque()})
+	if n.Kind == event.Opaque {
+		rec.recorder.NotUnderstood(n)
 	}
-	if why := n.Problem(); why != "" {
+	if why := n.Missing(); why != "" {
 		rec.mu.Lock()
 		if !slices.Contains(rec.problems, why) {
 			rec.problems = append(rec.problems, why)
 		}
 		rec.mu.Unlock()
 	}
-	r.event(noticed(n))
+	r.notice(withNext(n))
 }
 
-// noticed tells of a notice, with what to do.
-func noticed(n proxy.Notice) *agent.Event {
-	e := &agent.Event{Type: string(n.Kind), URL: n.Authority, Detail: n.Detail, Bytes: n.Bytes, HTTP: n.HTTP}
+// withNext is a notice with what to do.
+func withNext(n event.Notice) event.Notice {
 	switch {
-	case n.Kind == proxy.Untrusted:
-		e.Hint = "have the client trust the certificate of: wiretape ca export"
-	case n.Kind == proxy.Refused && strings.Contains(n.Detail, "unknown authority"):
-		e.Hint = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
+	case n.Kind == event.Untrusted:
+		n.Next = "have the client trust the certificate of: wiretape ca export"
+	case n.Cause == event.PrivateRoot:
+		n.Next = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
 	}
-	return e
+	return n
 }
 
 // finish completes the tape and puts it in its place.
@@ -377,17 +369,16 @@ func proxyReplay(ctx context.Context, o proxyReplayOptions, io streams) error {
 	playback, err := proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed: o.speed, Reuse: true, Redact: tape.NewRedactor(tape.RedactRules{}),
 		OnEvent: func(e replay.Event) {
-			r.event(agent.PlayedEvent(e))
+			out := e.Outcome()
+			r.event(&out)
 			err := e.Err
 			if err == nil && ctx.Err() == nil { // else it is we who went away
 				err = e.LeftError()
 			}
 			if err != nil {
-				ev := agent.ErrorEvent(e, err)
-				if ev.Hint == "" {
-					ev.Hint = "check the tape with wiretape tape verify " + t.Dir
-				}
-				r.event(ev)
+				n := e.Failure(err)
+				n.Next = cmp.Or(n.Next, "check the tape with wiretape tape verify "+t.Dir)
+				r.notice(*n)
 			}
 		},
 	})
@@ -395,9 +386,9 @@ func proxyReplay(ctx context.Context, o proxyReplayOptions, io streams) error {
 		return err
 	}
 	defer playback.Close()
-	cfg := proxy.Config{Leaf: root.Issuer().Leaf, Notify: func(n proxy.Notice) {
-		if n.Kind != proxy.Unknown {
-			r.event(noticed(n))
+	cfg := proxy.Config{Leaf: root.Issuer().Leaf, Notify: func(n event.Notice) {
+		if n.Kind != event.Stray {
+			r.notice(withNext(n))
 		}
 	}}
 	playback.Configure(&cfg)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -125,7 +126,7 @@ func (r *reporter) note(format string, args ...any) {
 	defer r.mu.Unlock()
 	msg := fmt.Sprintf(format, args...)
 	if r.json {
-		r.emit(map[string]string{"type": "note", "detail": msg})
+		r.emit(event.Event{Notice: &event.Notice{Kind: event.Step, Detail: msg}})
 		return
 	}
 	fmt.Fprintln(r.out, r.paint("2", msg))
@@ -136,7 +137,7 @@ func (r *reporter) warn(msg, hint string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.json {
-		r.emit(agent.Event{Type: "warning", Detail: msg, Hint: hint})
+		r.emit(event.Event{Notice: &event.Notice{Kind: event.Warning, Detail: msg, Next: hint}})
 		return
 	}
 	fmt.Fprintln(r.out, r.paint("33", "warning: ")+msg)
@@ -145,51 +146,62 @@ func (r *reporter) warn(msg, hint string) {
 	}
 }
 
-// event tells of what the agent saw.
-func (r *reporter) event(e *agent.Event) {
+// event tells of what happened.
+func (r *reporter) event(e *event.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.redact != nil {
-		e = e.Redacted(r.redact)
+		e = agent.RedactEvent(r.redact, e)
 	}
 	r.tally(e)
 	if r.json {
 		r.emit(e)
 		return
 	}
-	if e.Type == "closed" || r.calls == inReport && (e.Type == "call" || e.Type == "miss") {
+	call := e.Exchange != nil && e.Exchange.Kind == event.CallEnded
+	if r.calls == inReport && call || e.Notice != nil && e.Notice.Kind == event.Closed {
 		return // the summary counts them
 	}
 	fmt.Fprint(r.out, r.line(e))
 }
 
-func (r *reporter) tally(e *agent.Event) {
+// notice tells of something beside the exchanges.
+func (r *reporter) notice(n event.Notice) { r.event(&event.Event{Notice: &n}) }
+
+func (r *reporter) tally(e *event.Event) {
 	c := &r.count
-	switch e.Type {
-	case "call":
-		c.Calls++
-	case "case":
-		c.Cases++
-	case "miss":
-		switch e.Answered {
-		case agent.Passthrough:
+	switch {
+	case e.Miss != nil:
+		switch e.Miss.Answered {
+		case event.Passed:
 			c.PassedOn++
-		case agent.RecordMiss:
+		case event.Recorded:
 			c.Recorded++
 		default:
 			c.Misses++
 		}
-	case "opaque":
+	case e.Exchange != nil && e.Exchange.Kind == event.CaseEnded:
+		c.Cases++
+	case e.Exchange != nil:
+		c.Calls++
+	case e.Notice != nil:
+		c.notice(e.Notice.Kind)
+	}
+}
+
+func (c *counts) notice(kind event.NoticeKind) {
+	switch kind {
+	case event.Opaque:
 		c.Opaque++
-	case "refused":
+	case event.Unreachable:
 		c.Refused++
-	case "untrusted":
+	case event.Untrusted:
 		c.Untrusted++
-	case "closed":
+	case event.Closed:
 		c.Closed++
-	case "passed":
+	case event.Unrecorded:
 		c.Passed++
-	case "error":
+	case event.Failed:
 		c.Errors++
 	}
 }
@@ -201,45 +213,49 @@ func (r *reporter) counts() counts {
 }
 
 // line is one event for people, with its line feed.
-func (r *reporter) line(e *agent.Event) string {
-	switch e.Type {
-	case "call", "case":
-		return r.exchangeLine(e)
-	case "miss":
-		return r.missLines(e)
+func (r *reporter) line(e *event.Event) string {
+	switch {
+	case e.Miss != nil:
+		return r.missLines(e.Miss)
+	case e.Exchange != nil:
+		return r.exchangeLine(e.Exchange)
 	}
-	word := map[string]string{
-		"opaque": "not recorded", "untrusted": "certificate rejected", "refused": "unreachable",
-		"passed": "incomplete", "error": "error", "misused": "not served",
-	}[e.Type]
+	return r.noticeLine(e.Notice)
+}
+
+func (r *reporter) noticeLine(n *event.Notice) string {
+	word := map[event.NoticeKind]string{
+		event.Opaque: "not recorded", event.Untrusted: "certificate rejected", event.Unreachable: "unreachable",
+		event.Unrecorded: "incomplete", event.Misused: "not served",
+	}[n.Kind]
 	if word == "" {
-		word = e.Type
+		word = string(n.Kind)
 	}
 	code := "33"
-	if e.Type == "error" || e.Type == "passed" || e.Type == "untrusted" {
+	if n.Kind == event.Failed || n.Kind == event.Unrecorded || n.Kind == event.Untrusted {
 		code = "31"
 	}
 	s := r.paint(code, word)
-	if e.URL != "" {
-		s += "  " + e.URL
+	if n.About != "" {
+		s += "  " + n.About
 	}
-	if e.Service != "" {
-		s += "  from " + e.Service
+	if n.Service != "" {
+		s += "  from " + n.Service
 	}
-	if e.Detail != "" {
-		s += ": " + e.Detail
+	if n.Detail != "" {
+		s += ": " + n.Detail
 	}
-	if e.Bytes > 0 {
-		s += ", " + report.Size(e.Bytes) + " passed"
+	if n.Bytes > 0 {
+		s += ", " + report.Size(n.Bytes) + " passed"
 	}
 	s += "\n"
-	if e.Hint != "" {
-		s += "  next: " + e.Hint + "\n"
+	if n.Next != "" {
+		s += "  next: " + n.Next + "\n"
 	}
 	return s
 }
 
-func (r *reporter) exchangeLine(e *agent.Event) string {
+func (r *reporter) exchangeLine(e *event.Exchange) string {
 	status := fmt.Sprint(e.Status)
 	if e.Status == 0 {
 		status = "no answer"
@@ -252,7 +268,7 @@ func (r *reporter) exchangeLine(e *agent.Event) string {
 	default:
 		status = r.paint("32", status)
 	}
-	s := fmt.Sprintf("%s %4d  ", e.Type, e.Number)
+	s := fmt.Sprintf("%s %4d  ", e.Kind, e.Number)
 	if e.Service != "" {
 		s += fmt.Sprintf("%-10s ", e.Service)
 	}
@@ -269,11 +285,11 @@ func (r *reporter) exchangeLine(e *agent.Event) string {
 	if e.Late != nil {
 		s += fmt.Sprintf("  late %s, at most %s", short(e.Late.Median), short(e.Late.Max))
 	}
-	if e.End != "" && e.End != "eof" {
-		s += "  " + r.paint("33", e.End)
+	if e.How != "" && e.How != httpstream.EOF {
+		s += "  " + r.paint("33", string(e.How))
 	}
-	if e.Detail != "" {
-		s += "  " + e.Detail
+	if e.Failed != "" {
+		s += "  " + e.Failed
 	}
 	return s + "\n"
 }
@@ -290,42 +306,20 @@ func shortURL(url string) string {
 	return string(r[:begin]) + "…" + string(r[len(r)-end:])
 }
 
-// missBody is what the app got, as match.Miss.JSON writes it.
-type missBody struct {
-	Closest *struct {
-		Number int    `json:"number"`
-		Method string `json:"method"`
-		URL    string `json:"url"`
-		File   string `json:"file"`
-	} `json:"closest"`
-	Differences []struct {
-		Where    string `json:"where"`
-		Recorded string `json:"recorded"`
-		Now      string `json:"now"`
-		Message  string `json:"message"`
-	} `json:"differences"`
-	More int `json:"more_differences"`
-	Used int `json:"used"`
-}
-
-func (r *reporter) missLines(e *agent.Event) string {
+func (r *reporter) missLines(m *event.Miss) string {
 	var b strings.Builder
 	word := r.paint("31", "miss")
-	switch e.Answered {
-	case agent.Passthrough:
+	switch m.Answered {
+	case event.Passed:
 		word = r.paint("33", "passed through")
-	case agent.RecordMiss:
+	case event.Recorded:
 		word = r.paint("33", "newly recorded")
 	}
-	fmt.Fprintf(&b, "%s  %s %s", word, e.Method, shortURL(e.URL))
-	if e.Service != "" {
-		fmt.Fprintf(&b, "  from %s", e.Service)
+	fmt.Fprintf(&b, "%s  %s %s", word, m.Method, shortURL(m.URL))
+	if m.Service != "" {
+		fmt.Fprintf(&b, "  from %s", m.Service)
 	}
 	b.WriteByte('\n')
-	var m missBody
-	if json.Unmarshal(e.Miss, &m) != nil {
-		return b.String()
-	}
 	switch {
 	case m.Used > 0:
 		fmt.Fprintf(&b, "  it was recorded %s, and the app asked once more\n", report.Times(m.Used))
@@ -335,12 +329,12 @@ func (r *reporter) missLines(e *agent.Event) string {
 		fmt.Fprintf(&b, "  closest: call %d  %s %s\n", m.Closest.Number, m.Closest.Method, shortURL(m.Closest.URL))
 	}
 	for _, d := range m.Differences {
-		fmt.Fprintf(&b, "    %s\n      recorded: %s\n      now:      %s\n", cmp.Or(d.Message, d.Where), d.Recorded, d.Now)
+		fmt.Fprintf(&b, "    %s\n      recorded: %s\n      now:      %s\n", d.Title(), d.Recorded, d.Now)
 	}
 	if m.More > 0 {
 		fmt.Fprintf(&b, "    and %s more\n", report.Plural(m.More, "difference"))
 	}
-	if e.Answered == "" {
+	if m.Answered == event.Refused {
 		b.WriteString("  next: if the app is right to ask this, " + r.mendMiss + "\n")
 	}
 	return b.String()

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 func TestColoursAreForTerminals(t *testing.T) {
@@ -39,8 +39,17 @@ func TestColoursAreForTerminals(t *testing.T) {
 }
 
 func TestEveryEventHasALineAndAnObject(t *testing.T) {
-	for _, typ := range []string{"call", "case", "miss", "opaque", "untrusted", "refused", "misused", "passed", "error", "unheard-of"} {
-		e := &agent.Event{Type: typ, Service: "chat", URL: "https://a.example.com/", Method: "GET", Detail: "why", Hint: "do this"}
+	events := []event.Event{
+		{Exchange: &event.Exchange{Kind: event.CallEnded, Service: "chat", URL: "https://a.example.com/", Method: "GET", Failed: "why"}},
+		{Exchange: &event.Exchange{Kind: event.CaseEnded, Service: "chat", URL: "https://a.example.com/", Method: "GET", Failed: "why"}},
+		{Exchange: &event.Exchange{Kind: event.CallEnded}, Miss: &event.Miss{Service: "chat", URL: "https://a.example.com/", Method: "GET"}},
+	}
+	for _, kind := range []event.NoticeKind{event.Opaque, event.Untrusted, event.Unreachable, event.Misused, event.Unrecorded, event.Failed, "unheard-of"} {
+		events = append(events, event.Event{Notice: &event.Notice{Kind: kind, Service: "chat", About: "https://a.example.com/", Detail: "why", Next: "do this"}})
+	}
+	for i := range events {
+		e := &events[i]
+		typ := e.Type()
 		var text, object bytes.Buffer
 		newReporter(&text, forPeople).event(e)
 		newReporter(&object, forMachines).event(e)
@@ -78,7 +87,7 @@ func TestALongURLKeepsItsHostAndItsEnd(t *testing.T) {
 		t.Errorf("%d: %q", n, got)
 	}
 	r := newReporter(io.Discard, forPeople)
-	if line := r.line(&agent.Event{Type: "call", Method: "GET", URL: long, Status: 200}); len(line) > 300 {
+	if line := r.line(&event.Event{Exchange: &event.Exchange{Kind: event.CallEnded, Method: "GET", URL: long, Status: 200}}); len(line) > 300 {
 		t.Errorf("the line has %d bytes", len(line))
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // failed notes what fails the run beside its cases.
@@ -100,17 +100,15 @@ func (t *testRun) message(m agent.FromAgent) {
 		t.again.caseSent(m.Result.Number, m.Sent)
 		t.result(*m.Result)
 		return
-	case m.Event != nil && m.Event.Type == "miss" && m.Event.Case == 0:
-		t.outside(m.Event)
+	case m.Event != nil && m.Event.Miss != nil && m.Event.Exchange.Case == 0:
+		t.outside(m.Event.Miss)
 	}
 	t.r.message(m)
 }
 
 // outside notes a miss that is no case's.
-func (t *testRun) outside(e *agent.Event) {
-	miss := report.Miss{Method: e.Method, URL: e.URL}
-	json.Unmarshal(e.Miss, &miss) // what it has not is not known
-	miss.Service, miss.Answered = e.Service, string(e.Answered)
+func (t *testRun) outside(m *event.Miss) {
+	miss := *m.Clone()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.localizeRef(miss.Closest)
@@ -144,10 +142,10 @@ func (t *testRun) localize(c *report.CaseResult) {
 		}
 	}
 	for i := range c.Calls {
-		t.localizeRef(&c.Calls[i].CallRef)
+		t.localizeRef(&c.Calls[i].Call)
 	}
 	for i := range c.Unlike {
-		t.localizeRef(&c.Unlike[i].CallRef)
+		t.localizeRef(&c.Unlike[i].Call)
 	}
 	for i := range c.Left {
 		t.localizeRef(&c.Left[i])
@@ -160,7 +158,7 @@ func (t *testRun) localize(c *report.CaseResult) {
 	}
 }
 
-func (t *testRun) localizeRef(ref *report.CallRef) {
+func (t *testRun) localizeRef(ref *event.Call) {
 	if ref == nil {
 		return
 	}

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -213,10 +213,10 @@ func (t *testRun) update(tp testTape, sent bool) {
 }
 
 // notKept says of calls that went on to the outside that they are not on the tape.
-func notKept(misses []report.Miss) {
+func notKept(misses []event.Miss) {
 	for i := range misses {
-		if misses[i].Answered == string(agent.RecordMiss) {
-			misses[i].Answered = string(agent.Passthrough)
+		if misses[i].Answered == event.Recorded {
+			misses[i].Answered = event.Passed
 		}
 	}
 }

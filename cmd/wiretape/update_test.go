@@ -12,6 +12,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -133,7 +134,7 @@ func TestACaseRecordedAnewKeepsItsPlaceOnTheTapesClock(t *testing.T) {
 	apply(1<<32+2, own(recordedCall(3, 7*time.Second+time.Millisecond, "https://a.example/lost"), 2))
 	u.caseSent(1, 5*time.Second)
 	u.caseSent(2, 7*time.Second)
-	if err := u.finish(dir, []*report.CaseResult{{Number: 1, NotMade: []report.CallRef{{Number: 2}}}}); err != nil {
+	if err := u.finish(dir, []*report.CaseResult{{Number: 1, NotMade: []event.Call{{Number: 2}}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(kept); err != nil {
@@ -182,7 +183,7 @@ func filesOf(t *testing.T, dir string) map[string]string {
 }
 
 func TestWhatIsNotKeptOfACallThatWentOnIsSaid(t *testing.T) {
-	misses := []report.Miss{{Answered: "record"}, {Answered: ""}}
+	misses := []event.Miss{{Answered: event.Recorded}, {Answered: event.Refused}}
 	notKept(misses)
 	if misses[0].Answered != "passthrough" || misses[1].Answered != "" {
 		t.Errorf("%+v", misses)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -28,6 +29,11 @@ func (lw *LineWriter) Raw(line []byte) error {
 	defer lw.mu.Unlock()
 	_, err := lw.W.Write(line)
 	return err
+}
+
+// Notice tells the user of something.
+func (lw *LineWriter) Notice(n event.Notice) error {
+	return lw.Send(FromAgent{Event: &event.Event{Notice: &n}})
 }
 
 func (lw *LineWriter) Send(v any) error {

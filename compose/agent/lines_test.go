@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 func TestLinesOfAnyLengthAreRead(t *testing.T) {
@@ -63,7 +65,7 @@ func TestLinesOfManyWritersStayWhole(t *testing.T) {
 	for range writers {
 		wg.Go(func() {
 			for range each {
-				if err := lw.Send(FromAgent{Event: &Event{Type: "call", Detail: strings.Repeat("é\n", 200)}}); err != nil {
+				if err := lw.Send(FromAgent{Event: &event.Event{Exchange: &event.Exchange{Kind: event.CallEnded, Failed: strings.Repeat("é\n", 200)}}}); err != nil {
 					t.Error(err)
 				}
 			}

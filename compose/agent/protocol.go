@@ -22,11 +22,11 @@
 package agent
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -53,6 +53,14 @@ func (m OnMiss) Open() bool { return m == Passthrough || m == RecordMiss }
 // ReadyLine is FromAgent{Ready: true} as it is sent.
 const ReadyLine = `{"ready":true}` + "\n"
 
+// Answered is what becomes of a miss that goes on.
+func (m OnMiss) Answered() event.Answered {
+	if m == RecordMiss {
+		return event.Recorded
+	}
+	return event.Passed
+}
+
 // ToAgent is one line from the CLI; exactly one field beside ID is set.
 type ToAgent struct {
 	// ID is echoed in the reply to a request. 0 for start and stop.
@@ -73,7 +81,7 @@ type FromAgent struct {
 	Hello  *Hello       `json:"hello,omitempty"`
 	Ready  bool         `json:"ready,omitempty"`
 	Record *tape.Record `json:"record,omitempty"` // in record mode: for tape.Writer.Apply
-	Event  *Event       `json:"event,omitempty"`
+	Event  *event.Event `json:"event,omitempty"`
 	Reply  *Reply       `json:"reply,omitempty"`
 	// Result is that of a case that ended. Its files are those in the agent's container.
 	Result *report.CaseResult `json:"result,omitempty"`
@@ -182,41 +190,6 @@ type Run struct {
 type Reply struct {
 	Error string  `json:"error,omitempty"`
 	Ports [][]int `json:"ports,omitempty"` // to Listening: one list a container
-}
-
-// An Event is something to tell the user; Type says which fields are set.
-type Event struct {
-	// Type is "call" or "case" (an exchange ended), "miss", "opaque", "untrusted"
-	// (a client rejected our certificate), "refused" (upstream can't be reached),
-	// "passed" (record: the agent's worker died and the app went on directly), "error".
-	Type    string          `json:"type"`
-	Service string          `json:"service,omitempty"`
-	Number  int             `json:"number,omitempty"`
-	Case    int             `json:"case,omitempty"` // whose call or miss it is; 0 if it is nobody's
-	Method  string          `json:"method,omitempty"`
-	URL     string          `json:"url,omitempty"`
-	Status  int             `json:"status,omitempty"`
-	Chunks  int             `json:"chunks,omitempty"`
-	Bytes   int64           `json:"bytes,omitempty"`
-	First   time.Duration   `json:"first_ns,omitempty"` // time to the first byte of the answer
-	Took    time.Duration   `json:"took_ns,omitempty"`
-	End     string          `json:"end,omitempty"`
-	Late    *Lateness       `json:"late,omitempty"` // in replay
-	Miss    json.RawMessage `json:"miss,omitempty"` // the JSON body that the app got, unless Answered
-	// Answered is set for a miss that was answered from the outside: "passthrough"
-	// or "record".
-	Answered OnMiss `json:"answered,omitempty"`
-	// HTTP is set for an "opaque" connection on which HTTP was being recorded: Bytes
-	// of it passed unrecorded.
-	HTTP   bool   `json:"http,omitempty"`
-	Detail string `json:"detail,omitempty"`
-	Hint   string `json:"hint,omitempty"` // what to do
-}
-
-// Lateness is how long after their deadlines the chunks of one answer left.
-type Lateness struct {
-	Median time.Duration `json:"median_ns"`
-	Max    time.Duration `json:"max_ns"`
 }
 
 // Fatal says why the agent can't go on.

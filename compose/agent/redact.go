@@ -1,13 +1,11 @@
 package agent
 
 import (
-	"bytes"
-	"encoding/json"
 	"strings"
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
-	"github.com/wiretape/wiretape/httpstream/match"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -16,7 +14,7 @@ import (
 func (m *FromAgent) redact(r *tape.Redactor) {
 	switch {
 	case m.Event != nil:
-		m.Event = m.Event.Redacted(r)
+		m.Event = RedactEvent(r, m.Event)
 	case m.Result != nil:
 		redactCase(r, m.Result)
 	case m.Log != nil:
@@ -32,51 +30,39 @@ func (m *FromAgent) redact(r *tape.Redactor) {
 	}
 }
 
-// Redacted is the event without the secrets in its texts.
-func (e *Event) Redacted(r *tape.Redactor) *Event {
-	out := *e
-	out.URL, out.Detail, out.Hint = r.URL(e.URL), r.Text(e.Detail), r.Text(e.Hint)
-	out.Miss = redactJSON(r, e.Miss)
+// RedactEvent is an event without the secrets in its texts.
+func RedactEvent(r *tape.Redactor, e *event.Event) *event.Event {
+	var out event.Event
+	if e.Exchange != nil {
+		x := *e.Exchange
+		x.URL, x.Failed = r.URL(x.URL), r.Text(x.Failed)
+		out.Exchange = &x
+	}
+	if e.Miss != nil {
+		out.Miss = e.Miss.Clone()
+		redactMiss(r, out.Miss)
+	}
+	if e.Notice != nil {
+		n := *e.Notice
+		n.About, n.Detail, n.Next = r.URL(n.About), r.Text(n.Detail), r.Text(n.Next)
+		out.Notice = &n
+	}
 	return &out
 }
 
-// redactJSON redacts every string of a JSON value; the bytes stay if there is no
-// secret in them.
-func redactJSON(r *tape.Redactor, raw json.RawMessage) json.RawMessage {
-	var v any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	if dec.Decode(&v) != nil {
-		return raw
+func redactMiss(r *tape.Redactor, m *event.Miss) {
+	m.URL = r.URL(m.URL)
+	for i := range m.OtherURLs {
+		m.OtherURLs[i] = r.URL(m.OtherURLs[i])
 	}
-	changed := false
-	var walk func(any) any
-	walk = func(v any) any {
-		switch v := v.(type) {
-		case string:
-			s := r.Text(v)
-			changed = changed || s != v
-			return s
-		case []any:
-			for i := range v {
-				v[i] = walk(v[i])
-			}
-		case map[string]any:
-			for k := range v {
-				v[k] = walk(v[k])
-			}
-		}
-		return v
+	if m.Closest != nil {
+		m.Closest.URL = r.URL(m.Closest.URL)
 	}
-	v = walk(v)
-	if !changed {
-		return raw
+	for i := range m.Differences {
+		d := &m.Differences[i]
+		d.Recorded, d.Now = redactAt(r, d.Where, d.Recorded), redactAt(r, d.Where, d.Now)
+		d.Message = r.Text(d.Message)
 	}
-	out, err := json.Marshal(v)
-	if err != nil {
-		return nil
-	}
-	return out
 }
 
 func redactCase(r *tape.Redactor, c *report.CaseResult) {
@@ -97,15 +83,7 @@ func redactCase(r *tape.Redactor, c *report.CaseResult) {
 		u.URL, u.Detail = r.URL(u.URL), r.Text(u.Detail)
 	}
 	for i := range c.Misses {
-		m := &c.Misses[i]
-		m.URL = r.URL(m.URL)
-		if m.Closest != nil {
-			m.Closest.URL = r.URL(m.Closest.URL)
-		}
-		for j := range m.Differences {
-			d := &m.Differences[j]
-			d.Recorded, d.Now = redactAt(r, d.Where, d.Recorded), redactAt(r, d.Where, d.Now)
-		}
+		redactMiss(r, &c.Misses[i])
 	}
 	for i := range c.NextSteps {
 		c.NextSteps[i].Do = r.Text(c.NextSteps[i].Do)
@@ -149,16 +127,15 @@ func redactDifference(r *tape.Redactor, d *compare.Difference) {
 	d.Message = r.Text(d.Message)
 }
 
-// redactAt redacts a value of a request by its place, as match names places.
-func redactAt(r *tape.Redactor, where, value string) string {
-	kind, name, _ := strings.Cut(where, " ")
+// redactAt redacts a value of a request by its place.
+func redactAt(r *tape.Redactor, where event.Place, value string) string {
 	switch {
-	case value == match.None || value == match.Empty:
+	case value == event.None || value == event.Empty:
 		return value
-	case kind == "header":
-		return r.Field(name, value)
-	case kind == "query":
-		return strings.TrimPrefix(r.Query(name+"="+value), name+"=")
+	case where.Kind == event.Header:
+		return r.Field(where.Name, value)
+	case where.Kind == event.Query:
+		return strings.TrimPrefix(r.Query(where.Name+"="+value), where.Name+"=")
 	}
 	return r.Text(value)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 func TestTheCauseComesFirstAndTheRestIsFolded(t *testing.T) {
@@ -24,7 +25,7 @@ func TestTheCauseComesFirstAndTheRestIsFolded(t *testing.T) {
 	header := compare.Difference{Kind: compare.Header, Where: "Content-Type", Recorded: "a", Now: "b", Message: "header Content-Type: recorded a, now b"}
 	body := compare.Difference{Kind: compare.Content, Recorded: "{}", Now: "oops", Message: "body is no JSON now: recorded {}, now oops"}
 	answer := compare.AnswerDifference{Pieces: []compare.PieceDifference{{Name: "text", Kind: "text", Recorded: "a", Now: "b", Words: compare.DiffWords("a", "b")}}}
-	asked := Miss{Method: "POST", URL: "https://api.example/v1", Closest: &CallRef{Number: 3}}
+	asked := event.Miss{Method: "POST", URL: "https://api.example/v1", Closest: &event.Call{Number: 3}}
 
 	for _, tc := range []struct {
 		name  string
@@ -43,7 +44,7 @@ func TestTheCauseComesFirstAndTheRestIsFolded(t *testing.T) {
 		{"another status", CaseResult{Verdict: &compare.Verdict{Differences: []compare.Difference{status, header, id, body}}},
 			[]string{"status", "now       500", "event 1 data $.id", "2 more differences follow from it"}, []string{"Content-Type"}},
 		{"a changed request", CaseResult{
-			Misses: []Miss{asked}, NotMade: []CallRef{{Number: 3, Method: "POST", URL: "https://api.example/v1"}, {Number: 4, Method: "GET", URL: "https://b.example/"}},
+			Misses: []event.Miss{asked}, NotMade: []event.Call{{Number: 3, Method: "POST", URL: "https://api.example/v1"}, {Number: 4, Method: "GET", URL: "https://b.example/"}},
 			Verdict: &compare.Verdict{Differences: []compare.Difference{status, id}},
 		}, []string{"miss  POST https://api.example/v1", "1 call follows from it, not made:", "call 4 was not made", "24 differences in the answer follow from it"}, []string{"call 3 was not made", "status"}},
 	} {

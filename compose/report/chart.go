@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // A chart is the timeline of a case as SVG wants it: for the calls and then for
@@ -107,7 +109,7 @@ func drawnCalls(c *CaseResult) []Call {
 	calls := slices.Clone(c.Calls)
 	for i := range c.Misses {
 		m := &c.Misses[i]
-		if m.Answered != "" {
+		if m.Answered != event.Refused {
 			continue
 		}
 		same := func(x Call) bool {
@@ -115,7 +117,7 @@ func drawnCalls(c *CaseResult) []Call {
 		}
 		if !slices.ContainsFunc(c.Calls, same) {
 			calls = append(calls, Call{
-				CallRef{Service: m.Service, Method: m.Method, URL: m.URL},
+				event.Call{Service: m.Service, Method: m.Method, URL: m.URL},
 				Sides{Now: &Timeline{Start: m.At, End: m.At, Failed: "miss"}},
 			})
 		}

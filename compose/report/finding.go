@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // A finding is one difference as every report shows it: a title, and the two
@@ -209,7 +210,7 @@ func delaySentence(v *compare.Verdict) string {
 }
 
 // missSentence says what is known about a miss beside its differences.
-func missSentence(m *Miss) string {
+func missSentence(m *event.Miss) string {
 	switch {
 	case m.Used > 0:
 		return fmt.Sprintf("it was recorded %s, and the app asked once more", Times(m.Used))
@@ -222,11 +223,11 @@ func missSentence(m *Miss) string {
 }
 
 // missWord is what a call without an answer on the tape is called.
-func missWord(m *Miss) string {
+func missWord(m *event.Miss) string {
 	switch m.Answered {
-	case "":
+	case event.Refused:
 		return "miss"
-	case "record":
+	case event.Recorded:
 		return "newly recorded"
 	}
 	return "passed through"
@@ -260,7 +261,7 @@ func headline(c *CaseResult) string {
 		return oneLine(c.Error)
 	case failing(c.Misses) > 0: // what differs follows from it, most likely
 		for i := range c.Misses {
-			if m := &c.Misses[i]; m.Answered == "" {
+			if m := &c.Misses[i]; m.Answered == event.Refused {
 				s := fmt.Sprintf("no recorded call answers %s %s", m.Method, m.URL)
 				for _, d := range m.Differences {
 					if d.Message != "" { // it says why

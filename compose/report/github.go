@@ -7,6 +7,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 const (
@@ -38,7 +40,7 @@ func Annotations(w io.Writer, r *Run, dir string) error {
 		lines = append(lines, annotation(dir, c.File, fmt.Sprintf("%s: %s", c.Status, c.Name), message))
 	}
 	for i := range r.Outside {
-		if m := &r.Outside[i]; m.Answered == "" {
+		if m := &r.Outside[i]; m.Answered == event.Refused {
 			lines = append(lines, annotation(dir, "", "miss while no case ran",
 				fmt.Sprintf("no recorded call answers %s %s\n%s", m.Method, m.URL, missSentence(m))))
 		}
@@ -131,7 +133,7 @@ func (r *Run) summaryTable(b *strings.Builder) {
 	}
 	for i := range r.Outside {
 		switch m := &r.Outside[i]; {
-		case m.Answered != "":
+		case m.Answered != event.Refused:
 		case b.Len() > maxSummary/2:
 			left++
 		default:

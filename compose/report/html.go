@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 var (
@@ -72,7 +73,7 @@ type pageFinding struct {
 }
 
 type pageMiss struct {
-	*Miss
+	*event.Miss
 	Word, Sentence string
 }
 
@@ -168,7 +169,7 @@ func newPageCase(r *Run, c *CaseResult, id int) pageCase {
 	return pc
 }
 
-func newPageMiss(m *Miss) pageMiss { return pageMiss{m, missWord(m), missSentence(m)} }
+func newPageMiss(m *event.Miss) pageMiss { return pageMiss{m, missWord(m), missSentence(m)} }
 
 func took(d time.Duration) string {
 	if d <= 0 {

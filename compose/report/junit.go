@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // The elements and attributes are those that the schemas in use have in common
@@ -168,7 +169,7 @@ func (r *Run) outsideSuite() junitSuite {
 	s := junitSuite{Name: name, Time: seconds(0), Timestamp: timestamp(r.Started)}
 	for i := range r.Outside {
 		m := &r.Outside[i]
-		if m.Answered != "" {
+		if m.Answered != event.Refused {
 			continue
 		}
 		p := newPrinter(false, 0)

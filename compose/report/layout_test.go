@@ -29,7 +29,7 @@ func TestTextFitsItsColumns(t *testing.T) {
 			m := &c.Misses[j]
 			m.URL += strings.Repeat("/z", 100)
 			for k := range m.Differences {
-				m.Differences[k].Where += strings.Repeat(".deep", 50)
+				m.Differences[k].Where.Name += strings.Repeat(".deep", 50)
 				m.Differences[k].Now += strings.Repeat("😀", 100)
 			}
 		}

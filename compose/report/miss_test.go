@@ -3,11 +3,13 @@ package report
 import (
 	"strings"
 	"testing"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 func TestNoRuleIsAdvisedForMissingCredentials(t *testing.T) {
-	m := Miss{Method: "GET", URL: "https://h/", Closest: &CallRef{Number: 1}, Differences: []MissDifference{
-		{Where: "header Range", Recorded: "bytes=0-9", Now: "bytes=1-9"},
+	m := event.Miss{Method: "GET", URL: "https://h/", Closest: &event.Call{Number: 1}, Differences: []event.Difference{
+		{Where: event.At(event.Header, "Range"), Recorded: "bytes=0-9", Now: "bytes=1-9"},
 	}}
 	advised := func() bool {
 		for _, s := range missSteps(&m, "again") {
@@ -20,8 +22,8 @@ func TestNoRuleIsAdvisedForMissingCredentials(t *testing.T) {
 	if !advised() {
 		t.Error("no rule for a range")
 	}
-	m.Differences = append(m.Differences, MissDifference{
-		Where: "header Authorization", Recorded: "bearer REDACTED", Now: "(none)",
+	m.Differences = append(m.Differences, event.Difference{
+		Where: event.At(event.Header, "Authorization"), Recorded: "bearer REDACTED", Now: "(none)",
 		Message: "the request has no credentials in header Authorization now", Credential: true,
 	})
 	if advised() {
@@ -30,9 +32,9 @@ func TestNoRuleIsAdvisedForMissingCredentials(t *testing.T) {
 }
 
 func TestADateInAPromptIsAdvisedOnce(t *testing.T) {
-	m := Miss{Method: "POST", URL: "https://h/", Differences: []MissDifference{
-		{Where: "body $.messages[0].content", Recorded: `"Today is 2026-11-24."`, Now: `"Today is 2026-11-25."`},
-		{Where: "body $.messages[2].content", Recorded: `"since 2026-11-24"`, Now: `"since 2026-11-25"`},
+	m := event.Miss{Method: "POST", URL: "https://h/", Differences: []event.Difference{
+		{Where: event.At(event.Body, "$.messages[0].content"), Recorded: `"Today is 2026-11-24."`, Now: `"Today is 2026-11-25."`},
+		{Where: event.At(event.Body, "$.messages[2].content"), Recorded: `"since 2026-11-24"`, Now: `"since 2026-11-25"`},
 	}}
 	for _, s := range missSteps(&m, "again") {
 		if strings.Count(s.Code, "request.text") == 1 && !strings.Contains(s.Code, "request.body") {
@@ -43,9 +45,9 @@ func TestADateInAPromptIsAdvisedOnce(t *testing.T) {
 }
 
 func TestMissingCredentialsAreNamedInTheHeadline(t *testing.T) {
-	c := &CaseResult{Status: Fail, Misses: []Miss{{
+	c := &CaseResult{Status: Fail, Misses: []event.Miss{{
 		Method: "GET", URL: "https://h/",
-		Differences: []MissDifference{{Where: "header X-Api-Key", Recorded: "REDACTED", Now: "(none)", Message: "the request has no credentials in header X-Api-Key now"}},
+		Differences: []event.Difference{{Where: event.At(event.Header, "X-Api-Key"), Recorded: "REDACTED", Now: "(none)", Message: "the request has no credentials in header X-Api-Key now"}},
 	}}}
 	if got := headline(c); !strings.HasSuffix(got, "GET https://h/: the request has no credentials in header X-Api-Key now") {
 		t.Error(got)

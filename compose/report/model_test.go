@@ -16,6 +16,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -128,8 +129,8 @@ func TestACaseBeginsFromItsTape(t *testing.T) {
 	if len(now) != 0 || len(rec) != 1 || rec[0] != (compare.CallTiming{Number: 1, URL: "https://api.example.com/a", Start: 15 * ms, First: 55 * ms, Last: 55 * ms, End: 65 * ms}) {
 		t.Errorf("%+v %+v", rec, now)
 	}
-	c.CallMade(CallRef{Number: 1}, stream(16*ms, 56*ms, 0, 1, 1, httpstream.EOF))
-	c.CallMade(CallRef{Method: "GET", URL: "https://other.example/"}, stream(18*ms, 60*ms, 0, 1, 1, httpstream.EOF))
+	c.CallMade(event.Call{Number: 1}, stream(16*ms, 56*ms, 0, 1, 1, httpstream.EOF))
+	c.CallMade(event.Call{Method: "GET", URL: "https://other.example/"}, stream(18*ms, 60*ms, 0, 1, 1, httpstream.EOF))
 	if len(c.Calls) != 2 || c.Calls[0].Now == nil || c.Calls[0].URL == "" || c.Calls[1].Recorded != nil {
 		t.Errorf("%+v", c.Calls)
 	}
@@ -148,11 +149,11 @@ func TestWhatACaseComesTo(t *testing.T) {
 		"an error beside a verdict":   {CaseResult{Error: "crashed", Verdict: ok}, Error},
 		"never compared":              {CaseResult{}, Error},
 		"skipped":                     {CaseResult{Reason: "port gone"}, Skipped},
-		"a miss":                      {CaseResult{Verdict: ok, Misses: []Miss{{URL: "u"}}}, Fail},
-		"a miss that passed through":  {CaseResult{Verdict: ok, Misses: []Miss{{URL: "u", Answered: "passthrough"}}}, Pass},
-		"a call that was not made":    {CaseResult{Verdict: ok, Calls: []Call{{CallRef{Number: 1}, Sides{Recorded: rec}}}}, Fail},
+		"a miss":                      {CaseResult{Verdict: ok, Misses: []event.Miss{{URL: "u"}}}, Fail},
+		"a miss that passed through":  {CaseResult{Verdict: ok, Misses: []event.Miss{{URL: "u", Answered: event.Passed}}}, Pass},
+		"a call that was not made":    {CaseResult{Verdict: ok, Calls: []Call{{event.Call{Number: 1}, Sides{Recorded: rec}}}}, Fail},
 		"re-recorded":                 {CaseResult{Verdict: &compare.Verdict{}, Rerecorded: true}, Pass},
-		"the runner's word goes":      {CaseResult{Status: Pass, Verdict: ok, NotMade: []CallRef{{Number: 1}}}, Pass},
+		"the runner's word goes":      {CaseResult{Status: Pass, Verdict: ok, NotMade: []event.Call{{Number: 1}}}, Pass},
 		"an error without any detail": {CaseResult{Status: Error}, Error},
 	} {
 		r := &Run{Cases: []CaseResult{test.c}}
@@ -183,8 +184,8 @@ func TestOnlyTimingFailsACaseThatAnsweredWell(t *testing.T) {
 		want bool
 	}{
 		{"late", CaseResult{Verdict: &late}, true},
-		{"late, and a call was missed", CaseResult{Verdict: &late, Misses: []Miss{{}}}, false},
-		{"late, and a miss was passed through", CaseResult{Verdict: &late, Misses: []Miss{{Answered: "passthrough"}}}, true},
+		{"late, and a call was missed", CaseResult{Verdict: &late, Misses: []event.Miss{{}}}, false},
+		{"late, and a miss was passed through", CaseResult{Verdict: &late, Misses: []event.Miss{{Answered: event.Passed}}}, true},
 		{"late, and a call was not made", CaseResult{Verdict: &late, Calls: []Call{{Sides: Sides{Recorded: line}}}}, false},
 		{"late, and all calls were made", CaseResult{Verdict: &late, Calls: []Call{{Sides: Sides{line, line}}}}, true},
 		{"passed", CaseResult{Verdict: &compare.Verdict{Pass: true}}, false},
@@ -197,12 +198,12 @@ func TestOnlyTimingFailsACaseThatAnsweredWell(t *testing.T) {
 }
 
 func TestARunFailsForWhatIsOutsideTheCases(t *testing.T) {
-	for _, r := range []*Run{{Outside: []Miss{{}}}, {Errors: []Note{{}}}} {
+	for _, r := range []*Run{{Outside: []event.Miss{{}}}, {Errors: []Note{{}}}} {
 		if r.OK() {
 			t.Errorf("%+v is ok", r)
 		}
 	}
-	if r := (&Run{Outside: []Miss{{Answered: "record"}}, Warnings: []Note{{}}}); !r.OK() {
+	if r := (&Run{Outside: []event.Miss{{Answered: event.Recorded}}, Warnings: []Note{{}}}); !r.OK() {
 		t.Error("warnings fail a run")
 	}
 }
@@ -278,14 +279,14 @@ func TestAMissReadsFromTheBodyThatTheAppGot(t *testing.T) {
 	const body = `{"error":{"type":"wiretape_miss","message":"wiretape: …"},"method":"GET","url":"https://h/","case":3,"used":2,
 		"closest":{"number":7,"file":"tapes/default/calls/0007-get-h.yaml","method":"GET","url":"https://h/?a=1"},
 		"differences":[{"where":"query a","recorded":"1","now":"(none)"}],"more_differences":4}`
-	var m Miss
+	var m event.Miss
 	if err := json.Unmarshal([]byte(body), &m); err != nil {
 		t.Fatal(err)
 	}
-	want := Miss{
+	want := event.Miss{
 		Method: "GET", URL: "https://h/", Case: 3, Used: 2, More: 4,
-		Closest:     &CallRef{Number: 7, File: "tapes/default/calls/0007-get-h.yaml", Method: "GET", URL: "https://h/?a=1"},
-		Differences: []MissDifference{{Where: "query a", Recorded: "1", Now: "(none)"}},
+		Closest:     &event.Call{Number: 7, File: "tapes/default/calls/0007-get-h.yaml", Method: "GET", URL: "https://h/?a=1"},
+		Differences: []event.Difference{{Where: event.At(event.Query, "a"), Recorded: "1", Now: "(none)"}},
 	}
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("%+v", m)

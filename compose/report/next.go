@@ -12,6 +12,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
@@ -261,8 +262,8 @@ func ruleLines(rules []noise.Rule) string {
 const codeWidth = 66
 
 // missSteps are for one call that no recorded one answers.
-func missSteps(m *Miss, recordAgain string) []Step {
-	if m.Answered != "" {
+func missSteps(m *event.Miss, recordAgain string) []Step {
+	if m.Answered != event.Refused {
 		return nil
 	}
 	var steps []Step

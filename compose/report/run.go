@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // A Run is one run of the tests: all that a report is made of. It is plain data.
@@ -39,7 +40,7 @@ type Run struct {
 	Flags []string     `json:"flags,omitempty"`
 	Cases []CaseResult `json:"cases"`
 	// Outside are the misses while no case ran.
-	Outside []Miss `json:"outside,omitempty"`
+	Outside []event.Miss `json:"outside,omitempty"`
 	// Errors are what went wrong beside the cases, and fail the run: the command
 	// failed, the app never got ready. Warnings are the rest worth knowing.
 	Errors   []Note `json:"errors,omitempty"`
@@ -86,14 +87,14 @@ type CaseResult struct {
 	// Calls are those that the app made, in recorded order and then the others.
 	Calls []Call `json:"calls,omitempty"`
 	// NotMade are the recorded calls that were not made now.
-	NotMade []CallRef `json:"not_made,omitempty"`
+	NotMade []event.Call `json:"not_made,omitempty"`
 	// Misses are the calls that no recorded one answers.
-	Misses []Miss `json:"misses,omitempty"`
+	Misses []event.Miss `json:"misses,omitempty"`
 	// Unlike are the calls in which the app said something else than when it was
 	// recorded, such as another WebSocket message, though the call was answered.
 	Unlike []CallDifference `json:"unlike,omitempty"`
 	// Left are the calls that the app broke off, though they were recorded to their end.
-	Left []CallRef `json:"left,omitempty"`
+	Left []event.Call `json:"left,omitempty"`
 	// SecondTry says what became of a case that was sent a second time, because at
 	// first only its timing was not as it should be.
 	SecondTry string `json:"second_try,omitempty"`
@@ -110,7 +111,7 @@ type CaseResult struct {
 
 // A CallDifference is what the app said otherwise in a call that was played all the same.
 type CallDifference struct {
-	CallRef
+	event.Call
 	Detail string `json:"detail"` // "the client's message 4 differs: …"
 	Hint   string `json:"hint,omitempty"`
 }
@@ -129,18 +130,9 @@ type LogLine struct {
 	Text string        `json:"text"`
 }
 
-// A CallRef names a recorded call.
-type CallRef struct {
-	Number  int    `json:"number,omitempty"` // in the tape; 0 if it was not recorded
-	File    string `json:"file,omitempty"`
-	Service string `json:"service,omitempty"` // that made it
-	Method  string `json:"method"`
-	URL     string `json:"url"`
-}
-
 // A Call is one call that the app made for a case, when recorded, now, or both.
 type Call struct {
-	CallRef
+	event.Call
 	Sides
 }
 
@@ -148,39 +140,6 @@ type Call struct {
 type Order struct {
 	Recorded []int `json:"recorded"`
 	Now      []int `json:"now"`
-}
-
-// A Miss is a call that no recorded one answers. The body that the app got for
-// it (match.Miss.JSON) unmarshals into a Miss.
-type Miss struct {
-	Service string `json:"service,omitempty"`
-	Method  string `json:"method"`
-	URL     string `json:"url"`
-	// Case is the number of the case that ran; 0 for none.
-	Case int `json:"case,omitempty"`
-	// Used is how many identical calls were recorded, all of them answered already.
-	Used int `json:"used,omitempty"`
-	// Closest is the recorded call that comes nearest; nil if none is near.
-	Closest     *CallRef         `json:"closest,omitempty"`
-	Differences []MissDifference `json:"differences,omitempty"` // from Closest
-	More        int              `json:"more_differences,omitempty"`
-	// At is when it was made, from the end of the case's request.
-	At time.Duration `json:"at_ns,omitempty"`
-	// Answered says what happened to it: "" for the 502, "passthrough", "record".
-	// Only the first fails a case.
-	Answered string `json:"answered,omitempty"`
-}
-
-// A MissDifference is one place in which a request is not as recorded.
-type MissDifference struct {
-	// Where is "host", "path", "query NAME", "header NAME", "body JSONPATH", ….
-	Where    string `json:"where"`
-	Recorded string `json:"recorded"`
-	Now      string `json:"now"`
-	// Message says it in words, where the values alone do not.
-	Message string `json:"message,omitempty"`
-	// Credential is set where credentials came, went or changed their scheme.
-	Credential bool `json:"credential,omitempty"`
 }
 
 // A Step is something to do next. Code, if there is any, is to be copied as it
@@ -228,12 +187,12 @@ func (r *Run) Count() Counts {
 	return c
 }
 
-func (c *Counts) addMisses(misses []Miss) {
+func (c *Counts) addMisses(misses []event.Miss) {
 	for i := range misses {
 		switch misses[i].Answered {
 		case "":
 			c.Misses++
-		case "record":
+		case event.Recorded:
 			c.Recorded++
 		default:
 			c.PassedOn++
@@ -248,10 +207,10 @@ func (r *Run) OK() bool {
 	return c.Fail == 0 && c.Error == 0 && failing(r.Outside) == 0 && len(r.Errors) == 0
 }
 
-func failing(misses []Miss) int {
+func failing(misses []event.Miss) int {
 	n := 0
 	for i := range misses {
-		if misses[i].Answered == "" {
+		if misses[i].Answered == event.Refused {
 			n++
 		}
 	}

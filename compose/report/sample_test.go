@@ -6,6 +6,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
@@ -23,7 +24,7 @@ func stream(start, first, gap time.Duration, n, bytes int, how httpstream.End) *
 
 func call(n int, url string, rec, now *Timeline) Call {
 	return Call{
-		CallRef{n, fmt.Sprintf("tapes/default/calls/%04d-post-api.openai.com-v1-chat-completions.yaml", n), "api", "POST", url},
+		event.Call{Number: n, File: fmt.Sprintf("tapes/default/calls/%04d-post-api.openai.com-v1-chat-completions.yaml", n), Service: "api", Method: "POST", URL: url},
 		Sides{rec, now},
 	}
 }
@@ -41,10 +42,10 @@ func sampleRun() *Run {
 			passed(7, "get-models", "GET", "http://localhost:8080/models?page=1"),
 			skipped(), rerecorded(), otherOrder(),
 		},
-		Outside: []Miss{{
+		Outside: []event.Miss{{
 			Service: "worker", Method: "GET", URL: "https://telemetry.example.com/v1/ping?ts=1767225600",
-			Closest:     &CallRef{Number: 9, File: "tapes/default/calls/0009-get-telemetry.example.com-v1-ping.yaml", Method: "GET", URL: "https://telemetry.example.com/v1/ping?ts=1767139200"},
-			Differences: []MissDifference{{Where: "query ts", Recorded: "1767139200", Now: "1767225600"}},
+			Closest:     &event.Call{Number: 9, File: "tapes/default/calls/0009-get-telemetry.example.com-v1-ping.yaml", Method: "GET", URL: "https://telemetry.example.com/v1/ping?ts=1767139200"},
+			Differences: []event.Difference{{Where: event.At(event.Query, "ts"), Recorded: "1767139200", Now: "1767225600"}},
 		}},
 		Errors:   []Note{{"the command ./scripts/load.sh ended with exit code 2", "run it by itself against wiretape compose replay"}},
 		Warnings: []Note{{"the network shared is external to the project and can't be cut off", "leave it out of the services under test"}},
@@ -138,12 +139,12 @@ func missed() CaseResult {
 	}}
 	c.Calls = []Call{call(5, "https://search.example.com/query", stream(8*ms, 30*ms, 5*ms, 3, 900, httpstream.EOF), nil)}
 	c.Answer = Sides{stream(0, 48*ms, 0, 1, 900, httpstream.EOF), stream(0, 60*ms, 0, 1, 120, httpstream.EOF)}
-	c.Misses = []Miss{{
+	c.Misses = []event.Miss{{
 		Service: "api", Method: "POST", URL: "https://search.example.com/query", Case: 4, At: 9 * ms,
-		Closest: &CallRef{Number: 5, File: "tapes/default/calls/0005-post-search.example.com-query.yaml", Method: "POST", URL: "https://search.example.com/query"},
-		Differences: []MissDifference{
-			{Where: "body $.trace_id", Recorded: `"a3f1"`, Now: `"b4e2"`},
-			{Where: "body $.filters", Recorded: "(none)", Now: `{"language":"en"}`},
+		Closest: &event.Call{Number: 5, File: "tapes/default/calls/0005-post-search.example.com-query.yaml", Method: "POST", URL: "https://search.example.com/query"},
+		Differences: []event.Difference{
+			{Where: event.At(event.Body, "$.trace_id"), Recorded: `"a3f1"`, Now: `"b4e2"`},
+			{Where: event.At(event.Body, "$.filters"), Recorded: "(none)", Now: `{"language":"en"}`},
 		},
 	}}
 	return c

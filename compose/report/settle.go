@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -41,13 +42,13 @@ func FromTape(t *tape.Tape, x *tape.Exchange) (CaseResult, error) {
 }
 
 // RefOf names a recorded call.
-func RefOf(x *tape.Exchange) CallRef {
-	return CallRef{Number: x.Number, File: x.File, Service: x.Service, Method: x.Request.Method, URL: x.Request.URL}
+func RefOf(x *tape.Exchange) event.Call {
+	return event.Call{Number: x.Number, File: x.File, Service: x.Service, Method: x.Request.Method, URL: x.Request.URL}
 }
 
 // CallMade notes that the app made a call now. One whose number is that of a
 // recorded call of this case is put beside it.
-func (c *CaseResult) CallMade(ref CallRef, now *Timeline) {
+func (c *CaseResult) CallMade(ref event.Call, now *Timeline) {
 	if ref.Number != 0 {
 		for i := range c.Calls {
 			if c.Calls[i].Number == ref.Number && c.Calls[i].Now == nil {
@@ -103,10 +104,10 @@ func (c *CaseResult) outcome() Status {
 
 // notMade are the calls that were not made, less those that the app asked for in
 // another way: these are the closest ones of its misses, and counted in asked.
-func (c *CaseResult) notMade() (list []CallRef, asked int) {
+func (c *CaseResult) notMade() (list []event.Call, asked int) {
 	for _, ref := range c.NotMade {
-		if slices.ContainsFunc(c.Misses, func(m Miss) bool {
-			return m.Answered == "" && m.Closest != nil && m.Closest.Number == ref.Number && ref.Number != 0
+		if slices.ContainsFunc(c.Misses, func(m event.Miss) bool {
+			return m.Answered == event.Refused && m.Closest != nil && m.Closest.Number == ref.Number && ref.Number != 0
 		}) {
 			asked++
 			continue
@@ -144,7 +145,7 @@ func (c *CaseResult) settleCalls() {
 	if c.NotMade == nil {
 		for i := range c.Calls {
 			if call := &c.Calls[i]; call.Recorded != nil && call.Now == nil {
-				c.NotMade = append(c.NotMade, call.CallRef)
+				c.NotMade = append(c.NotMade, call.Call)
 			}
 		}
 	}

@@ -1,9 +1,10 @@
 package report
 
 import (
-	"cmp"
 	"io"
 	"strings"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // TextOptions configure the report for a terminal.
@@ -235,7 +236,7 @@ func (p *printer) request(method, url string, column int) string {
 	return method + " " + shorten(oneLine(url), p.width-column-cells(method)-1)
 }
 
-func (p *printer) misses(misses []Miss) {
+func (p *printer) misses(misses []event.Miss) {
 	for i := range misses {
 		if i == maxMisses {
 			p.line(span{"  and " + Plural(len(misses)-i, "more miss"), dim})
@@ -243,13 +244,13 @@ func (p *printer) misses(misses []Miss) {
 		}
 		m := &misses[i]
 		word, style := missWord(m), yellow
-		if m.Answered == "" {
+		if m.Answered == event.Refused {
 			style = red
 		}
 		p.line(span{"  ", plain}, span{word, style}, span{"  " + p.request(m.Method, m.URL, len(word)+4), plain})
 		p.line(span{"    " + shorten(oneLine(missSentence(m)), p.width-4), plain})
 		for _, d := range m.Differences {
-			p.line(span{"    " + shorten(oneLine(cmp.Or(d.Message, d.Where)), p.width-4), plain})
+			p.line(span{"    " + shorten(oneLine(d.Title()), p.width-4), plain})
 			p.pair("      ", d.Recorded, d.Now)
 		}
 		if m.More > 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -129,13 +130,13 @@ func (t *Timeline) at(speed float64) *Timeline {
 func (c *CaseResult) CallTimings() (recorded, now []compare.CallTiming) {
 	for i := range c.Calls {
 		call := &c.Calls[i]
-		recorded = call.Recorded.appendTiming(recorded, &call.CallRef)
-		now = call.Now.appendTiming(now, &call.CallRef)
+		recorded = call.Recorded.appendTiming(recorded, &call.Call)
+		now = call.Now.appendTiming(now, &call.Call)
 	}
 	return recorded, now
 }
 
-func (t *Timeline) appendTiming(list []compare.CallTiming, ref *CallRef) []compare.CallTiming {
+func (t *Timeline) appendTiming(list []compare.CallTiming, ref *event.Call) []compare.CallTiming {
 	if t == nil {
 		return list
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -167,9 +168,9 @@ func TestAClosedLinkPassesNothingOnAnyMore(t *testing.T) {
 	l, p := newPeer(t, func(m agent.FromAgent) {
 		close(began)
 		<-goOn
-		results = append(results, m.Event.Number)
+		results = append(results, m.Event.Exchange.Number)
 	})
-	go p.say(agent.FromAgent{Event: &agent.Event{Type: "call", Number: 7}})
+	go p.say(agent.FromAgent{Event: &event.Event{Exchange: &event.Exchange{Kind: event.CallEnded, Number: 7}}})
 	<-began
 	closed := make(chan struct{})
 	go func() {

@@ -10,25 +10,26 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // differences compares a recorded request with one of now, in the order in
 // which they are matched.
-func (r *Rules) differences(recorded, now *request, headOnly bool) []Difference {
-	var ds []Difference
-	compare := func(where, was, is string) {
+func (r *Rules) differences(recorded, now *request, headOnly bool) []event.Difference {
+	var ds []event.Difference
+	compare := func(kind event.PlaceKind, was, is string) {
 		if was != is {
-			ds = append(ds, Difference{Where: where, Recorded: was, Now: is})
+			ds = append(ds, event.Difference{Where: event.Place{Kind: kind}, Recorded: was, Now: is})
 		}
 	}
-	compare("method", recorded.method, now.method)
-	compare(":protocol", recorded.protocol, now.protocol)
-	compare("scheme", recorded.addr.scheme, now.addr.scheme)
-	compare("host", recorded.addr.hostPort(), now.addr.hostPort())
-	compare("path", recorded.addr.path, now.addr.path)
-	ds = append(ds, pairDifferences("query ", recorded.query, now.query)...)
+	compare(event.Method, recorded.method, now.method)
+	compare(event.Protocol, recorded.protocol, now.protocol)
+	compare(event.Scheme, recorded.addr.scheme, now.addr.scheme)
+	compare(event.Host, recorded.addr.hostPort(), now.addr.hostPort())
+	compare(event.Path, recorded.addr.path, now.addr.path)
+	ds = append(ds, pairDifferences(event.Query, recorded.query, now.query)...)
 	noBody := !headOnly && recorded.body.empty() && now.body.empty()
 	ds = append(ds, fieldDifferences(recorded.fields, now.fields, noBody)...)
 	if headOnly {
@@ -39,8 +40,8 @@ func (r *Rules) differences(recorded, now *request, headOnly bool) []Difference 
 
 // fieldDifferences compares the header fields that count; noBody leaves out those
 // about the body.
-func fieldDifferences(recorded, now []field, noBody bool) []Difference {
-	var ds []Difference
+func fieldDifferences(recorded, now []field, noBody bool) []event.Difference {
+	var ds []event.Difference
 	for len(recorded) > 0 || len(now) > 0 {
 		var was, is *field
 		if len(now) == 0 || len(recorded) > 0 && recorded[0].name <= now[0].name {
@@ -65,8 +66,8 @@ func fieldDifferences(recorded, now []field, noBody bool) []Difference {
 }
 
 // fieldDifference says in words what differs; was or is may be nil.
-func fieldDifference(f, was, is *field) Difference {
-	d := Difference{Where: "header " + f.shown, Recorded: None, Now: None, Credential: f.counting == credential}
+func fieldDifference(f, was, is *field) event.Difference {
+	d := event.Difference{Where: event.At(event.Header, f.shown), Recorded: event.None, Now: event.None, Credential: f.counting == credential}
 	if was != nil {
 		d.Recorded = shownValue(was)
 	}
@@ -88,24 +89,24 @@ func fieldDifference(f, was, is *field) Difference {
 	return d
 }
 
-func shownValue(f *field) string { return cmp.Or(f.sent, Empty) }
+func shownValue(f *field) string { return cmp.Or(f.sent, event.Empty) }
 
 // pairDifferences compares sorted pairs name by name.
-func pairDifferences(prefix string, recorded, now []pair) []Difference {
+func pairDifferences(kind event.PlaceKind, recorded, now []pair) []event.Difference {
 	was, is := valuesByName(recorded), valuesByName(now)
-	var ds []Difference
+	var ds []event.Difference
 	for _, name := range unionOfNames(was, is) {
 		if !slices.Equal(was[name], is[name]) {
-			ds = append(ds, Difference{Where: prefix + name, Recorded: listed(was[name]), Now: listed(is[name])})
+			ds = append(ds, event.Difference{Where: event.At(kind, name), Recorded: listed(was[name]), Now: listed(is[name])})
 		}
 	}
 	return ds
 }
 
 // hideFields takes the values of credentials out of differences in a form.
-func (r *Rules) hideFields(prefix string, ds []Difference) []Difference {
+func (r *Rules) hideFields(ds []event.Difference) []event.Difference {
 	for i := range ds {
-		if d := &ds[i]; r.Redact.Credential(strings.TrimPrefix(d.Where, prefix)) {
+		if d := &ds[i]; r.Redact.Credential(d.Where.Name) {
 			d.Recorded, d.Now = hidden(d.Recorded), hidden(d.Now)
 		}
 	}
@@ -114,7 +115,7 @@ func (r *Rules) hideFields(prefix string, ds []Difference) []Difference {
 
 // hidden is what may be shown of a credential: whether there is one.
 func hidden(s string) string {
-	if s == None || s == Empty || s == "" {
+	if s == event.None || s == event.Empty || s == "" {
 		return s
 	}
 	return tape.Redacted
@@ -134,21 +135,21 @@ func unionOfNames[V any](a, b map[string]V) []string {
 	return slices.Compact(names)
 }
 
-func (r *Rules) bodyDifferences(recorded, now *body) []Difference {
+func (r *Rules) bodyDifferences(recorded, now *body) []event.Difference {
 	if recorded.key(r) == now.key(r) || recorded.hashKey() == now.hashKey() {
 		return nil
 	}
 	if recorded.data != nil && now.data != nil {
-		if ds := r.contentDifferences("body", recorded.contentType, recorded.content(), now.contentType, now.content()); ds != nil {
+		if ds := r.contentDifferences(recorded.contentType, recorded.content(), now.contentType, now.content()); ds != nil {
 			return ds
 		}
 	}
-	return []Difference{{Where: "body", Recorded: describe(recorded), Now: describe(now)}}
+	return []event.Difference{{Where: event.Place{Kind: event.Body}, Recorded: describe(recorded), Now: describe(now)}}
 }
 
 // contentDifferences looks into two bodies of the same kind. It returns nil
 // where all that can be said is that they differ.
-func (r *Rules) contentDifferences(where, wasType string, was []byte, isType string, is []byte) []Difference {
+func (r *Rules) contentDifferences(wasType string, was []byte, isType string, is []byte) []event.Difference {
 	k := kindOf(wasType)
 	if k != kindOf(isType) {
 		return nil
@@ -158,52 +159,52 @@ func (r *Rules) contentDifferences(where, wasType string, was []byte, isType str
 		x, err1 := r.json(was)
 		y, err2 := r.json(is)
 		if err1 == nil && err2 == nil {
-			return r.jsonDifferences(where+" $", x, y)
+			return r.jsonDifferences("$", x, y)
 		}
 	case kindForm:
 		x, clean1 := parsePairs(string(was))
 		y, clean2 := parsePairs(string(is))
 		if clean1 && clean2 {
-			return r.hideFields(where+" field ", pairDifferences(where+" field ", r.formPairs(x), r.formPairs(y)))
+			return r.hideFields(pairDifferences(event.FormField, r.formPairs(x), r.formPairs(y)))
 		}
 	case kindMultipart:
 		x, err1 := parseParts(wasType, was)
 		y, err2 := parseParts(isType, is)
 		if err1 == nil && err2 == nil {
-			return r.partDifferences(where, x, y)
+			return r.partDifferences(x, y)
 		}
 	}
 	return nil
 }
 
-func (r *Rules) partDifferences(where string, was, is []part) []Difference {
-	var ds []Difference
+func (r *Rules) partDifferences(was, is []part) []event.Difference {
+	var ds []event.Difference
 	for i := range max(len(was), len(is)) {
 		switch {
 		case i >= len(is):
-			ds = append(ds, Difference{Where: partName(where, was, i), Recorded: r.describePart(&was[i]), Now: None})
+			ds = append(ds, event.Difference{Where: partName(was, i), Recorded: r.describePart(&was[i]), Now: event.None})
 		case i >= len(was):
-			ds = append(ds, Difference{Where: partName(where, is, i), Recorded: None, Now: r.describePart(&is[i])})
+			ds = append(ds, event.Difference{Where: partName(is, i), Recorded: event.None, Now: r.describePart(&is[i])})
 		case !bytes.Equal(r.canonicalParts(was[i:i+1]), r.canonicalParts(is[i:i+1])):
-			ds = append(ds, r.onePartDifferences(partName(where, is, i), &was[i], &is[i])...)
+			ds = append(ds, r.onePartDifferences(partName(is, i), &was[i], &is[i])...)
 		}
 	}
 	return ds
 }
 
-func (r *Rules) onePartDifferences(where string, was, is *part) []Difference {
+func (r *Rules) onePartDifferences(where event.Place, was, is *part) []event.Difference {
 	wasType, isType := was.header.Get("Content-Type"), is.header.Get("Content-Type")
 	wasDisposition, isDisposition := was.header.Get("Content-Disposition"), is.header.Get("Content-Disposition")
 	switch {
 	case wasDisposition != isDisposition:
-		return []Difference{{Where: where + " Content-Disposition", Recorded: wasDisposition, Now: isDisposition}}
+		return []event.Difference{{Where: event.At(where.Kind, where.Name+" Content-Disposition"), Recorded: wasDisposition, Now: isDisposition}}
 	case mediaType(wasType) != mediaType(isType):
-		return []Difference{{Where: where + " Content-Type", Recorded: wasType, Now: isType}}
+		return []event.Difference{{Where: event.At(where.Kind, where.Name+" Content-Type"), Recorded: wasType, Now: isType}}
 	}
-	if ds := r.contentDifferences(where, wasType, was.data, isType, is.data); ds != nil {
+	if ds := within(where, r.contentDifferences(wasType, was.data, isType, is.data)); ds != nil {
 		return ds
 	}
-	return []Difference{{Where: where, Recorded: r.describePart(was), Now: r.describePart(is)}}
+	return []event.Difference{{Where: where, Recorded: r.describePart(was), Now: r.describePart(is)}}
 }
 
 func (r *Rules) describePart(p *part) string {
@@ -213,18 +214,23 @@ func (r *Rules) describePart(p *part) string {
 	return describeBytes(p.data)
 }
 
-func partName(where string, parts []part, i int) string {
-	if name := parts[i].name; name != "" {
-		return where + " part " + name
+// within are differences of a body that stands in a part or a message.
+func within(where event.Place, ds []event.Difference) []event.Difference {
+	for i := range ds {
+		ds[i].Where = ds[i].Where.In(where)
 	}
-	return where + " part " + strconv.Itoa(i+1)
+	return ds
+}
+
+func partName(parts []part, i int) event.Place {
+	return event.At(event.Part, cmp.Or(parts[i].name, strconv.Itoa(i+1)))
 }
 
 // describe shows a body as text, or by its size where it is not text.
 func describe(b *body) string {
 	switch {
 	case b.empty():
-		return None
+		return event.None
 	case b.data == nil:
 		return fmt.Sprintf("%d bytes, sha256 %.12s…", b.size, b.sha256)
 	}
@@ -239,7 +245,7 @@ func describeBytes(data []byte) string {
 }
 
 // jsonDifferences walks two JSON values along their paths.
-func (r *Rules) jsonDifferences(path string, was, is any) []Difference {
+func (r *Rules) jsonDifferences(path string, was, is any) []event.Difference {
 	switch x := was.(type) {
 	case map[string]any:
 		if y, ok := is.(map[string]any); ok {
@@ -253,11 +259,11 @@ func (r *Rules) jsonDifferences(path string, was, is any) []Difference {
 	if bytes.Equal(jsonvalue.AppendCanonical(nil, was), jsonvalue.AppendCanonical(nil, is)) {
 		return nil
 	}
-	return []Difference{{Where: path, Recorded: r.jsonText(was), Now: r.jsonText(is)}}
+	return []event.Difference{{Where: event.At(event.Body, path), Recorded: r.jsonText(was), Now: r.jsonText(is)}}
 }
 
-func (r *Rules) objectDifferences(path string, was, is map[string]any) []Difference {
-	var ds []Difference
+func (r *Rules) objectDifferences(path string, was, is map[string]any) []event.Difference {
+	var ds []event.Difference
 	for _, name := range unionOfNames(was, is) {
 		x, inWas := was[name]
 		y, inIs := is[name]
@@ -272,8 +278,8 @@ func (r *Rules) objectDifferences(path string, was, is map[string]any) []Differe
 	return ds
 }
 
-func (r *Rules) arrayDifferences(path string, was, is []any) []Difference {
-	var ds []Difference
+func (r *Rules) arrayDifferences(path string, was, is []any) []event.Difference {
+	var ds []event.Difference
 	for i := range max(len(was), len(is)) {
 		var x, y any
 		if i < len(was) {
@@ -287,12 +293,12 @@ func (r *Rules) arrayDifferences(path string, was, is []any) []Difference {
 	return ds
 }
 
-func (r *Rules) memberDifferences(path string, was any, inWas bool, is any, inIs bool) []Difference {
+func (r *Rules) memberDifferences(path string, was any, inWas bool, is any, inIs bool) []event.Difference {
 	switch {
 	case !inIs:
-		return []Difference{{Where: path, Recorded: r.jsonText(was), Now: None}}
+		return []event.Difference{{Where: event.At(event.Body, path), Recorded: r.jsonText(was), Now: event.None}}
 	case !inWas:
-		return []Difference{{Where: path, Recorded: None, Now: r.jsonText(is)}}
+		return []event.Difference{{Where: event.At(event.Body, path), Recorded: event.None, Now: r.jsonText(is)}}
 	}
 	return r.jsonDifferences(path, was, is)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 const (
@@ -18,7 +20,7 @@ const (
 // escapes. NUL is around what noise has taken out.
 func excerpt(was, is string) (string, string) {
 	was, is = readable(was), readable(is)
-	if was == None || is == None {
+	if was == event.None || is == event.None {
 		return shorten(was), shorten(is)
 	}
 	same := commonPrefix(was, is)
@@ -104,7 +106,7 @@ func shorten(s string) string {
 // listed writes values as a message shows them.
 func listed(vs []string) string {
 	if len(vs) == 0 {
-		return None
+		return event.None
 	}
 	return strings.Join(vs, ", ")
 }

@@ -104,11 +104,11 @@ func TestTheFieldsThatChooseAnAnswerCount(t *testing.T) {
 				if got != nil {
 					t.Fatalf("head only %v: it is answered", headOnly)
 				}
-				if len(miss.Differences) != 1 || !strings.Contains(miss.String(), tc.different) || !strings.Contains(string(miss.JSON()), "header ") {
+				if len(miss.Differences) != 1 || !strings.Contains(miss.String(), tc.different) || !strings.Contains(string(miss.Body()), "header ") {
 					t.Errorf("head only %v: the miss says %q, %+v", headOnly, miss, miss.Differences)
 				}
-				if strings.Contains(string(miss.JSON())+miss.String(), "hunter2") {
-					t.Errorf("the miss shows the secret: %s", miss.JSON())
+				if strings.Contains(string(miss.Body())+miss.String(), "hunter2") {
+					t.Errorf("the miss shows the secret: %s", miss.Body())
 				}
 			}
 		})
@@ -171,7 +171,7 @@ func TestTheContentOfAnEncodedBodyCounts(t *testing.T) {
 			if (got != nil) != tc.same {
 				t.Fatalf("answered by %v, %v", got, miss)
 			}
-			if !tc.same && miss.Differences[0].Where != tc.whereIfAnywhere {
+			if !tc.same && miss.Differences[0].Where.String() != tc.whereIfAnywhere {
 				t.Errorf("differences %+v", miss.Differences)
 			}
 		})

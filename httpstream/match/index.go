@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -198,7 +199,7 @@ func inParallel(n int, f func(i int)) {
 func unconnected(x *tape.Exchange) bool { return x.Failed != "" && x.Request.Method == "" }
 
 // Match is Inquiry.Match.
-func (ix *Index) Match(q Query) (*tape.Exchange, *Miss) { return ix.Ask(&q).Match() }
+func (ix *Index) Match(q Query) (*tape.Exchange, *event.Miss) { return ix.Ask(&q).Match() }
 
 // take takes the next call of groups.
 func (ix *Index) take(groups []*group, s Scope) *tape.Exchange {

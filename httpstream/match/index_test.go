@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -21,7 +22,7 @@ func TestNoHitWaitsForTheDiagnosisOfAMiss(t *testing.T) {
 	}}
 	ix := NewIndex([]*tape.Exchange{call(1, "GET", "https://h/a", "", ""), call(2, "GET", "https://h/b", "", "")}, rules)
 	armed = true
-	missed := make(chan *Miss)
+	missed := make(chan *event.Miss)
 	go func() {
 		_, miss := ix.Match(ask("GET", "https://h/c", "", ""))
 		missed <- miss
@@ -77,7 +78,7 @@ func TestARequestThatNamesNoOriginGetsTheFirstIdenticalCall(t *testing.T) {
 	}
 	post.URL, post.OtherURLs = "https://a/y", []string{"https://b/y?api_key=hunter2"}
 	_, miss := ix.Match(post)
-	if s := miss.String(); !strings.Contains(s, "https://a/y or https://b/y?api_key=REDACTED") || strings.Contains(s+string(miss.JSON()), "hunter2") {
+	if s := miss.String(); !strings.Contains(s, "https://a/y or https://b/y?api_key=REDACTED") || strings.Contains(s+string(miss.Body()), "hunter2") {
 		t.Errorf("the miss says %s", s)
 	}
 }
@@ -87,7 +88,7 @@ func TestTheProtocolOfAnExtendedConnectCounts(t *testing.T) {
 	x.Request.Protocol, x.TwoWay = "websocket", true
 	ix := NewIndex([]*tape.Exchange{x}, Rules{})
 	q := Query{Method: "CONNECT", URL: "https://h/ws", Protocol: "connect-udp", HeadOnly: true}
-	if _, miss := ix.Match(q); miss == nil || miss.Differences[0].Where != ":protocol" {
+	if _, miss := ix.Match(q); miss == nil || miss.Differences[0].Where.String() != ":protocol" {
 		t.Errorf("miss %v", miss)
 	}
 	q.Protocol = "websocket"

@@ -3,6 +3,7 @@ package match
 import (
 	"slices"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -142,7 +143,7 @@ func (in *Inquiry) Peek() *tape.Exchange {
 
 // Match takes the call that answers the request. Where there is none it returns nil
 // and why; that is found out while others are answered.
-func (in *Inquiry) Match() (*tape.Exchange, *Miss) {
+func (in *Inquiry) Match() (*tape.Exchange, *event.Miss) {
 	for i := 0; ; i++ {
 		s := in.seen(i)
 		if s == nil {

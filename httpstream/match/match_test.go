@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -112,10 +113,10 @@ func TestMatchTellsRequestsApart(t *testing.T) {
 			if tc.same {
 				return
 			}
-			if miss.Closest != x || len(miss.Differences) == 0 {
+			if miss.Closest.Number != x.Number || len(miss.Differences) == 0 {
 				t.Fatalf("closest %v, differences %v", miss.Closest, miss.Differences)
 			}
-			if got := miss.Differences[0].Where; got != tc.whereDifferent {
+			if got := miss.Differences[0].Where.String(); got != tc.whereDifferent {
 				t.Errorf("first difference is at %q, want %q", got, tc.whereDifferent)
 			}
 		})
@@ -141,7 +142,7 @@ func TestChosenHeadersCount(t *testing.T) {
 	q := ask("GET", "https://h/", "", "")
 	q.Header = httpstream.Fields{{Name: "X-Version", Value: "2"}}
 	_, miss := ix.Match(q)
-	if miss == nil || len(miss.Differences) != 1 || miss.Differences[0] != (Difference{Where: "header X-Version", Recorded: "1", Now: "2"}) {
+	if miss == nil || len(miss.Differences) != 1 || miss.Differences[0] != (event.Difference{Where: event.At(event.Header, "X-Version"), Recorded: "1", Now: "2"}) {
 		t.Fatalf("miss %+v", miss)
 	}
 	q.Header[0].Value = "1"
@@ -399,7 +400,7 @@ func TestRedactedRequestsMatchAndNeverShowTheSecret(t *testing.T) {
 	}
 	q.URL = "https://h/?a=2&api_key=hunter2"
 	_, miss := NewIndex([]*tape.Exchange{x}, rules).Match(q)
-	if text := string(miss.JSON()) + miss.String(); strings.Contains(text, "hunter2") {
+	if text := string(miss.Body()) + miss.String(); strings.Contains(text, "hunter2") {
 		t.Errorf("the miss shows the secret: %s", text)
 	}
 }
@@ -444,10 +445,10 @@ func TestCredentialsInBodiesAreNotShown(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			x := call(1, "POST", "https://h/", tc.contentType, tc.was)
 			_, miss := NewIndex([]*tape.Exchange{x}, Rules{}).Match(ask("POST", "https://h/", tc.contentType, tc.is))
-			if miss == nil || len(miss.Differences) != 1 || miss.Differences[0].Where != tc.where {
+			if miss == nil || len(miss.Differences) != 1 || miss.Differences[0].Where.String() != tc.where {
 				t.Fatalf("miss %+v", miss)
 			}
-			text := miss.String() + string(miss.JSON())
+			text := miss.String() + string(miss.Body())
 			if strings.Contains(text, "hunter") || !strings.Contains(text, "REDACTED") {
 				t.Errorf("the miss says %s", text)
 			}
@@ -483,15 +484,15 @@ func TestMissNamesTheClosestCall(t *testing.T) {
 			var reply struct {
 				Error       struct{ Message string }
 				Closest     struct{ Number int }
-				Differences []Difference
+				Differences []event.Difference
 			}
-			if err := json.Unmarshal(miss.JSON(), &reply); err != nil {
+			if err := json.Unmarshal(miss.Body(), &reply); err != nil {
 				t.Fatal(err)
 			}
 			if reply.Closest.Number != tc.closest || !strings.Contains(reply.Error.Message, tc.q.URL) {
-				t.Fatalf("reply %s", miss.JSON())
+				t.Fatalf("reply %s", miss.Body())
 			}
-			if tc.where != "" && reply.Differences[0].Where != tc.where {
+			if tc.where != "" && reply.Differences[0].Where.String() != tc.where {
 				t.Errorf("differences %+v", reply.Differences)
 			}
 		})

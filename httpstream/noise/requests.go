@@ -1,31 +1,32 @@
 package noise
 
-import "strings"
+import (
+	"strings"
 
-// RequestRules are the rules that would make a request match in one place, as
-// match.Difference names places; none where no rule can. Inside of a text, the
-// rules are for what changes by nature, since to ignore all of a prompt would have
-// any prompt answered by any other's recording.
-func RequestRules(where, recorded, now string) []Rule {
-	kind, name, _ := strings.Cut(where, " ")
-	member := kind == "body" && strings.HasPrefix(name, "$") && name != "$"
+	"github.com/wiretape/wiretape/httpstream/event"
+)
+
+// RequestRules are the rules that would make a request match in one place; none where
+// no rule can. Inside of a text, the rules are for what changes by nature, since to
+// ignore all of a prompt would have any prompt answered by any other's recording.
+func RequestRules(where event.Place, recorded, now string) []Rule {
 	switch {
-	case where == "path":
+	case where.Kind == event.Path:
 		return changesByNature(RequestPath, recorded, now)
-	case kind == "query" && name != "":
-		return []Rule{{RequestQuery, name}}
-	case kind == "header" && name != "" && !strings.EqualFold(name, "Content-Type"):
-		return []Rule{{RequestHeader, name}}
-	case kind != "body":
+	case where.Kind == event.Query && where.Name != "":
+		return []Rule{{RequestQuery, where.Name}}
+	case where.Kind == event.Header && where.Name != "" && !strings.EqualFold(where.Name, "Content-Type"):
+		return []Rule{{RequestHeader, where.Name}}
+	case where.Kind != event.Body && where.Kind != event.FormField && where.Kind != event.Part:
 		return nil
-	case member && looksLike(unquote(recorded), unquote(now)) != "":
-		return []Rule{{RequestBody, name}}
+	case where.Member() && looksLike(unquote(recorded), unquote(now)) != "":
+		return []Rule{{RequestBody, where.Name}}
 	}
 	if rules := changesByNature(RequestText, recorded, now); rules != nil {
 		return rules
 	}
-	if member {
-		return []Rule{{RequestBody, name}}
+	if where.Member() {
+		return []Rule{{RequestBody, where.Name}}
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package noise
 import (
 	"strings"
 	"testing"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 func TestRulesForRequestsTakeOutNoMoreThanChanges(t *testing.T) {
@@ -28,7 +30,11 @@ func TestRulesForRequestsTakeOutNoMoreThanChanges(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []string
-			for _, r := range RequestRules(tc.where, tc.recorded, tc.now) {
+			var where event.Place
+			if err := where.UnmarshalText([]byte(tc.where)); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range RequestRules(where, tc.recorded, tc.now) {
 				got = append(got, r.Key+" "+r.Value)
 				if _, err := New(r); err != nil {
 					t.Error(err)
@@ -43,7 +49,7 @@ func TestRulesForRequestsTakeOutNoMoreThanChanges(t *testing.T) {
 
 func TestADateInsideAPromptIsKnownNoise(t *testing.T) {
 	var changes []Change
-	for _, r := range RequestRules("body $.p", `"Today is 2026-11-24."`, `"Today is 2026-11-25."`) {
+	for _, r := range RequestRules(event.At(event.Body, "$.p"), `"Today is 2026-11-24."`, `"Today is 2026-11-25."`) {
 		changes = append(changes, Change{Rule: &r, Recorded: "2026-11-24", Now: "2026-11-25", Count: 1})
 	}
 	if s := Suggest(changes); len(s) != 1 || !s[0].Known || s[0].Key != "request.text" {

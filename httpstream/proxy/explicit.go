@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/http2"
 	"github.com/wiretape/wiretape/httpstream/relay"
@@ -50,11 +51,11 @@ func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL
 		client = rest
 	case speaksHTTP2:
 	case tlsHello:
-		p.cfg.Notify(Notice{Kind: Misused, Authority: peer, Detail: "the client speaks TLS to the proxy's own port: the proxy's URL begins with http://, also for https servers"})
+		p.cfg.Notify(event.Notice{Kind: event.Misused, About: peer, Detail: "the client speaks TLS to the proxy's own port: the proxy's URL begins with http://, also for https servers"})
 		reset(client)
 		return
 	default:
-		p.cfg.Notify(Notice{Kind: Misused, Authority: peer, Detail: "the client does not speak HTTP"})
+		p.cfg.Notify(event.Notice{Kind: event.Misused, About: peer, Detail: "the client does not speak HTTP"})
 		reset(client)
 		return
 	}
@@ -198,9 +199,8 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 			}
 			conn, _, err := p.dialOrigin(ctx, origin, "http/1.1")
 			if err != nil {
-				why := dialError(err)
-				p.cfg.Notify(Notice{Kind: Refused, Authority: origin.Host, Detail: why})
-				return nil, fmt.Errorf("can't reach %.200s: %s", key, why)
+				p.cfg.Notify(unreachable("", origin.Host, err))
+				return nil, fmt.Errorf("can't reach %.200s: %s", key, dialError(err))
 			}
 			// The relay closes the connection before this one once its answers are in.
 			current, currentOrigin = conn, key
@@ -322,7 +322,7 @@ func setHost(head *httpstream.RequestHead, host string) {
 // reverseHTTP2 relays a client that speaks HTTP/2 in plain text to an upstream that speaks it too.
 func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url.URL) {
 	if upstream == nil {
-		p.cfg.Notify(Notice{Kind: Misused, Authority: client.RemoteAddr().String(), Detail: "the client speaks HTTP/2 in plain text to the proxy's own port, which needs --upstream URL"})
+		p.cfg.Notify(event.Notice{Kind: event.Misused, About: client.RemoteAddr().String(), Detail: "the client speaks HTTP/2 in plain text to the proxy's own port, which needs --upstream URL"})
 		reset(client)
 		return
 	}
@@ -332,7 +332,7 @@ func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url
 		err = errors.New("it doesn't speak HTTP/2, which the client asked for")
 	}
 	if err != nil {
-		p.cfg.Notify(Notice{Kind: Refused, Authority: upstream.Host, Detail: dialError(err)})
+		p.cfg.Notify(unreachable("", upstream.Host, err))
 		reset(client)
 		return
 	}

@@ -85,11 +85,10 @@ func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName str
 
 // unreachable tells of an upstream that can't be had.
 func (p *Proxy) unreachable(ctx context.Context, s Stream, err error) error {
-	why := dialError(err)
 	if ctx.Err() == nil {
-		p.cfg.Notify(Notice{Kind: Refused, Service: s.Service, Authority: s.Authority, Detail: why})
+		p.cfg.Notify(unreachable(s.Service, s.Authority, err))
 	}
-	return fmt.Errorf("%w: %s", replay.ErrUnreachable, why)
+	return fmt.Errorf("%w: %s", replay.ErrUnreachable, dialError(err))
 }
 
 // A goneConn is a connection whose peer reset it once ctx is done, and has closed

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -218,7 +219,7 @@ func TestAMissWhoseOriginIsDownStaysAMiss(t *testing.T) {
 	if resp.StatusCode != 502 || resp.Header.Get("Wiretape-Miss") != "none" {
 		t.Errorf("%s, %v", resp.Status, resp.Header)
 	}
-	if n := b.waitNotice(Refused); n.Detail != "connection refused" {
+	if n := b.waitNotice(event.Unreachable); n.Detail != "connection refused" {
 		t.Errorf("notice %+v", n)
 	}
 	b.close()
@@ -243,7 +244,7 @@ func TestAnOriginThatIsNotTrustedIsNotAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if n := b.waitNotice(Refused); resp.StatusCode != 502 || !strings.Contains(n.Detail, "certificate") {
+	if n := b.waitNotice(event.Unreachable); resp.StatusCode != 502 || !strings.Contains(n.Detail, "certificate") {
 		t.Errorf("%s, notice %+v", resp.Status, n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/http2"
 	"github.com/wiretape/wiretape/httpstream/relay"
@@ -33,7 +34,7 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 	service, err := in.Dial(dctx)
 	cancel()
 	if err != nil {
-		p.cfg.Notify(Notice{Kind: Refused, Service: in.Service, Authority: in.Published, Detail: dialError(err)})
+		p.cfg.Notify(unreachable(in.Service, in.Published, err))
 		reset(client)
 		return
 	}
@@ -53,7 +54,7 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 			why = "TLS that the service ends itself"
 		}
 		if why != "" {
-			p.cfg.Notify(Notice{Kind: Opaque, Service: in.Service, Authority: in.Published, Detail: why})
+			p.cfg.Notify(event.Notice{Kind: event.Opaque, Service: in.Service, About: in.Published, Detail: why})
 		}
 		relay.Raw(ctx, client, service)
 		return

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/replay"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -167,7 +168,7 @@ type lab struct {
 	mu      sync.Mutex
 	led     map[string]Dest // what Original answers, by the client's address
 	changed chan struct{}   // closed when led or notices changed
-	notices []Notice
+	notices []event.Notice
 
 	recorder *record.Recorder
 	writer   *tape.Writer
@@ -244,9 +245,9 @@ func (b *lab) tape() *tape.Tape {
 	b.t.Helper()
 	b.close()
 	for _, n := range b.all() {
-		if n.Kind == Opaque {
-			b.recorder.Add(tape.Record{Opaque: n.Opaque()})
-			b.recorder.Add(tape.Record{Problem: n.Problem()})
+		if n.Kind == event.Opaque {
+			b.recorder.NotUnderstood(n)
+			b.recorder.Add(tape.Record{Problem: n.Missing()})
 		}
 	}
 	b.endRecording()
@@ -323,7 +324,7 @@ func (b *lab) close() {
 	}
 }
 
-func (b *lab) notice(n Notice) {
+func (b *lab) notice(n event.Notice) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.notices = append(b.notices, n)
@@ -336,19 +337,19 @@ func (b *lab) change() {
 	b.changed = make(chan struct{})
 }
 
-func (b *lab) all() []Notice {
+func (b *lab) all() []event.Notice {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.notices)
 }
 
 // waitNotice waits for a notice of that kind.
-func (b *lab) waitNotice(kind NoticeKind) Notice {
+func (b *lab) waitNotice(kind event.NoticeKind) event.Notice {
 	b.t.Helper()
 	deadline := time.After(patience)
 	for {
 		b.mu.Lock()
-		i := slices.IndexFunc(b.notices, func(n Notice) bool { return n.Kind == kind })
+		i := slices.IndexFunc(b.notices, func(n event.Notice) bool { return n.Kind == kind })
 		changed := b.changed
 		if i >= 0 {
 			defer b.mu.Unlock()

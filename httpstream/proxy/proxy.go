@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/replay"
-	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // A Dest is where a connection wanted to go.
@@ -53,51 +53,6 @@ type Stream struct {
 	// may not be. Its errors are those of replay.Forward.
 	Forward replay.Forward
 }
-
-// A Notice is something that a user should hear of; Kind says what.
-type Notice struct {
-	Kind      NoticeKind
-	Service   string
-	Authority string
-	Detail    string
-	// Bytes is how much passed unrecorded on a connection that has ended, where
-	// that is known. HTTP is set where HTTP was expected on it, so that what passed
-	// is missing in the recording.
-	Bytes int64
-	HTTP  bool
-}
-
-// Opaque is what a tape keeps of an Opaque notice.
-func (n Notice) Opaque() *tape.Opaque {
-	return &tape.Opaque{Service: n.Service, Address: n.Authority, Reason: n.Detail, Count: 1, Bytes: n.Bytes, HTTP: n.HTTP}
-}
-
-// Problem says what the recording lacks because of an Opaque notice; empty if it
-// lacks nothing that it should have. Equal causes have equal texts.
-func (n Notice) Problem() string {
-	if !n.HTTP {
-		return ""
-	}
-	with := "with " + n.Authority
-	if n.Service != "" {
-		with = "between " + n.Service + " and " + n.Authority
-	}
-	return "HTTP " + with + " passed unrecorded: " + n.Detail
-}
-
-// A NoticeKind is the kind of a Notice.
-type NoticeKind string
-
-const (
-	Opaque    NoticeKind = "opaque"    // relayed, or in replay refused, because it isn't HTTP
-	Untrusted NoticeKind = "untrusted" // a client rejected our certificate
-	Closed    NoticeKind = "closed"    // a client went away after our certificate, and asked nothing
-	Refused   NoticeKind = "refused"   // upstream can't be reached or isn't trusted
-	Unknown   NoticeKind = "unknown"   // a connection that nobody led here; it was closed
-	// Misused is a client of the explicit proxy that can't be served, Authority is then
-	// the client's; or one whose request is not HTTP and did not pass.
-	Misused NoticeKind = "misused"
-)
 
 // Config is what all of a Proxy's connections share.
 type Config struct {
@@ -134,7 +89,7 @@ type Config struct {
 	// Passthrough lets go on to the real destination, in replay, what can't be
 	// answered: a request that has Stream.Forward asked for, and what is not HTTP.
 	Passthrough bool
-	Notify      func(Notice)
+	Notify      func(event.Notice)
 	// HandshakeTimeout bounds TLS handshakes and dials; 0 means 30 s.
 	HandshakeTimeout time.Duration
 }
@@ -154,7 +109,7 @@ func New(cfg Config) *Proxy {
 		cfg.HandshakeTimeout = 30 * time.Second
 	}
 	if cfg.Notify == nil {
-		cfg.Notify = func(Notice) {}
+		cfg.Notify = func(event.Notice) {}
 	}
 	return &Proxy{cfg: cfg, unread: make(map[*unreadConn]struct{}), relays: make(map[*func()]struct{})}
 }
@@ -202,7 +157,7 @@ func (p *Proxy) serve(ctx context.Context, l net.Listener, handle func(context.C
 func (p *Proxy) Handle(ctx context.Context, conn net.Conn) {
 	dest, ok := p.cfg.Original(conn)
 	if !ok {
-		p.cfg.Notify(Notice{Kind: Unknown, Detail: "from " + conn.RemoteAddr().String()})
+		p.cfg.Notify(event.Notice{Kind: event.Stray, Detail: "from " + conn.RemoteAddr().String()})
 		reset(conn)
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -75,16 +76,16 @@ func TestWhatTheExplicitProxyCannotServeIsAnswered(t *testing.T) {
 	for _, c := range []struct {
 		name, say string
 		want      string // in the answer; "" for a reset
-		kind      NoticeKind
+		kind      event.NoticeKind
 	}{
 		{"a request to the proxy itself, without an upstream", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "--upstream URL", ""},
-		{"an origin that nobody serves", "GET http://down.example.com/ HTTP/1.1\r\nHost: down.example.com\r\n\r\n", "can't reach http://down.example.com", Refused},
+		{"an origin that nobody serves", "GET http://down.example.com/ HTTP/1.1\r\nHost: down.example.com\r\n\r\n", "can't reach http://down.example.com", event.Unreachable},
 		{"CONNECT without a port", "CONNECT api.example.com HTTP/1.1\r\n\r\n", "is not host:port", ""},
 		{"CONNECT to port 0", "CONNECT api.example.com:0 HTTP/1.1\r\n\r\n", "is not host:port", ""},
 		{"a target without a host", "GET http:///x HTTP/1.1\r\nHost: x\r\n\r\n", "is not a URL", ""},
-		{"TLS to the proxy's port", "\x16\x03\x01\x00\x01\x01", "", Misused},
-		{"another protocol", "EHLO x\r\n", "", Misused},
-		{"HTTP/2 in plain text without an upstream", http2Preface, "", Misused},
+		{"TLS to the proxy's port", "\x16\x03\x01\x00\x01\x01", "", event.Misused},
+		{"another protocol", "EHLO x\r\n", "", event.Misused},
+		{"HTTP/2 in plain text without an upstream", http2Preface, "", event.Misused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -147,7 +148,7 @@ func TestConnectionsThatNobodyLedHereAreClosed(t *testing.T) {
 	w := newWorld(t)
 	rec := w.recordWith(nil, transparent)
 	wantReset(t, rec.dialTo(Dest{Service: "nobody"}))
-	rec.waitNotice(Unknown)
+	rec.waitNotice(event.Stray)
 }
 
 func TestWhatIsInternalIsRelayedInReplayToo(t *testing.T) {
@@ -319,7 +320,7 @@ func TestTLSAndOtherProtocolsReachTheAppUntouched(t *testing.T) {
 	w.ours.pool = w.real.pool // the service's own certificate is what the client sees
 	conn := w.clientTLS(dial(t, b.addr), "app", "http/1.1")
 	exchange(t, conn, "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n")
-	if n := b.waitNotice(Opaque); n.Authority != "127.0.0.1:8080" || n.Detail != "TLS that the service ends itself" {
+	if n := b.waitNotice(event.Opaque); n.About != "127.0.0.1:8080" || n.Detail != "TLS that the service ends itself" {
 		t.Errorf("noticed %+v", n)
 	}
 	w.raw("app:80", greeter)
@@ -335,7 +336,7 @@ func TestTLSAndOtherProtocolsReachTheAppUntouched(t *testing.T) {
 	} else if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("connecting ended with %v, want a reset", err)
 	}
-	b.waitNotice(Refused)
+	b.waitNotice(event.Unreachable)
 }
 
 func TestAWebSocketToTheAppIsATwoWayCase(t *testing.T) {

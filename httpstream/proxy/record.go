@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/http2"
 	"github.com/wiretape/wiretape/httpstream/relay"
@@ -73,15 +74,23 @@ func (p *Proxy) dial(ctx context.Context, dest Dest) (net.Conn, error) {
 
 // refused ends a connection whose upstream can't be had as the client would have seen it end.
 func (p *Proxy) refused(ctx context.Context, client net.Conn, dest Dest, s Stream, err error) {
-	why := dialError(err)
 	// What the end of the session cut off did not fail.
 	if ctx.Err() == nil && p.cfg.Hosts.Match(dest.Name, dest.Addr) && !dest.Internal {
 		if p.cfg.Failed != nil {
-			p.cfg.Failed(s, time.Now(), why)
+			p.cfg.Failed(s, time.Now(), dialError(err))
 		}
-		p.cfg.Notify(Notice{Kind: Refused, Service: dest.Service, Authority: s.Authority, Detail: why})
+		p.cfg.Notify(unreachable(dest.Service, s.Authority, err))
 	}
 	reset(client)
+}
+
+// unreachable tells of an upstream that can't be had.
+func unreachable(service, authority string, err error) event.Notice {
+	n := event.Notice{Kind: event.Unreachable, Service: service, About: authority, Detail: dialError(err)}
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
+		n.Cause = event.PrivateRoot
+	}
+	return n
 }
 
 // dialError is the innermost reason, since addresses are said elsewhere.
@@ -98,7 +107,7 @@ func dialError(err error) string {
 
 func (p *Proxy) relayOpaque(ctx context.Context, client, upstream net.Conn, dest Dest, why string) {
 	if why != "" && p.cfg.Hosts.Match(dest.Name, dest.Addr) {
-		p.cfg.Notify(Notice{Kind: Opaque, Service: dest.Service, Authority: dest.Authority(), Detail: why})
+		p.cfg.Notify(event.Notice{Kind: event.Opaque, Service: dest.Service, About: dest.Authority(), Detail: why})
 	}
 	relay.Raw(ctx, client, upstream)
 }
@@ -237,7 +246,7 @@ func (p *Proxy) serverHandshake(ctx context.Context, client net.Conn, hello *tls
 	}
 	cert, err := p.cfg.Leaf(ctx, name)
 	if err != nil {
-		p.cfg.Notify(Notice{Kind: Refused, Service: dest.Service, Authority: dest.Authority(), Detail: "making a certificate: " + err.Error()})
+		p.cfg.Notify(event.Notice{Kind: event.Unreachable, Service: dest.Service, About: dest.Authority(), Detail: "making a certificate: " + err.Error()})
 		reset(client)
 		return nil, err
 	}
@@ -261,7 +270,7 @@ func (p *Proxy) clientFailed(client net.Conn, dest Dest, err error) {
 	}
 	switch {
 	case ok:
-		p.cfg.Notify(Notice{Kind: Untrusted, Service: dest.Service, Authority: dest.Authority(), Detail: why})
+		p.cfg.Notify(event.Notice{Kind: event.Untrusted, Service: dest.Service, About: dest.Authority(), Detail: why})
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		p.closed(dest)
 	}
@@ -272,7 +281,7 @@ func (p *Proxy) clientFailed(client net.Conn, dest Dest, err error) {
 // or an alert. It may have changed its mind, but some, as those of GnuTLS, reject a
 // certificate like that.
 func (p *Proxy) closed(dest Dest) {
-	p.cfg.Notify(Notice{Kind: Closed, Service: dest.Service, Authority: dest.Authority()})
+	p.cfg.Notify(event.Notice{Kind: event.Closed, Service: dest.Service, About: dest.Authority()})
 }
 
 // hasEnded reports whether a connection was found ended before; it does not wait.

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/http2"
 	"github.com/wiretape/wiretape/httpstream/relay"
@@ -58,7 +59,7 @@ func (p *Proxy) wasOpaque(dest Dest) (why string, ok bool) {
 
 // replayOpaque refuses what no tape can answer, or lets it pass where that was asked for.
 func (p *Proxy) replayOpaque(ctx context.Context, client net.Conn, dest Dest, why string) {
-	p.cfg.Notify(Notice{Kind: Opaque, Service: dest.Service, Authority: dest.Authority(), Detail: why})
+	p.cfg.Notify(event.Notice{Kind: event.Opaque, Service: dest.Service, About: dest.Authority(), Detail: why})
 	if !p.cfg.Passthrough || p.cfg.Dial == nil {
 		reset(client)
 		return
@@ -113,7 +114,7 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 	}
 	if proto != speaksHTTP1 && proto != speaksHTTP2 {
 		// Its TLS ended here, so it can't pass through either.
-		p.cfg.Notify(Notice{Kind: Opaque, Service: dest.Service, Authority: authority, Detail: "TLS without HTTP inside"})
+		p.cfg.Notify(event.Notice{Kind: event.Opaque, Service: dest.Service, About: authority, Detail: "TLS without HTTP inside"})
 		reset(inner)
 		return
 	}
@@ -145,6 +146,6 @@ func (p *Proxy) answer(ctx context.Context, client net.Conn, proto protocol, s S
 		serve = http2.Serve
 	}
 	if err := serve(ctx, client, h); errors.Is(err, httpstream.ErrMalformed) {
-		p.cfg.Notify(Notice{Kind: Misused, Service: s.Service, Authority: s.Authority, Detail: err.Error()})
+		p.cfg.Notify(event.Notice{Kind: event.Misused, Service: s.Service, About: s.Authority, Detail: err.Error()})
 	}
 }

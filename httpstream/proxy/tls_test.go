@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // rawTLS ends TLS for a server that is not HTTP, or not only.
@@ -74,8 +76,8 @@ func TestAServerThatSpeaksFirstIsLeftAlone(t *testing.T) {
 			if line := exchange(t, conn, "ehlo\r\n"); line != "EHLO\r\n" {
 				t.Errorf("the client got %q", line)
 			}
-			n := rec.waitNotice(Opaque)
-			if n.Authority != "mail.example.com:465" || n.Service != "app" || n.Detail != c.why {
+			n := rec.waitNotice(event.Opaque)
+			if n.About != "mail.example.com:465" || n.Service != "app" || n.Detail != c.why {
 				t.Errorf("noticed %+v", n)
 			}
 			conn.Close()
@@ -86,7 +88,7 @@ func TestAServerThatSpeaksFirstIsLeftAlone(t *testing.T) {
 			// In replay its client, which waits to be spoken to, is refused at once.
 			b, _ := w.replayWith(tp, transparent)
 			wantReset(t, b.dialTo(named("mail.example.com:465")))
-			if n := b.waitNotice(Opaque); n.Authority != "mail.example.com:465" || n.Detail != c.why {
+			if n := b.waitNotice(event.Opaque); n.About != "mail.example.com:465" || n.Detail != c.why {
 				t.Errorf("replay noticed %+v", n)
 			}
 		})
@@ -132,7 +134,7 @@ func TestWhatIsNotHTTPPassesUntouched(t *testing.T) {
 			if got := exchange(t, conn, c.say); !strings.HasPrefix(c.say, got) {
 				t.Errorf("%q came back as %q", c.say, got)
 			}
-			if n := rec.waitNotice(Opaque); !strings.HasPrefix(n.Detail, c.why) || n.Authority != "db.example.com:5432" {
+			if n := rec.waitNotice(event.Opaque); !strings.HasPrefix(n.Detail, c.why) || n.About != "db.example.com:5432" {
 				t.Errorf("noticed %+v", n)
 			}
 		})
@@ -149,7 +151,7 @@ func TestTLSWithoutHTTPInItsALPNListIsNotOpened(t *testing.T) {
 	if line := exchange(t, conn, "hi\n"); line != "HI\n" {
 		t.Errorf("the client got %q", line)
 	}
-	if n := rec.waitNotice(Opaque); !strings.Contains(n.Detail, "mqtt") {
+	if n := rec.waitNotice(event.Opaque); !strings.Contains(n.Detail, "mqtt") {
 		t.Errorf("noticed %+v", n)
 	}
 }
@@ -193,8 +195,8 @@ func TestAClientThatRejectsOurCertificateIsNamed(t *testing.T) {
 			if err := conn.Handshake(); !errors.As(err, &unknown) {
 				t.Errorf("%s: the client said %v", tls.VersionName(version), err)
 			}
-			n := rec.waitNotice(Untrusted)
-			if n.Service != "app" || n.Authority != "api.example.com:443" || !strings.Contains(n.Detail, "certificate") {
+			n := rec.waitNotice(event.Untrusted)
+			if n.Service != "app" || n.About != "api.example.com:443" || !strings.Contains(n.Detail, "certificate") {
 				t.Errorf("%s, ALPN %v: noticed %+v", tls.VersionName(version), protos, n)
 			}
 			// Nor is it a call.
@@ -211,7 +213,7 @@ func TestAReplayedClientThatRejectsOurCertificateIsNamed(t *testing.T) {
 	b, _ := w.replayWith(rec.tape(), transparent)
 	conn := tls.Client(b.dialTo(named("api.example.com:443")), &tls.Config{ServerName: "api.example.com", RootCAs: w.real.pool})
 	conn.Handshake()
-	if n := b.waitNotice(Untrusted); n.Authority != "api.example.com:443" {
+	if n := b.waitNotice(event.Untrusted); n.About != "api.example.com:443" {
 		t.Errorf("noticed %+v", n)
 	}
 }
@@ -253,8 +255,8 @@ func TestAnUpstreamThatCannotBeHadIsRefusedAndRecorded(t *testing.T) {
 				}
 			}
 			attempt(rec)
-			n := rec.waitNotice(Refused)
-			if n.Authority != "api.example.com:443" || !strings.Contains(n.Detail, c.why) {
+			n := rec.waitNotice(event.Unreachable)
+			if n.About != "api.example.com:443" || !strings.Contains(n.Detail, c.why) {
 				t.Errorf("noticed %+v", n)
 			}
 			tp := rec.tape()
@@ -327,7 +329,7 @@ func TestHalfAClientHelloIsCutOff(t *testing.T) {
 	rec := w.recordWith(func(c *Config) { c.HandshakeTimeout = 50 * time.Millisecond }, transparent)
 	conn := rec.dialTo(named("api.example.com:443"))
 	io.WriteString(conn, "\x16\x03\x01\x02\x00\x01")
-	if n := rec.waitNotice(Opaque); !strings.HasPrefix(n.Detail, "not a TLS handshake") {
+	if n := rec.waitNotice(event.Opaque); !strings.HasPrefix(n.Detail, "not a TLS handshake") {
 		t.Errorf("noticed %+v", n)
 	}
 }
@@ -361,8 +363,8 @@ func TestAClientThatGoesAwayAfterOurCertificateIsCounted(t *testing.T) {
 					c.end(t, rec.dialTo(named("api.example.com:443")), &tls.Config{
 						ServerName: "api.example.com", InsecureSkipVerify: true, NextProtos: protos, MinVersion: version, MaxVersion: version,
 					})
-					n := rec.waitNotice(Closed)
-					if n.Service != "app" || n.Authority != "api.example.com:443" {
+					n := rec.waitNotice(event.Closed)
+					if n.Service != "app" || n.About != "api.example.com:443" {
 						t.Errorf("noticed %+v", n)
 					}
 					if tp := rec.tape(); len(tp.Calls) != 0 {
@@ -383,7 +385,7 @@ func TestAServerThatGoesAwayIsNotTakenForItsClient(t *testing.T) {
 	conn.Close()
 	rec.close()
 	for _, n := range rec.all() {
-		if n.Kind == Closed {
+		if n.Kind == event.Closed {
 			t.Errorf("noticed %+v", n)
 		}
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"sync"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
@@ -43,9 +44,9 @@ func (c *unreadConn) tell() {
 		service, authority, wanted := c.about()
 		switch {
 		case u.Bytes == 0:
-			c.p.cfg.Notify(Notice{Kind: Misused, Service: service, Authority: authority, Detail: "what came is not HTTP, and was not passed on: " + u.Reason})
+			c.p.cfg.Notify(event.Notice{Kind: event.Misused, Service: service, About: authority, Detail: "what came is not HTTP, and was not passed on: " + u.Reason})
 		case wanted:
-			c.p.cfg.Notify(Notice{Kind: Opaque, Service: service, Authority: authority, Detail: u.Reason, Bytes: u.Bytes, HTTP: true})
+			c.p.cfg.Notify(event.Notice{Kind: event.Opaque, Service: service, About: authority, Detail: u.Reason, Bytes: u.Bytes, HTTP: true})
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -71,8 +72,8 @@ func TestHTTPThatPassesUnreadIsSaidAndMakesARecordingIncomplete(t *testing.T) {
 			io.WriteString(c, test.ask)
 			expect(t, c, brokenAnswer)
 			c.Close()
-			n := b.waitNotice(Opaque)
-			want := Notice{Kind: Opaque, Service: test.service, Authority: test.address, Detail: brokenReason, Bytes: passed, HTTP: true}
+			n := b.waitNotice(event.Opaque)
+			want := event.Notice{Kind: event.Opaque, Service: test.service, About: test.address, Detail: brokenReason, Bytes: passed, HTTP: true}
 			if d := cmp.Diff(want, n); d != "" {
 				t.Error(d)
 			}
@@ -105,7 +106,7 @@ func TestAnUnreadConnectionIsToldOfBeforeItEnds(t *testing.T) {
 	p.TellUnread()
 	c.Close()
 	b.close()
-	if all := b.all(); len(all) != 1 || all[0].Kind != Opaque || !all[0].HTTP {
+	if all := b.all(); len(all) != 1 || all[0].Kind != event.Opaque || !all[0].HTTP {
 		t.Errorf("notices %+v", all)
 	}
 }
@@ -128,7 +129,7 @@ func TestAForwardProxyRefusesWhatItCannotRoute(t *testing.T) {
 		t.Errorf("got %q", line)
 	}
 	c.Close()
-	if n := b.waitNotice(Misused); n.Detail != "what came is not HTTP, and was not passed on: more than one Host" {
+	if n := b.waitNotice(event.Misused); n.Detail != "what came is not HTTP, and was not passed on: more than one Host" {
 		t.Errorf("got %+v", n)
 	}
 }
@@ -165,14 +166,14 @@ func TestAHeadOverTheLimitIsQuotedNowhere(t *testing.T) {
 		t.Errorf("got %.100q", got)
 	}
 	c.Close()
-	if n := rb.waitNotice(Misused); len(n.Detail) > 200 || n.Service != "app" {
+	if n := rb.waitNotice(event.Misused); len(n.Detail) > 200 || n.Service != "app" {
 		t.Errorf("notice %.300v", n)
 	}
 }
 
-func texts(notices []Notice) (list []string) {
+func texts(notices []event.Notice) (list []string) {
 	for _, n := range notices {
-		list = append(list, n.Authority+n.Detail)
+		list = append(list, n.About+n.Detail)
 	}
 	return list
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -237,8 +238,8 @@ func (x *exchange) finish() {
 	if x.response == nil && x.base.Failed == "" {
 		x.base.Failed = failure(&x.end)
 	}
-	event := &Event{
-		Kind: x.base.Kind, Number: x.base.Number, Case: x.base.Case, Service: x.base.Service,
+	event := &event.Exchange{
+		Kind: event.ExchangeKind(x.base.Kind), Number: x.base.Number, Case: x.base.Case, Service: x.base.Service,
 		Method: x.base.Request.Method, Chunks: x.chunks, Bytes: x.bytes, TwoWay: x.twoWay,
 		Took: x.endAt, How: x.end.How, Failed: x.base.Failed,
 	}
@@ -323,7 +324,7 @@ func (x *exchange) lineTime(at, origin time.Time) time.Duration {
 func (x *exchange) since(at time.Time) time.Duration { return max(0, micros(at.Sub(x.origin))) }
 
 // pushExchange queues the exchange file as it is now. With an event it is the last.
-func (x *exchange) pushExchange(event *Event) {
+func (x *exchange) pushExchange(event *event.Exchange) {
 	e := x.base
 	q := &e.Request
 	q.Trailer = x.trailer

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"sync"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -19,8 +20,8 @@ type item struct {
 	x        *exchange
 	exchange *tape.Exchange // not yet redacted
 	line     *tape.Line
-	pooled   *[]byte // holds the line's data; to be given back
-	event    *Event  // with it the exchange is done
+	pooled   *[]byte         // holds the line's data; to be given back
+	event    *event.Exchange // with it the exchange is done
 	record   *tape.Record
 	cost     int64
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -35,28 +36,10 @@ type Options struct {
 	// file, 1 MiB by default; a larger one goes to the stream. Negative: none may.
 	MaxInlineBody int64
 	// OnExchange is told of every exchange that ended, once its records are out.
-	OnExchange func(Event)
+	OnExchange func(event.Exchange)
 	// OnError is told of the first error of emit. The exchange that it struck
 	// is recorded no further; the bytes are relayed all the same.
 	OnError func(error)
-}
-
-// An Event is a finished exchange, for people to see.
-type Event struct {
-	Kind    tape.Kind
-	Number  int
-	Case    int // that a call belongs to; 0 for none, or where it may be one of several
-	Service string
-	Method  string
-	URL     string // redacted
-	Status  int    // 0 if no answer came
-	Chunks  int    // of the answer
-	Bytes   int64  // of the answer's body
-	TwoWay  bool
-	First   time.Duration // from the exchange's origin to the answer's head
-	Took    time.Duration // from the exchange's origin to the end
-	How     httpstream.End
-	Failed  string // as in tape.Exchange
 }
 
 // A Conn is what is known of a connection before anything is read from it.
@@ -200,6 +183,11 @@ func (r *Recorder) Failed(c Conn, at time.Time, why string) {
 // Add queues a record that belongs to no exchange: a name, an opaque destination
 // or a problem.
 func (r *Recorder) Add(rec tape.Record) { r.queue.push(&item{record: &rec, cost: itemCost}) }
+
+// NotUnderstood queues what a tape keeps of an event.Opaque notice.
+func (r *Recorder) NotUnderstood(n event.Notice) {
+	r.Add(tape.Record{Opaque: &tape.Opaque{Service: n.Service, Address: n.About, Reason: n.Detail, Count: 1, Bytes: n.Bytes, HTTP: n.HTTP}})
+}
 
 // Close ends the recording: exchanges that are still going end as Open, and
 // everything is emitted. It returns the first error of emit, or ctx's error if

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -78,13 +79,13 @@ func ok(status int) *httpstream.ResponseHead {
 var eof = httpstream.EndInfo{How: httpstream.EOF}
 
 // run records what play does on one connection, in a bubble of its own time.
-func run(t *testing.T, opt Options, play func(*Recorder, httpstream.Sink)) (*log, []Event) {
+func run(t *testing.T, opt Options, play func(*Recorder, httpstream.Sink)) (*log, []event.Exchange) {
 	t.Helper()
 	var l log
-	var events []Event
+	var events []event.Exchange
 	synctest.Test(t, func(t *testing.T) {
 		opt.Start = at(-1000)
-		opt.OnExchange = func(e Event) { events = append(events, e) }
+		opt.OnExchange = func(e event.Exchange) { events = append(events, e) }
 		r := New(opt, l.emit)
 		play(r, r.Conn(Conn{Kind: tape.Call, Service: "app", Scheme: "https", Authority: "api.example:443", TLS: "1.3", Cases: func(*httpstream.RequestHead) []int { return []int{4} }}))
 		if err := r.Close(context.Background()); err != nil {
@@ -143,8 +144,8 @@ func TestAnOrdinaryExchange(t *testing.T) {
 	if d := cmp.Diff(want, x); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]Event{{
-		Kind: tape.Call, Number: 1, Case: 4, Service: "app", Method: "POST", URL: "https://api.example/v1/chat?key=REDACTED",
+	if d := cmp.Diff([]event.Exchange{{
+		Kind: event.CallEnded, Number: 1, Case: 4, Service: "app", Method: "POST", URL: "https://api.example/v1/chat?key=REDACTED",
 		Status: 200, Chunks: 1, Bytes: 5, First: 100 * time.Microsecond, Took: 140 * time.Microsecond, How: httpstream.EOF,
 	}}, events); d != "" {
 		t.Error(d)

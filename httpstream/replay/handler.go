@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -38,7 +39,7 @@ type Handler struct {
 	// one is matched by its hash. 0 means DefaultMaxBody.
 	MaxBody int64
 	// OnMiss is told of each request that no recorded call answers. May be nil.
-	OnMiss func(*match.Miss)
+	OnMiss func(*event.Miss)
 	// OnEvent is told of each request once it is answered. May be nil.
 	OnEvent func(Event)
 	// Watch is told of each request before it is answered, by a recorded call or
@@ -89,7 +90,7 @@ type Event struct {
 	Complete time.Time
 	// Exchange is the call that answered; nil after a miss.
 	Exchange *tape.Exchange
-	Miss     *match.Miss
+	Miss     *event.Miss
 	// Forwarded is set where Forward answers; Result has no more than Took then.
 	Forwarded bool
 	Result
@@ -351,7 +352,7 @@ func (a *answer) interim(x *tape.Exchange) []tape.Response {
 }
 
 // miss answers where the tape does not.
-func (a *answer) miss(m *match.Miss) {
+func (a *answer) miss(m *event.Miss) {
 	a.event.Miss = m
 	a.event.URL = m.URL
 	if a.h.OnMiss != nil {
@@ -371,7 +372,7 @@ func (a *answer) miss(m *match.Miss) {
 		return
 	}
 	a.event.Forwarded = false
-	body := m.JSON()
+	body := m.Body()
 	closest := "none"
 	if m.Closest != nil {
 		closest = strconv.Itoa(m.Closest.Number)

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wiretape/wiretape/httpstream"
-	"github.com/wiretape/wiretape/httpstream/match"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	"github.com/wiretape/wiretape/httpstream/websocket"
 )
@@ -32,7 +32,7 @@ type Player struct {
 	Redact *tape.Redactor
 	// Differ says how a client's message differs from the recorded one of a call of
 	// that case. Nil: messages are only counted.
-	Differ func(number int, recorded, now []byte) []match.Difference
+	Differ func(number int, recorded, now []byte) []event.Difference
 
 	kept kept
 }

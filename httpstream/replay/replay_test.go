@@ -17,6 +17,7 @@ import (
 
 	"github.com/wiretape/wiretape/dev/leaktest"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -105,19 +106,19 @@ type wire struct {
 	net.Conn
 	start  time.Time
 	events chan Event
-	misses chan *match.Miss
+	misses chan *event.Miss
 }
 
 // serve answers one connection in a synctest bubble, so that times are exact.
 func serve(t *testing.T, tp *tape.Tape, speed float64, change func(*Handler)) *wire {
 	s := newScheduler(newTimerAlarm(), 0)
 	here, there := net.Pipe()
-	w := &wire{Conn: here, start: time.Now(), events: make(chan Event, 100), misses: make(chan *match.Miss, 100)}
+	w := &wire{Conn: here, start: time.Now(), events: make(chan Event, 100), misses: make(chan *event.Miss, 100)}
 	h := &Handler{
 		Index:   match.NewIndex(tp.Calls, match.Rules{}),
 		Player:  &Player{Lines: FromTape(tp), Scheduler: s, Speed: speed},
 		OnEvent: func(e Event) { w.events <- e },
-		OnMiss:  func(m *match.Miss) { w.misses <- m },
+		OnMiss:  func(m *event.Miss) { w.misses <- m },
 	}
 	if change != nil {
 		change(h)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/wiretape/wiretape/bpf"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/netns"
 )
 
@@ -185,7 +186,7 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 		}
 		// Without a CLI the lines are kept all the same, if they are records.
 		if err := g.unsaved.add(line); err != nil {
-			g.out.Send(agent.FromAgent{Event: &agent.Event{Type: "error", Detail: err.Error()}})
+			g.out.Notice(event.Notice{Kind: event.Failed, Detail: err.Error()})
 		}
 		g.out.Raw(line)
 	}
@@ -209,11 +210,11 @@ func (g *guard) workerDied(err error) {
 		if berr := g.redirect.Bypass(true); berr != nil {
 			err = errors.Join(err, berr)
 		}
-		g.out.Send(agent.FromAgent{Event: &agent.Event{
-			Type:   "passed",
+		g.out.Notice(event.Notice{
+			Kind:   event.Unrecorded,
 			Detail: fmt.Sprintf("the proxy ended unexpectedly (%v); the app goes on without it and what follows is not recorded", err),
-			Hint:   "record again; if it happens again, run with --debug and report it",
-		}})
+			Next:   "record again; if it happens again, run with --debug and report it",
+		})
 		return
 	}
 	g.fatal(fmt.Errorf("the proxy ended unexpectedly: %v", err))

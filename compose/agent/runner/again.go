@@ -7,6 +7,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -54,7 +55,7 @@ func confirm(first *report.CaseResult, second report.CaseResult) report.CaseResu
 }
 
 func asRecorded(c *report.CaseResult) bool {
-	return c.Verdict.Pass && !slices.ContainsFunc(c.Misses, func(m report.Miss) bool { return m.Answered == "" }) &&
+	return c.Verdict.Pass && !slices.ContainsFunc(c.Misses, func(m event.Miss) bool { return m.Answered == event.Refused }) &&
 		!slices.ContainsFunc(c.Calls, func(call report.Call) bool { return call.Recorded != nil && call.Now == nil })
 }
 

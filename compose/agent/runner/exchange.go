@@ -150,7 +150,7 @@ func (e *exchange) conclude(ctx context.Context) {
 	} else {
 		e.c.Answer.Now = &report.Timeline{End: at, Failed: e.opt.Redact.Text(end.Detail)}
 	}
-	e.opt.Calls.settle(context.WithoutCancel(ctx), e.c, e.opt.Limits.Speed)
+	e.opt.Calls.awaitCalls(context.WithoutCancel(ctx), e.c, e.opt.Limits.Speed)
 	e.opt.Calls.collect(e.c, origin)
 	if e.enough || e.cut != "" { // we went away, and so may the app
 		e.c.Left = nil

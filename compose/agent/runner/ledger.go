@@ -11,7 +11,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
-	"github.com/wiretape/wiretape/httpstream/match"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/replay"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -35,13 +35,13 @@ type Ledger struct {
 	ended   map[int]bool  // of these, those that have ended
 	shared  map[int][]int // the cases that a recorded call may belong to, if there are several
 	between map[int]bool  // calls that were recorded while no case ran, or behind their case's answer
-	owners  map[*match.Miss]int
+	owners  map[*event.Miss]int
 	judged  map[*replay.CallError]bool // those that a case's result has
 	heard   time.Time                  // when the app was heard last
 	changed chan struct{}
-	// Answered is what report.Miss.Answered says of a miss that goes on to the
-	// outside. It must not change while the Ledger is in use.
-	Answered string
+	// Answered is what becomes of a miss that goes on to the outside. It must not change
+	// while the Ledger is in use.
+	Answered event.Answered
 }
 
 // A page has the calls of one case.
@@ -69,12 +69,12 @@ type miss struct {
 	ledger *Ledger
 	at     time.Time
 	ended  bool
-	report.Miss
+	event.Miss
 }
 
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
-	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), ended: make(map[int]bool), owners: make(map[*match.Miss]int), judged: make(map[*replay.CallError]bool), changed: make(chan struct{})}
+	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), ended: make(map[int]bool), owners: make(map[*event.Miss]int), judged: make(map[*replay.CallError]bool), changed: make(chan struct{})}
 }
 
 // expect begins a run of these cases of a tape.
@@ -178,7 +178,8 @@ func (l *Ledger) missed(e replay.Event) replay.Watcher {
 		}
 	}
 	if p := l.open[owner]; p != nil {
-		m := &miss{ledger: l, at: e.Complete, Miss: missOf(e, owner)}
+		m := &miss{ledger: l, at: e.Complete, Miss: *e.Miss.Clone()}
+		m.Case = owner
 		if e.Forwarded {
 			m.Answered = l.Answered
 		}
@@ -190,10 +191,10 @@ func (l *Ledger) missed(e replay.Event) replay.Watcher {
 }
 
 // samePlace tells whether a miss asks what a recorded call asked, whatever the query.
-func samePlace(e replay.Event, x *tape.Exchange) bool {
+func samePlace(e replay.Event, x *event.Call) bool {
 	now, _, _ := strings.Cut(e.Miss.URL, "?")
-	recorded, _, _ := strings.Cut(x.Request.URL, "?")
-	return e.Method == x.Request.Method && now == recorded
+	recorded, _, _ := strings.Cut(x.URL, "?")
+	return e.Method == x.Method && now == recorded
 }
 
 // Flushed implements replay.Watcher.
@@ -205,36 +206,18 @@ func (m *miss) Ended(e replay.Event) {
 	defer m.ledger.mu.Unlock()
 	m.ended = true
 	if !e.Forwarded { // upstream can't be reached
-		m.Answered = ""
+		m.Answered = event.Refused
 	}
 	m.ledger.notify()
 }
 
 // Owner is the case that a miss counted for, 0 if it is nobody's; it is asked once,
 // when the miss was answered.
-func (l *Ledger) Owner(m *match.Miss) int {
+func (l *Ledger) Owner(m *event.Miss) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer delete(l.owners, m)
 	return l.owners[m]
-}
-
-func missOf(e replay.Event, owner int) report.Miss {
-	m := report.Miss{
-		Service: e.Service, Method: e.Method, URL: e.Miss.URL, Case: owner, Used: e.Miss.Used, More: e.Miss.More,
-	}
-	if e.Miss.Closest != nil {
-		ref := report.RefOf(e.Miss.Closest)
-		m.Closest = &ref
-	}
-	for _, d := range e.Miss.Differences {
-		m.Differences = append(m.Differences, differenceOf(d))
-	}
-	return m
-}
-
-func differenceOf(d match.Difference) report.MissDifference {
-	return report.MissDifference{Where: d.Where, Recorded: d.Recorded, Now: d.Now, Message: d.Message, Credential: d.Credential}
 }
 
 // notify wakes who waits. The caller holds mu.
@@ -281,9 +264,9 @@ func (l *Ledger) Judged(err error) bool {
 	return l.judged[unlike]
 }
 
-// settle waits for calls that go on after the answer's end, about as long as
+// awaitCalls waits for calls that go on after the answer's end, about as long as
 // they did when they were recorded.
-func (l *Ledger) settle(ctx context.Context, c *report.CaseResult, speed float64) {
+func (l *Ledger) awaitCalls(ctx context.Context, c *report.CaseResult, speed float64) {
 	begun := time.Now()
 	recordedEnd := c.Answer.Recorded.End
 	for {
@@ -387,11 +370,11 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 	for _, made := range calls {
 		ref := report.RefOf(made.x)
 		if made.x.Case != 0 && made.x.Case != c.Number && l.ordered[made.x.Case] {
-			c.Misses = append(c.Misses, l.strangers(c, made, origin))
+			c.Misses = append(c.Misses, l.elsewhere(c, made, origin))
 		}
 		c.CallMade(ref, made.since(origin))
 		if u := made.unlike; u != nil {
-			c.Unlike = append(c.Unlike, report.CallDifference{CallRef: ref, Detail: u.Detail, Hint: u.Hint})
+			c.Unlike = append(c.Unlike, report.CallDifference{Call: ref, Detail: u.Detail, Hint: u.Hint})
 		}
 		if made.left {
 			c.Left = append(c.Left, ref)
@@ -412,15 +395,15 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 	})
 }
 
-// strangers is a call that was recorded for another case of this run: for this
+// elsewhere is a call that was recorded for another case of this run: for this
 // one it is as good as not recorded.
-func (l *Ledger) strangers(c *report.CaseResult, made *call, origin time.Time) report.Miss {
+func (l *Ledger) elsewhere(c *report.CaseResult, made *call, origin time.Time) event.Miss {
 	ref := report.RefOf(made.x)
-	return report.Miss{
+	return event.Miss{
 		Service: made.x.Service, Method: made.x.Request.Method, URL: made.x.Request.URL, Case: c.Number,
 		Closest: &ref, At: max(0, made.began.Sub(origin)),
-		Differences: []report.MissDifference{{
-			Where: "case", Recorded: fmt.Sprintf("made in case %d", made.x.Case), Now: fmt.Sprintf("made in case %d", c.Number),
+		Differences: []event.Difference{{
+			Where: event.Place{Kind: event.InCase}, Recorded: fmt.Sprintf("made in case %d", made.x.Case), Now: fmt.Sprintf("made in case %d", c.Number),
 		}},
 	}
 }

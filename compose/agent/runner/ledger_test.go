@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/compose/report"
-	"github.com/wiretape/wiretape/httpstream/match"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/replay"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -14,17 +14,17 @@ func TestAMissThatWentOnIsAnsweredUnlessUpstreamWasDown(t *testing.T) {
 	for _, tc := range []struct {
 		name             string
 		forwarded, ended bool // as it began, and as it ended
-		want             string
+		want             event.Answered
 	}{
-		{"it went on", true, true, "record"},
-		{"upstream was down", true, false, ""},
-		{"it was not to go on", false, false, ""},
+		{"it went on", true, true, event.Recorded},
+		{"upstream was down", true, false, event.Refused},
+		{"it was not to go on", false, false, event.Refused},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			l := NewLedger()
-			l.Answered = "record"
+			l.Answered = event.Recorded
 			l.begin(1)
-			e := replay.Event{Case: 1, Method: "GET", URL: "https://a.example/", Miss: &match.Miss{URL: "https://a.example/"}, Complete: time.Now(), Forwarded: tc.forwarded}
+			e := replay.Event{Case: 1, Method: "GET", URL: "https://a.example/", Miss: &event.Miss{URL: "https://a.example/"}, Complete: time.Now(), Forwarded: tc.forwarded}
 			w := l.Watch(e)
 			c := &report.CaseResult{Number: 1}
 			c.Answer.Recorded = &report.Timeline{}

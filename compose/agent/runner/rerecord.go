@@ -6,6 +6,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // A Recording takes a case anew while it is compared.
@@ -28,7 +29,7 @@ func (e *exchange) rerecord() {
 		return
 	}
 	notMade := slices.ContainsFunc(e.c.Calls, func(c report.Call) bool { return c.Now == nil })
-	kept := !slices.ContainsFunc(e.c.Misses, func(m report.Miss) bool { return m.Answered != "record" })
+	kept := !slices.ContainsFunc(e.c.Misses, func(m event.Miss) bool { return m.Answered != event.Recorded })
 	e.c.Rerecorded = e.answered && e.cut == "" && kept && (!e.c.Verdict.Pass || notMade || len(e.c.Misses) > 0)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/wiretape/wiretape/dev/leaktest"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/http1"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/record"
@@ -71,8 +72,8 @@ func recordTape(t testing.TB, make app, origin http.Handler, drive func(base str
 	}
 	clock := NewClock(NewCorrelation(nil))
 	var ended atomic.Int32
-	rec := record.New(record.Options{OnExchange: func(e record.Event) {
-		if e.Kind == tape.Case {
+	rec := record.New(record.Options{OnExchange: func(e event.Exchange) {
+		if e.Kind == event.CaseEnded {
 			ended.Add(1)
 		}
 	}}, w.Apply)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -54,7 +55,7 @@ func (r *recording) unresolved(name, why string) {
 	defer r.mu.Unlock()
 	if !r.told[name] && len(r.told) < maxUnresolved {
 		r.told[name] = true
-		r.s.out.Send(agent.FromAgent{Event: &agent.Event{Type: string(proxy.Refused), URL: name, Detail: "its name can't be resolved: " + why}})
+		r.s.out.Notice(event.Notice{Kind: event.Unreachable, About: name, Detail: "its name can't be resolved: " + why})
 	}
 }
 
@@ -77,18 +78,15 @@ func (r *recording) caseSink(st proxy.Stream, port int) httpstream.Sink {
 	return r.s.cases.Sink(r.recorder.Conn(c))
 }
 
-func (r *recording) opaque(n proxy.Notice) {
-	r.recorder.Add(tape.Record{Opaque: n.Opaque()})
-	if why := n.Problem(); why != "" {
+func (r *recording) opaque(n event.Notice) {
+	r.recorder.NotUnderstood(n)
+	if why := n.Missing(); why != "" {
 		r.recorder.Add(tape.Record{Problem: why})
 	}
 }
 
-func (r *recording) onExchange(e record.Event) {
-	r.s.out.Send(agent.FromAgent{Event: &agent.Event{
-		Type: string(e.Kind), Service: e.Service, Number: e.Number, Method: e.Method, URL: e.URL, Status: e.Status,
-		Chunks: e.Chunks, Bytes: e.Bytes, First: e.First, Took: e.Took, End: string(e.How), Detail: e.Failed,
-	}})
+func (r *recording) onExchange(e event.Exchange) {
+	r.s.out.Send(agent.FromAgent{Event: &event.Event{Exchange: &e}})
 }
 
 func (r *recording) close(ctx context.Context) error { return r.recorder.Close(ctx) }

@@ -57,7 +57,7 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 		return nil, nil, err
 	}
 	r := &replaying{s: s, tape: t, rules: rules, ledger: runner.NewLedger(), begun: time.Now(), sent: make(map[int]time.Duration)}
-	r.ledger.Answered = string(s.start.OnMiss)
+	r.ledger.Answered = s.start.OnMiss.Answered()
 	r.playback, err = proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed:   s.start.Speed,
 		Reuse:   s.start.Reuse,
@@ -178,14 +178,15 @@ func isLinkLocal(authority string) bool {
 }
 
 func (r *replaying) onEvent(e replay.Event) {
-	ev := agent.PlayedEvent(e)
+	out := e.Outcome()
 	if e.Miss != nil {
-		ev.Case = r.ledger.Owner(e.Miss)
+		out.Exchange.Case = r.ledger.Owner(e.Miss)
 		if e.Forwarded {
-			ev.Answered = r.s.start.OnMiss
+			out.Miss = e.Miss.Clone()
+			out.Miss.Answered = r.s.start.OnMiss.Answered()
 		}
 	}
-	r.s.out.Send(agent.FromAgent{Event: ev})
+	r.s.out.Send(agent.FromAgent{Event: &out})
 	err := e.Err
 	if r.ledger.Judged(err) {
 		return
@@ -194,7 +195,7 @@ func (r *replaying) onEvent(e replay.Event) {
 		err = e.LeftError()
 	}
 	if err != nil {
-		r.s.out.Send(agent.FromAgent{Event: agent.ErrorEvent(e, err)})
+		r.s.out.Notice(*e.Failure(err))
 	}
 }
 

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/agent/dns"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/netns"
 )
@@ -95,30 +95,26 @@ func (s *serving) rootPools() (func(string) *x509.CertPool, error) {
 	return func(service string) *x509.CertPool { return pools[service] }, nil
 }
 
-const untrustedHint = "the client does not trust wiretape's certificate: see docs/troubleshooting.md, “a client rejects the certificate”"
+const untrustedNext = "the client does not trust wiretape's certificate: see docs/troubleshooting.md, “a client rejects the certificate”"
 
 // notify tells the user what the proxy noticed.
-func (s *serving) notify(n proxy.Notice) {
-	if n.Kind == proxy.Unknown {
+func (s *serving) notify(n event.Notice) {
+	if n.Kind == event.Stray {
 		s.out.Send(agent.FromAgent{Log: &agent.Log{Level: "debug", Message: "closed a connection that was not led here, " + n.Detail}})
 		return
 	}
-	hint := ""
-	if n.Kind == proxy.Untrusted {
-		hint = untrustedHint
-	}
-	if n.Kind == proxy.Refused && strings.Contains(n.Detail, "unknown authority") {
-		hint = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
-	}
-	if n.Kind == proxy.Opaque {
+	switch {
+	case n.Kind == event.Untrusted:
+		n.Next = untrustedNext
+	case n.Cause == event.PrivateRoot:
+		n.Next = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
+	case n.Kind == event.Opaque:
 		s.opaque(n)
 	}
-	s.out.Send(agent.FromAgent{Event: &agent.Event{
-		Type: string(n.Kind), Service: n.Service, URL: n.Authority, Detail: n.Detail, Bytes: n.Bytes, HTTP: n.HTTP, Hint: hint,
-	}})
+	s.out.Notice(n)
 }
 
-func (s *serving) opaque(n proxy.Notice) {
+func (s *serving) opaque(n event.Notice) {
 	if r, ok := s.engine.(*recording); ok {
 		r.opaque(n)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/wiretape/wiretape/compose/agent/dns"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	"github.com/wiretape/wiretape/netns"
@@ -344,7 +345,7 @@ func (s *serving) stop() {
 	s.proxy.CatchUp()
 	s.proxy.TellUnread()
 	if err := s.engine.close(ctx); err != nil {
-		s.out.Send(agent.FromAgent{Event: &agent.Event{Type: "error", Detail: err.Error()}})
+		s.out.Notice(event.Notice{Kind: event.Failed, Detail: err.Error()})
 	}
 	s.out.Send(agent.FromAgent{Stopped: true})
 }
