@@ -41,7 +41,7 @@ func (p *testProject) runCases(t *testing.T, numbers ...int) []report.CaseResult
 		if m.Result != nil {
 			mu.Lock()
 			defer mu.Unlock()
-			m.Result.Settle(&report.Run{})
+			m.Result.Conclude(&report.Run{})
 			results = append(results, *m.Result)
 		}
 	}

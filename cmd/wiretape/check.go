@@ -246,7 +246,7 @@ func (k *checker) learnAnswers(results []*report.CaseResult) (differ, blocked []
 	byName := make(map[string][]*compare.Verdict)
 	var names []string
 	for _, c := range results {
-		c.Settle(&report.Run{})
+		c.Conclude(&report.Run{})
 		if c.Status == report.Skipped || c.Status == report.Pass {
 			continue
 		}
@@ -345,7 +345,7 @@ func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
 		c.NextSteps = nil
 		run.Cases = append(run.Cases, *c)
 	}
-	run.Settle()
+	run.Conclude()
 	k.r.leftOver(run)
 	return &failure{
 		code: exitFailed, err: fmt.Errorf("%s, played against the tape, not as recorded", report.Plural(len(seen), "case")),

@@ -280,10 +280,10 @@ func (r *reporter) exchangeLine(e *event.Exchange) string {
 		s += fmt.Sprintf("  %s, %s", report.Plural(e.Chunks, "chunk"), report.Size(e.Bytes))
 	}
 	if e.Took > 0 {
-		s += fmt.Sprintf("  first %s, all %s", short(e.First), short(e.Took))
+		s += fmt.Sprintf("  first %s, all %s", report.Short(e.First), report.Short(e.Took))
 	}
 	if e.Late != nil {
-		s += fmt.Sprintf("  late %s, at most %s", short(e.Late.Median), short(e.Late.Max))
+		s += fmt.Sprintf("  late %s, at most %s", report.Short(e.Late.Median), report.Short(e.Late.Max))
 	}
 	if e.How != "" && e.How != httpstream.EOF {
 		s += "  " + r.paint("33", string(e.How))
@@ -340,19 +340,6 @@ func (r *reporter) missLines(m *event.Miss) string {
 	return b.String()
 }
 
-// short writes a duration with three digits or so.
-func short(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return fmt.Sprintf("%d µs", d.Microseconds())
-	case d < 100*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1e3)
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return fmt.Sprintf("%.2f s", d.Seconds())
-}
-
 // finish prints the summary; s has what the reporter can't count.
 func (r *reporter) finish(s summary) {
 	r.mu.Lock()
@@ -394,7 +381,7 @@ func (r *reporter) finish(s summary) {
 	if !s.OK {
 		word = r.paint("31", "failed")
 	}
-	fmt.Fprintf(r.out, "%s: %s in %s", word, strings.Join(parts, ", "), short(time.Duration(s.Took*float64(time.Second))))
+	fmt.Fprintf(r.out, "%s: %s in %s", word, strings.Join(parts, ", "), report.Short(time.Duration(s.Took*float64(time.Second))))
 	if s.Mode == "record" && s.Tape != "" {
 		fmt.Fprintf(r.out, ", tape %s", s.Tape)
 	}

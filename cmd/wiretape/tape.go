@@ -175,7 +175,7 @@ func result(x *tape.Exchange) string {
 	if x.Response == nil {
 		return shorten(outcome(x), 72)
 	}
-	return outcome(x) + "  first " + short(x.Response.At)
+	return outcome(x) + "  first " + report.Short(x.Response.At)
 }
 
 // requested puts the method in front of the target; a call that failed before

@@ -83,7 +83,7 @@ func (t *testRun) without(tp testTape) []report.CaseResult {
 // add takes a result that the agent did not make. The caller holds mu.
 func (t *testRun) add(c report.CaseResult) {
 	t.localize(&c)
-	c.Settle(&t.run)
+	c.Conclude(&t.run)
 	t.run.Cases = append(t.run.Cases, c)
 	if t.r.json { // people find it in the report at the end
 		t.r.result(&c)
@@ -123,7 +123,7 @@ func (t *testRun) result(c report.CaseResult) {
 		return
 	}
 	t.localize(&c)
-	c.Settle(&t.run)
+	c.Conclude(&t.run)
 	t.run.Cases = append(t.run.Cases, c)
 	t.mu.Unlock()
 	t.r.result(&c)
@@ -175,7 +175,7 @@ func (t *testRun) conclude(err error) error {
 	defer t.mu.Unlock()
 	run := &t.run
 	run.Took = time.Since(t.started)
-	run.Settle()
+	run.Conclude()
 	n := t.r.counts()
 	if n.Errors > 0 {
 		run.Errors = append(run.Errors, report.Note{

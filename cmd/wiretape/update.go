@@ -208,7 +208,7 @@ func (t *testRun) update(tp testTape, sent bool) {
 		if !changed || again.kind == casesAnew {
 			notKept(c.Misses)
 		}
-		c.Settle(&t.run)
+		c.Conclude(&t.run)
 	}
 }
 

@@ -52,7 +52,7 @@ func TestTheCauseComesFirstAndTheRestIsFolded(t *testing.T) {
 			c := tc.c
 			c.Name, c.Service = "0001-post-chat", "api"
 			run := &Run{Cases: []CaseResult{c}}
-			run.Settle()
+			run.Conclude()
 			text := CaseText(&run.Cases[0], 200)
 			rest := text
 			for _, want := range tc.order {

@@ -261,9 +261,9 @@ func (l *lane) drawShift(s Sides, scale scale, y int) {
 	if math.Abs(float64(b-a)) < tellingShift*float64(chartRight-chartLeft) {
 		return
 	}
-	l.Shift = "first +" + short(by)
+	l.Shift = "first +" + Short(by)
 	if by < 0 {
-		l.Shift = "first −" + short(-by)
+		l.Shift = "first −" + Short(-by)
 	}
 	l.ShiftX, l.ShiftW = min(a, b), max(a, b)-min(a, b)
 	l.ShiftY, l.ShiftH = y, 2*rowHeight
@@ -344,7 +344,7 @@ func inWords(t *Timeline) string {
 	case t == nil:
 		return "none"
 	case t.Count == 0:
-		return "nothing until " + short(t.End)
+		return "nothing until " + Short(t.End)
 	}
-	return fmt.Sprintf("%s from %s to %s", Plural(t.Count, "chunk"), short(t.First()), short(t.Last))
+	return fmt.Sprintf("%s from %s to %s", Plural(t.Count, "chunk"), Short(t.First()), Short(t.Last))
 }

@@ -206,7 +206,7 @@ func delaySentence(v *compare.Verdict) string {
 		}
 	}
 	return fmt.Sprintf("of the delay of %s, %s is in the app and %s outside, waiting for calls",
-		short(v.Delay.Total), short(v.Delay.App), short(v.Delay.Outside))
+		Short(v.Delay.Total), Short(v.Delay.App), Short(v.Delay.Outside))
 }
 
 // missSentence says what is known about a miss beside its differences.
@@ -336,8 +336,8 @@ func Times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// short writes a duration with three digits or so.
-func short(d time.Duration) string {
+// Short writes a duration with three digits or so.
+func Short(d time.Duration) string {
 	switch abs := d.Abs(); {
 	case d == 0:
 		return "0 ms"

@@ -84,7 +84,7 @@ func Summary(w io.Writer, r *Run) error {
 	if r.Project != "" {
 		heading += " " + markdown(r.Project)
 	}
-	fmt.Fprintf(&b, "## %s\n\n**%s**: %s in %s\n\n", heading, word, strings.Join(totals(r), ", "), short(r.Took))
+	fmt.Fprintf(&b, "## %s\n\n**%s**: %s in %s\n\n", heading, word, strings.Join(totals(r), ", "), Short(r.Took))
 	for _, n := range r.Errors {
 		fmt.Fprintf(&b, "- ❌ %s%s\n", markdown(n.Message), nextClause(n.Next))
 	}

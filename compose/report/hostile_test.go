@@ -69,7 +69,7 @@ func hostileRun() *Run {
 	for i := range r.Cases {
 		r.Cases[i].NextSteps = nil // they are made of the rest
 	}
-	r.Settle()
+	r.Conclude()
 	return r
 }
 

@@ -102,7 +102,7 @@ func HTML(w io.Writer, r *Run) error {
 func newPage(r *Run) *page {
 	sum := sha256.Sum256([]byte(pageScript))
 	p := &page{
-		Run: r, OK: r.OK(), Counts: r.Count(), Took: short(r.Took),
+		Run: r, OK: r.OK(), Counts: r.Count(), Took: Short(r.Took),
 		Tapes: strings.Join(r.tapesInOrder(), ", "), Steps: outsideSteps(r),
 		Style: template.CSS(pageStyle), Script: template.JS(pageScript),
 		Policy: "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; script-src 'sha256-" +
@@ -175,7 +175,7 @@ func took(d time.Duration) string {
 	if d <= 0 {
 		return ""
 	}
-	return short(d)
+	return Short(d)
 }
 
 func newFigureSide(t *Timeline) figureSide {
@@ -184,10 +184,10 @@ func newFigureSide(t *Timeline) figureSide {
 	}
 	s := figureSide{First: "–", Last: "–", Gap: "–", Chunks: listed([]int{t.Count}), Bytes: Size(t.Bytes), End: t.How}
 	if t.Count > 0 {
-		s.First, s.Last = short(t.First()), short(t.Last)
+		s.First, s.Last = Short(t.First()), Short(t.Last)
 	}
 	if t.Count > 1 {
-		s.Gap = short(t.GapTo - t.GapFrom)
+		s.Gap = Short(t.GapTo - t.GapFrom)
 	}
 	if t.Failed != "" {
 		s.End = oneLine(t.Failed)

@@ -93,7 +93,7 @@ func TestEveryFailureSaysWhatToDoNext(t *testing.T) {
 	} {
 		c := result(1, "get-x", "GET", "http://localhost/x")
 		c.Verdict = &compare.Verdict{Differences: []compare.Difference{{Kind: kind, Message: "it differs"}}}
-		c.Settle(&Run{})
+		c.Conclude(&Run{})
 		if c.Status != Fail || len(c.NextSteps) < 2 {
 			t.Errorf("%s: %s %v", kind, c.Status, c.NextSteps)
 		}
@@ -108,7 +108,7 @@ func TestAComparisonReadsAsItShould(t *testing.T) {
 	v := c.End(2*ms, httpstream.EndInfo{How: httpstream.EOF})
 	x := result(1, "get-x", "GET", "http://localhost/x")
 	x.Verdict = v
-	x.Settle(&Run{})
+	x.Conclude(&Run{})
 	text := CaseText(&x, 0)
 	for _, want := range []string{"  status\n    recorded  200\n    now       500\n", "  header Content-Type\n    recorded  application/json\n    now       text/plain\n", "tapes/default/cases/0001-get-x.yaml"} {
 		if !strings.Contains(text, want) {
@@ -141,7 +141,7 @@ func manyCases(n int) *Run {
 		}
 		r.Cases = append(r.Cases, c)
 	}
-	r.Settle()
+	r.Conclude()
 	return r
 }
 

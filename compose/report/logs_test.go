@@ -13,7 +13,7 @@ func TestAFailedCaseShowsWhatTheAppWrote(t *testing.T) {
 		c.Logs = append(c.Logs, LogLine{Service: "app", Text: "panic: \x1b[31mred\n"})
 	}
 	r := &Run{Cases: []CaseResult{c}}
-	r.Settle()
+	r.Conclude()
 	text := CaseText(&r.Cases[0], 0)
 	if !strings.Contains(text, "the app's log meanwhile, without 1 line before:") || strings.Count(text, "app | panic: ") != maxLogs || strings.Contains(text, "\x1b") {
 		t.Error(text)

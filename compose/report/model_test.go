@@ -157,7 +157,7 @@ func TestWhatACaseComesTo(t *testing.T) {
 		"an error without any detail": {CaseResult{Status: Error}, Error},
 	} {
 		r := &Run{Cases: []CaseResult{test.c}}
-		r.Settle()
+		r.Conclude()
 		c := &r.Cases[0]
 		if c.Status != test.want {
 			t.Errorf("%s: %s", name, c.Status)

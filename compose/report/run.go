@@ -63,7 +63,7 @@ const (
 	Skipped Status = "skipped" // not tried; Reason says why
 )
 
-// A CaseResult is the outcome of one case. FromTape begins one, Settle ends it.
+// A CaseResult is the outcome of one case. FromTape begins one, Conclude ends it.
 type CaseResult struct {
 	Tape    string `json:"tape"`             // folder
 	File    string `json:"file"`             // the case's file, as the user should see it

@@ -50,7 +50,7 @@ func sampleRun() *Run {
 		Errors:   []Note{{"the command ./scripts/load.sh ended with exit code 2", "run it by itself against wiretape compose replay"}},
 		Warnings: []Note{{"the network shared is external to the project and can't be cut off", "leave it out of the services under test"}},
 	}
-	r.Settle()
+	r.Conclude()
 	return r
 }
 

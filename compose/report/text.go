@@ -83,7 +83,7 @@ func (p *printer) summary(r *Run) {
 	if !r.OK() {
 		word = span{"failed", red}
 	}
-	p.line(word, span{": " + strings.Join(totals(r), ", ") + " in " + short(r.Took), plain})
+	p.line(word, span{": " + strings.Join(totals(r), ", ") + " in " + Short(r.Took), plain})
 }
 
 func statusWord(c *CaseResult) span {
@@ -106,7 +106,7 @@ func (p *printer) title(c *CaseResult) {
 	name, method := oneLine(c.Name), oneLine(c.Method)
 	took := ""
 	if c.Took > 0 {
-		took = "  " + short(c.Took)
+		took = "  " + Short(c.Took)
 	}
 	const before, least = len("error  "), 12
 	head := []span{statusWord(c), {"  ", plain}, {name, bold}}

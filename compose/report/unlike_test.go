@@ -18,8 +18,8 @@ func TestWhatTheAppSaidOtherwiseInACallFailsItsCaseAndComesFirst(t *testing.T) {
 		}},
 	}}}
 	c := &run.Cases[0]
-	c.Settle(run)
-	run.Settle()
+	c.Conclude(run)
+	run.Conclude()
 	if c.Status != Fail || run.OK() || c.OnlyTiming() {
 		t.Errorf("the case is %s", c.Status)
 	}

@@ -149,7 +149,7 @@ func (s *Server) answer(ctx context.Context, from netip.AddrPort, network string
 		}
 		return refuse(header, &q, dnsmessage.RCodeServerFailure)
 	}
-	return s.hear(q, name, answer)
+	return s.keepAnswer(q, name, answer)
 }
 
 // failed tells of a query that no resolver could answer, which the app finds in a
@@ -179,7 +179,7 @@ func (s *Server) fromOutside(ctx context.Context, from netip.AddrPort, network s
 	if header, err := p.Start(answer); err != nil || header.RCode != dnsmessage.RCodeSuccess {
 		return nil
 	}
-	return s.hear(q, name, answer)
+	return s.keepAnswer(q, name, answer)
 }
 
 func refuse(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode) []byte {
@@ -233,8 +233,8 @@ func replyHeader(h dnsmessage.Header, code dnsmessage.RCode) dnsmessage.Header {
 	}
 }
 
-// hear keeps what a real resolver answered and returns what the app is to hear.
-func (s *Server) hear(q dnsmessage.Question, name string, answer []byte) []byte {
+// keepAnswer keeps what a real resolver answered and returns what the app is to get.
+func (s *Server) keepAnswer(q dnsmessage.Question, name string, answer []byte) []byte {
 	var m dnsmessage.Message
 	if err := m.Unpack(answer); err != nil || m.Truncated {
 		return answer // the app asks again over TCP where it was cut

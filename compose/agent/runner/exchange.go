@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,12 +28,12 @@ type exchange struct {
 	c     *report.CaseResult
 	limit time.Duration
 
-	comparer  *compare.Comparer
-	recording *Recording          // may be nil
-	again     httpstream.Exchange // its side; nil until the request was heard
-	now       report.Timeline
-	maxBytes  int64
-	hangUp    context.CancelFunc
+	comparer *compare.Comparer
+	retake   *Retake             // nil unless it is recorded anew
+	again    httpstream.Exchange // its side; nil until the request was heard
+	now      report.Timeline
+	maxBytes int64
+	hangUp   context.CancelFunc
 	// proceed is closed when the app asks for the body (100), or answers.
 	proceed     chan struct{}
 	proceedOnce sync.Once
@@ -65,7 +66,7 @@ func (e *exchange) run(ctx context.Context, conn net.Conn) {
 	e.maxBytes = sizeFactor*e.c.Answer.Recorded.Bytes + sizeFloor
 	e.ended, e.proceed = make(chan struct{}), make(chan struct{})
 	if e.opt.Record != nil {
-		e.recording = e.opt.Record(e.x)
+		e.retake = e.opt.Record(e.x)
 	}
 	ctx, e.hangUp = context.WithCancel(ctx)
 	defer e.hangUp()
@@ -162,7 +163,7 @@ func (e *exchange) conclude(ctx context.Context) {
 
 // credentials explains a refusal that may come from a credential that is not on the tape.
 func (e *exchange) credentials() {
-	if e.c.Verdict.Pass || e.comparerStatus() == 0 {
+	if e.c.Verdict.Pass || !e.refused() {
 		return
 	}
 	for _, f := range e.x.Request.Header {
@@ -175,15 +176,12 @@ func (e *exchange) credentials() {
 	}
 }
 
-// comparerStatus is the answer's status if it is one of a refused credential
-// and was not recorded; else 0.
-func (e *exchange) comparerStatus() int {
-	for i := range e.c.Verdict.Differences {
-		if d := &e.c.Verdict.Differences[i]; d.Kind == compare.Status && (strings.HasPrefix(d.Now, "401") || strings.HasPrefix(d.Now, "403")) {
-			return 401
-		}
-	}
-	return 0
+// refused tells whether the answer is one to a refused credential, and was recorded as
+// another one.
+func (e *exchange) refused() bool {
+	return slices.ContainsFunc(e.c.Verdict.Differences, func(d compare.Difference) bool {
+		return d.Kind == compare.Status && (strings.HasPrefix(d.Now, "401") || strings.HasPrefix(d.Now, "403"))
+	})
 }
 
 func envName(field string) string {
@@ -192,8 +190,8 @@ func envName(field string) string {
 
 // Request implements httpstream.Sink.
 func (e *exchange) Request(at time.Time, head *httpstream.RequestHead) httpstream.Exchange {
-	if e.recording != nil {
-		e.again = e.recording.Sink.Request(at, head)
+	if e.retake != nil {
+		e.again = e.retake.Sink.Request(at, head)
 	}
 	if e.opt.Sent != nil {
 		e.opt.Sent(e.x.Number, at)

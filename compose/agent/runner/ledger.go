@@ -28,17 +28,17 @@ const (
 // A Ledger knows which calls the app makes, for which case, and when. Its
 // method Watch is for the replay of the calls.
 type Ledger struct {
-	mu      sync.Mutex
-	open    map[int]*page
-	made    map[int]bool  // recorded calls that were made, in any case or none
-	ordered map[int]bool  // cases that are part of this run
-	ended   map[int]bool  // of these, those that have ended
-	shared  map[int][]int // the cases that a recorded call may belong to, if there are several
-	between map[int]bool  // calls that were recorded while no case ran, or behind their case's answer
-	owners  map[*event.Miss]int
-	judged  map[*replay.CallError]bool // those that a case's result has
-	heard   time.Time                  // when the app was heard last
-	changed chan struct{}
+	mu       sync.Mutex
+	open     map[int]*page
+	made     map[int]bool  // recorded calls that were made, in any case or none
+	ordered  map[int]bool  // cases that are part of this run
+	ended    map[int]bool  // of these, those that have ended
+	shared   map[int][]int // the cases that a recorded call may belong to, if there are several
+	between  map[int]bool  // calls that were recorded while no case ran, or behind their case's answer
+	owners   map[*event.Miss]int
+	judged   map[*replay.CallError]bool // those that a case's result has
+	lastCall time.Time                  // when the app called last, or a case ended
+	changed  chan struct{}
 	// Answered is what becomes of a miss that goes on to the outside. It must not change
 	// while the Ledger is in use.
 	Answered event.Answered
@@ -122,14 +122,14 @@ func (l *Ledger) end(number int) {
 	defer l.mu.Unlock()
 	delete(l.open, number)
 	l.ended[number] = true
-	l.heard = time.Now()
+	l.lastCall = time.Now()
 }
 
 // Watch is for replay.Handler. The event's case is the one that the call is made in.
 func (l *Ledger) Watch(e replay.Event) replay.Watcher {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heard = time.Now()
+	l.lastCall = time.Now()
 	if e.Miss != nil {
 		return l.missed(e)
 	}
@@ -343,7 +343,7 @@ func (l *Ledger) linger(ctx context.Context, quiet time.Duration) {
 	begun := time.Now()
 	for {
 		l.mu.Lock()
-		left := quiet - time.Since(l.heard)
+		left := quiet - time.Since(l.lastCall)
 		l.mu.Unlock()
 		if left = min(left, longestLinger-time.Since(begun)); left <= 0 {
 			return

@@ -9,8 +9,8 @@ import (
 	"github.com/wiretape/wiretape/httpstream/event"
 )
 
-// A Recording takes a case anew while it is compared.
-type Recording struct {
+// A Retake records a case anew while it is compared.
+type Retake struct {
 	Sink httpstream.Sink
 	// Close returns when all is written.
 	Close func() error
@@ -21,10 +21,10 @@ type Recording struct {
 // have all the calls that the app made for it, since what it makes of a 502, or
 // of an answer that is not kept, is not worth keeping.
 func (e *exchange) rerecord() {
-	if e.recording == nil {
+	if e.retake == nil {
 		return
 	}
-	if err := e.recording.Close(); err != nil {
+	if err := e.retake.Close(); err != nil {
 		e.c.Error = "the new answer could not be recorded: " + err.Error()
 		return
 	}

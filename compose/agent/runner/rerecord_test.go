@@ -40,7 +40,7 @@ func TestWhatIsRecordedAnewPassesTheNextTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRig(t, tp, app)
-	r.opt.Record = func(x *tape.Exchange) *Recording {
+	r.opt.Record = func(x *tape.Exchange) *Retake {
 		rec := record.New(record.Options{}, func(rec tape.Record) error {
 			rec.ID = int64(x.Number)
 			if rec.Exchange != nil {
@@ -50,7 +50,7 @@ func TestWhatIsRecordedAnewPassesTheNextTime(t *testing.T) {
 			}
 			return w.Apply(rec)
 		})
-		return &Recording{
+		return &Retake{
 			Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Scheme: "http", Authority: authority(x.Request.URL)}),
 			Close: func() error { return rec.Close(t.Context()) },
 		}

@@ -67,7 +67,7 @@ type Options struct {
 
 	// Record, if set, records each case anew; Result then has Rerecorded set where
 	// that should take the place of what is on the tape.
-	Record func(x *tape.Exchange) *Recording
+	Record func(x *tape.Exchange) *Retake
 
 	// KeepEncoding leaves Accept-Encoding as the client sent it; otherwise the app
 	// is asked not to compress, as it was when the cases were recorded.

@@ -234,7 +234,7 @@ func newRig(t testing.TB, tp *tape.Tape, make app) *rig {
 	}
 	r.opt.Collisions = r.playback.Collisions()
 	r.opt.Result = func(c report.CaseResult) error {
-		c.Settle(&report.Run{})
+		c.Conclude(&report.Run{})
 		r.results = append(r.results, c)
 		return nil
 	}

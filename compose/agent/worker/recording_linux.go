@@ -20,18 +20,18 @@ const maxPending = 4 << 20
 // maxUnresolved is how many names that can't be resolved are told.
 const maxUnresolved = 100
 
-// recording is the engine of record mode: what passes becomes records, which
+// A recordJob is that of record mode: what passes becomes records, which
 // the CLI writes to the tape.
-type recording struct {
+type recordJob struct {
 	s        *serving
 	recorder *record.Recorder
 
-	mu   sync.Mutex
-	told map[string]bool // names that could not be resolved
+	mu     sync.Mutex
+	failed map[string]bool // names that could not be resolved
 }
 
-func newRecording(s *serving) *recording {
-	r := &recording{s: s, told: make(map[string]bool)}
+func newRecordJob(s *serving) *recordJob {
+	r := &recordJob{s: s, failed: make(map[string]bool)}
 	r.recorder = record.New(record.Options{
 		Start:      time.Now(),
 		MaxPending: maxPending,
@@ -50,21 +50,21 @@ func newRecording(s *serving) *recording {
 }
 
 // unresolved tells of a name that can't be resolved, once.
-func (r *recording) unresolved(name, why string) {
+func (r *recordJob) unresolved(name, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.told[name] && len(r.told) < maxUnresolved {
-		r.told[name] = true
+	if !r.failed[name] && len(r.failed) < maxUnresolved {
+		r.failed[name] = true
 		r.s.out.Notice(event.Notice{Kind: event.Unreachable, About: name, Detail: "its name can't be resolved: " + why})
 	}
 }
 
-func (r *recording) configure(cfg *proxy.Config) {
+func (r *recordJob) configure(cfg *proxy.Config) {
 	cfg.Record = func(st proxy.Stream) httpstream.Sink { return r.recorder.Conn(r.conn(tape.Call, st)) }
 	cfg.Failed = func(st proxy.Stream, at time.Time, why string) { r.recorder.Failed(r.conn(tape.Call, st), at, why) }
 }
 
-func (r *recording) conn(kind tape.Kind, st proxy.Stream) record.Conn {
+func (r *recordJob) conn(kind tape.Kind, st proxy.Stream) record.Conn {
 	return record.Conn{
 		Kind: kind, Service: st.Service, Scheme: st.Scheme, Authority: st.Authority, TLS: st.TLS,
 		Cases: r.s.cases.Cases,
@@ -72,21 +72,21 @@ func (r *recording) conn(kind tape.Kind, st proxy.Stream) record.Conn {
 }
 
 // caseSink records what a client asks the app, at a port of the service's.
-func (r *recording) caseSink(st proxy.Stream, port int) httpstream.Sink {
+func (r *recordJob) caseSink(st proxy.Stream, port int) httpstream.Sink {
 	c := r.conn(tape.Case, st)
 	c.Port = port
 	return r.s.cases.Sink(r.recorder.Conn(c))
 }
 
-func (r *recording) opaque(n event.Notice) {
+func (r *recordJob) opaque(n event.Notice) {
 	r.recorder.NotUnderstood(n)
 	if why := n.Missing(); why != "" {
 		r.recorder.Add(tape.Record{Problem: why})
 	}
 }
 
-func (r *recording) onExchange(e event.Exchange) {
+func (r *recordJob) onExchange(e event.Exchange) {
 	r.s.out.Send(agent.FromAgent{Event: &event.Event{Exchange: &e}})
 }
 
-func (r *recording) close(ctx context.Context) error { return r.recorder.Close(ctx) }
+func (r *recordJob) close(ctx context.Context) error { return r.recorder.Close(ctx) }

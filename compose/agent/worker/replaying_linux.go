@@ -27,8 +27,8 @@ import (
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
-// replaying is the engine of replay mode: the outside world is the tape.
-type replaying struct {
+// A replayJob is that of replay mode: the outside world is the tape.
+type replayJob struct {
 	s        *serving
 	playback *proxy.Playback
 	tape     *tape.Tape
@@ -42,8 +42,8 @@ type replaying struct {
 	sent   map[int]time.Duration // when each case was sent last, since begun
 }
 
-// newReplaying also returns what DNS answered when the tape was recorded.
-func newReplaying(s *serving) (*replaying, []tape.Name, error) {
+// newReplayJob also returns what DNS answered when the tape was recorded.
+func newReplayJob(s *serving) (*replayJob, []tape.Name, error) {
 	t, err := tape.Open(s.start.Tape)
 	if err != nil {
 		return nil, nil, err
@@ -56,7 +56,7 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &replaying{s: s, tape: t, rules: rules, ledger: runner.NewLedger(), begun: time.Now(), sent: make(map[int]time.Duration)}
+	r := &replayJob{s: s, tape: t, rules: rules, ledger: runner.NewLedger(), begun: time.Now(), sent: make(map[int]time.Duration)}
 	r.ledger.Answered = s.start.OnMiss.Answered()
 	r.playback, err = proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed:   s.start.Speed,
@@ -78,7 +78,7 @@ func newReplaying(s *serving) (*replaying, []tape.Name, error) {
 const firstMissID = 1 << 32
 
 // recordMisses sends what goes on to the outside as updates.
-func (r *replaying) recordMisses() *record.Recorder {
+func (r *replayJob) recordMisses() *record.Recorder {
 	return record.New(record.Options{Start: r.begun, MaxPending: maxPending, Redact: tape.NewRedactor(r.s.start.Redact)}, func(rec tape.Record) error {
 		if rec.ID != 0 {
 			rec.ID += firstMissID
@@ -88,7 +88,7 @@ func (r *replaying) recordMisses() *record.Recorder {
 }
 
 // keepName keeps what DNS answers for the tape, if misses are recorded.
-func (r *replaying) keepName() func(tape.Name) {
+func (r *replayJob) keepName() func(tape.Name) {
 	if r.misses == nil {
 		return nil
 	}
@@ -144,7 +144,7 @@ func parseNoise(text string) (noise.Rules, error) {
 	return noise.Parse("wiretape.yaml", doc.Content[0])
 }
 
-func (r *replaying) configure(cfg *proxy.Config) {
+func (r *replayJob) configure(cfg *proxy.Config) {
 	r.playback.Configure(cfg)
 	cfg.Passthrough = r.s.start.OnMiss.Open()
 	dial := cfg.Dial
@@ -177,7 +177,7 @@ func isLinkLocal(authority string) bool {
 	return err == nil && ap.Addr().IsLinkLocalUnicast()
 }
 
-func (r *replaying) onEvent(e replay.Event) {
+func (r *replayJob) onEvent(e replay.Event) {
 	out := e.Outcome()
 	if e.Miss != nil {
 		out.Exchange.Case = r.ledger.Owner(e.Miss)
@@ -200,14 +200,14 @@ func (r *replaying) onEvent(e replay.Event) {
 }
 
 // hasSent reports whether this session sends cases.
-func (r *replaying) hasSent() bool {
+func (r *replayJob) hasSent() bool {
 	r.sentMu.Lock()
 	defer r.sentMu.Unlock()
 	return len(r.sent) > 0
 }
 
 // close ends the recording of misses; other answers under way are the app's to finish.
-func (r *replaying) close(ctx context.Context) error {
+func (r *replayJob) close(ctx context.Context) error {
 	if r.misses == nil {
 		return nil
 	}

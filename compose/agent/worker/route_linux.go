@@ -115,7 +115,7 @@ func (s *serving) notify(n event.Notice) {
 }
 
 func (s *serving) opaque(n event.Notice) {
-	if r, ok := s.engine.(*recording); ok {
+	if r, ok := s.job.(*recordJob); ok {
 		r.opaque(n)
 	}
 }

@@ -23,7 +23,7 @@ type servicePort struct {
 
 // runCases sends cases, one result each, and returns the reply to the request.
 func (s *serving) runCases(m *agent.Run) *agent.Reply {
-	r, ok := s.engine.(*replaying)
+	r, ok := s.job.(*replayJob)
 	if !ok {
 		return &agent.Reply{Error: "cases can be sent only in replay"}
 	}
@@ -57,7 +57,7 @@ func (s *serving) runCases(m *agent.Run) *agent.Reply {
 }
 
 // recordAgain sends what becomes of a case as updates.
-func (r *replaying) recordAgain(x *tape.Exchange) *runner.Recording {
+func (r *replayJob) recordAgain(x *tape.Exchange) *runner.Retake {
 	id := r.tries.Add(1)
 	rec := record.New(record.Options{Start: r.begun, MaxPending: maxPending, Redact: tape.NewRedactor(r.s.start.Redact)}, func(u tape.Record) error {
 		u.ID = id
@@ -68,20 +68,20 @@ func (r *replaying) recordAgain(x *tape.Exchange) *runner.Recording {
 		}
 		return r.s.out.Send(agent.FromAgent{Update: &u})
 	})
-	return &runner.Recording{
+	return &runner.Retake{
 		Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Port: x.Port, Scheme: "http", Authority: authorityOf(x.Request.URL)}),
 		Close: func() error { return rec.Close(r.s.ctx) },
 	}
 }
 
 // caseSent keeps when a case was sent last.
-func (r *replaying) caseSent(number int, at time.Time) {
+func (r *replayJob) caseSent(number int, at time.Time) {
 	r.sentMu.Lock()
 	defer r.sentMu.Unlock()
 	r.sent[number] = at.Sub(r.begun)
 }
 
-func (r *replaying) sentAt(number int) time.Duration {
+func (r *replayJob) sentAt(number int) time.Duration {
 	r.sentMu.Lock()
 	defer r.sentMu.Unlock()
 	return r.sent[number]

@@ -38,7 +38,7 @@ type serving struct {
 	dns      *dns.Server
 	services map[uint64]agent.Service // by cgroup ID
 	proxy    *proxy.Proxy
-	engine   engine
+	job      job
 	cases    *runner.Clock
 	known    *runner.Correlation // its
 	ended    bool                // the recording or the playing
@@ -49,8 +49,8 @@ type serving struct {
 	wg     sync.WaitGroup
 }
 
-// engine is what differs between record and replay.
-type engine interface {
+// A job is what differs between record and replay.
+type job interface {
 	// configure adds to the proxy's configuration.
 	configure(*proxy.Config)
 	// close ends the recording or the playing, and sends what is held.
@@ -175,7 +175,7 @@ func (s *serving) prepare(ctx context.Context, issuer *mitmtls.Issuer) error {
 	if err != nil {
 		return err
 	}
-	if err := s.newEngine(exclude); err != nil {
+	if err := s.newJob(exclude); err != nil {
 		return err
 	}
 	s.dns.Forward = s.forwardDNS
@@ -183,23 +183,23 @@ func (s *serving) prepare(ctx context.Context, issuer *mitmtls.Issuer) error {
 		Original: s.original, Divert: s.divert, Dial: s.dial, Leaf: issuer.Leaf, Roots: roots,
 		Hosts: hosts, KeepEncoding: s.start.KeepEncoding, Notify: s.notify,
 	}
-	s.engine.configure(&cfg)
+	s.job.configure(&cfg)
 	s.proxy = proxy.New(cfg)
 	return s.listen(ctx)
 }
 
-func (s *serving) newEngine(exclude []netip.Prefix) error {
+func (s *serving) newJob(exclude []netip.Prefix) error {
 	if s.start.Mode == agent.Record {
 		s.names = dns.NewNames(s.start.Names, nil, exclude)
 		s.dns = dns.NewServer(false, s.names)
-		s.engine = newRecording(s)
+		s.job = newRecordJob(s)
 		return nil
 	}
-	e, recorded, err := newReplaying(s)
+	e, recorded, err := newReplayJob(s)
 	if err != nil {
 		return err
 	}
-	s.engine = e
+	s.job = e
 	s.names = dns.NewNames(s.start.Names, recorded, exclude)
 	s.dns = dns.NewServer(true, s.names)
 	s.dns.Open, s.dns.Keep = s.start.OnMiss.Open(), e.keepName()
@@ -258,7 +258,7 @@ func (s *serving) listenIngress(ctx context.Context, in agent.Ingress) error {
 	d := &serviceDialer{dir: dir, port: in.Port}
 	s.ports = append(s.ports, servicePort{in, d})
 	ingress := proxy.Ingress{Service: in.Service, Published: in.Published, Dial: d.dial}
-	if r, ok := s.engine.(*recording); ok {
+	if r, ok := s.job.(*recordJob); ok {
 		ingress.Record = func(st proxy.Stream) httpstream.Sink { return r.caseSink(st, in.Port) }
 	}
 	s.serve(ctx, "the port for "+in.Published, func() error { return s.proxy.ServeIngress(ctx, l, ingress) })
@@ -324,7 +324,7 @@ const afterCase = 1500 * time.Millisecond
 // linger waits for what the app does behind the last case's answer.
 func (s *serving) linger() {
 	ago, ok := s.cases.SinceCase()
-	if _, records := s.engine.(*recording); !records || !ok || ago >= afterCase {
+	if _, records := s.job.(*recordJob); !records || !ok || ago >= afterCase {
 		return
 	}
 	select {
@@ -344,7 +344,7 @@ func (s *serving) stop() {
 	defer cancel()
 	s.proxy.CatchUp()
 	s.proxy.TellUnread()
-	if err := s.engine.close(ctx); err != nil {
+	if err := s.job.close(ctx); err != nil {
 		s.out.Notice(event.Notice{Kind: event.Failed, Detail: err.Error()})
 	}
 	s.out.Send(agent.FromAgent{Stopped: true})

@@ -60,22 +60,22 @@ func (c *CaseResult) CallMade(ref event.Call, now *Timeline) {
 	c.Calls = append(c.Calls, Call{ref, Sides{Now: now}})
 }
 
-// Settle fills in what follows from the rest, for every case: see CaseResult.Settle.
-func (r *Run) Settle() {
+// Conclude fills in what follows from the rest, for every case: see CaseResult.Conclude.
+func (r *Run) Conclude() {
 	for i := range r.Cases {
-		r.Cases[i].Settle(r)
+		r.Cases[i].Conclude(r)
 	}
 }
 
-// Settle fills in what follows from the rest and is empty: NotMade and
+// Conclude fills in what follows from the rest and is empty: NotMade and
 // OrderChanged from Calls, where the case was compared; Status; and NextSteps
 // for whatever is not as it should be. Without a Status of its own, a case fails
 // if its verdict does, a call was not made, or one was missed; a case that was
 // re-recorded passes.
-func (c *CaseResult) Settle(r *Run) {
+func (c *CaseResult) Conclude(r *Run) {
 	compared := c.Error == "" && c.Reason == "" && c.Status != Error && c.Status != Skipped
 	if compared {
-		c.settleCalls()
+		c.concludeCalls()
 	}
 	if c.Status == "" {
 		if compared && c.Verdict == nil && !c.Rerecorded {
@@ -132,7 +132,7 @@ func (c *CaseResult) OnlyTiming() bool {
 	return c.Verdict.OnlyTiming() || c.Verdict.Pass && len(c.Left) > 0
 }
 
-func (c *CaseResult) settleCalls() {
+func (c *CaseResult) concludeCalls() {
 	var both []*Call
 	made := false
 	for i := range c.Calls {
