@@ -120,11 +120,11 @@ func redactDifference(r *tape.Redactor, d *compare.Difference) {
 	}
 	for _, v := range []*string{&d.Recorded, &d.Now} {
 		if s := redacted(*v); s != *v {
-			d.Message = strings.ReplaceAll(d.Message, *v, s)
+			d.Title, d.Message = strings.ReplaceAll(d.Title, *v, s), strings.ReplaceAll(d.Message, *v, s)
 			*v = s
 		}
 	}
-	d.Message = r.Text(d.Message)
+	d.Title, d.Message = r.Text(d.Title), r.Text(d.Message)
 }
 
 // redactAt redacts a value of a request by its place.

@@ -12,18 +12,18 @@ func TestTheCauseComesFirstAndTheRestIsFolded(t *testing.T) {
 	delta := func(i int) compare.Difference {
 		return compare.Difference{
 			Kind: compare.Changed, Unit: "event", Index: i, Where: "$.choices[0].delta.content", Recorded: `"a"`, Now: `"b"`,
-			Message: "event data $.choices[0].delta.content: recorded a, now b",
+			Title: "event data $.choices[0].delta.content", Message: "event data $.choices[0].delta.content: recorded a, now b",
 		}
 	}
 	id := compare.Difference{
 		Kind: compare.Changed, Unit: "event", Index: 1, Where: "$.id", Recorded: `"x"`, Now: `"y"`, Follow: 22,
-		Message: `event 1 data $.id: recorded "x", now "y"; 22 events follow from it`,
+		Title: "event 1 data $.id", Message: `event 1 data $.id: recorded "x", now "y"; 22 events follow from it`,
 	}
-	reset := compare.Difference{Kind: compare.Ended, Where: "end", Recorded: "eof", Now: "reset: gone", Message: "end of the stream: recorded eof, now reset: gone"}
-	missing := compare.Difference{Kind: compare.Missing, Unit: "event", Index: 8, Recorded: "data: z", Run: 12, Message: "event 8 is missing: data: z; 12 events after it as well"}
-	status := compare.Difference{Kind: compare.Status, Where: "status", Recorded: "200", Now: "500", Message: "status: recorded 200 OK, now 500 Internal Server Error"}
-	header := compare.Difference{Kind: compare.Header, Where: "Content-Type", Recorded: "a", Now: "b", Message: "header Content-Type: recorded a, now b"}
-	body := compare.Difference{Kind: compare.Content, Recorded: "{}", Now: "oops", Message: "body is no JSON now: recorded {}, now oops"}
+	reset := compare.Difference{Kind: compare.Ended, Where: "end", Recorded: "eof", Now: "reset: gone", Title: "end of the stream", Message: "end of the stream: recorded eof, now reset: gone"}
+	missing := compare.Difference{Kind: compare.Missing, Unit: "event", Index: 8, Recorded: "data: z", Run: 12, Title: "event 8 is missing", Message: "event 8 is missing: data: z; 12 events after it as well"}
+	status := compare.Difference{Kind: compare.Status, Where: "status", Recorded: "200", Now: "500", Title: "status", Message: "status: recorded 200 OK, now 500 Internal Server Error"}
+	header := compare.Difference{Kind: compare.Header, Where: "Content-Type", Recorded: "a", Now: "b", Title: "header Content-Type", Message: "header Content-Type: recorded a, now b"}
+	body := compare.Difference{Kind: compare.Content, Recorded: "{}", Now: "oops", Title: "body is no JSON now", Message: "body is no JSON now: recorded {}, now oops"}
 	answer := compare.AnswerDifference{Pieces: []compare.PieceDifference{{Name: "text", Kind: "text", Recorded: "a", Now: "b", Words: compare.DiffWords("a", "b")}}}
 	asked := event.Miss{Method: "POST", URL: "https://api.example/v1", Closest: &event.Call{Number: 3}}
 

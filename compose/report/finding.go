@@ -112,20 +112,13 @@ func findingOf(d *compare.Difference) finding {
 		f.Words = nil
 		return f // the message has it all
 	}
-	// The message repeats the values, shorter than they are shown below it.
-	for _, m := range []struct{ from, keep string }{
-		{": recorded ", ""}, {"; recorded ", ""},
-		{" is missing: ", " is missing"}, {" was not recorded: ", " was not recorded"},
-	} {
-		if head, _, found := strings.Cut(d.Message, m.from); found {
-			f.Title, f.Pair = head+m.keep, true
-			if tail := d.Tail(); tail != "" {
-				f.Title += "; " + tail
-			}
-			return f
-		}
+	if d.Title == "" {
+		return f
 	}
-	f.Pair = !strings.Contains(d.Message, d.Recorded) || !strings.Contains(d.Message, d.Now)
+	f.Title, f.Pair = d.Title, true
+	if tail := d.Tail(); tail != "" {
+		f.Title += "; " + tail
+	}
 	return f
 }
 

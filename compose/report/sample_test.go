@@ -80,29 +80,29 @@ func changedText() CaseResult {
 		Differences: []compare.Difference{
 			{
 				Kind: compare.Header, Where: "X-Request-Id", Recorded: "0a1b2c3d-1111-4222-8333-444455556666", Now: "9f8e7d6c-5555-4666-8777-888899990000",
-				Message: "header X-Request-Id: recorded 0a1b2c3d-1111-4222-8333-444455556666, now 9f8e7d6c-5555-4666-8777-888899990000",
-				Rule:    &noise.Rule{Key: "response.header", Value: "X-Request-Id"},
+				Title: "header X-Request-Id", Message: "header X-Request-Id: recorded 0a1b2c3d-1111-4222-8333-444455556666, now 9f8e7d6c-5555-4666-8777-888899990000",
+				Rule: &noise.Rule{Key: "response.header", Value: "X-Request-Id"},
 			},
 			{
 				Kind: compare.Changed, Unit: "event", Index: 4, NowIndex: 4, Where: "$.choices[0].delta.content", Recorded: `"warm"`, Now: `"cold"`,
-				Message: `event 4 data $.choices[0].delta.content: recorded "warm", now "cold"`,
-				Rule:    &noise.Rule{Key: "response.body", Value: "$.choices[0].delta.content"},
+				Title: "event 4 data $.choices[0].delta.content", Message: `event 4 data $.choices[0].delta.content: recorded "warm", now "cold"`,
+				Rule: &noise.Rule{Key: "response.body", Value: "$.choices[0].delta.content"},
 			},
 			{
 				Kind: compare.Changed, Unit: "event", Index: 1, NowIndex: 1, Where: "$.id", Recorded: `"chatcmpl-8fKq0sJ2mC4vT6xZ1aB3dE5g"`, Now: `"chatcmpl-9gLr1tK3nD5wU7yA2bC4eF6h"`,
-				Message: `event 1 data $.id: recorded "chatcmpl-8fKq0sJ2mC4vT6xZ1aB3dE5g", now "chatcmpl-9gLr1tK3nD5wU7yA2bC4eF6h"`,
-				Rule:    &noise.Rule{Key: "response.body", Value: "$.id"},
+				Title: "event 1 data $.id", Message: `event 1 data $.id: recorded "chatcmpl-8fKq0sJ2mC4vT6xZ1aB3dE5g", now "chatcmpl-9gLr1tK3nD5wU7yA2bC4eF6h"`,
+				Rule: &noise.Rule{Key: "response.body", Value: "$.id"},
 			},
 			{
 				Kind: compare.Missing, Unit: "event", Index: 12, Recorded: `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":12}}`,
-				Message: `event 12 is missing: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],…`,
+				Title: "event 12 is missing", Message: `event 12 is missing: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],…`,
 			},
 			{Kind: compare.Reordered, Unit: "event", Index: 5, NowIndex: 7, Message: "event 5 comes as event 7 now"},
 		},
 		Answer: &compare.AnswerDifference{Format: "openai-chat", Pieces: []compare.PieceDifference{
 			{Name: "text", Kind: "text", Recorded: rec, Now: now, Words: compare.DiffWords(rec, now)},
 			{Name: "tool call 1", Kind: "tool", Recorded: `{"city":"Lisbon"}`, Now: `{"city":"Porto"}`, RecordedTool: "get_weather", NowTool: "get_weather", Arguments: []compare.Difference{
-				{Kind: compare.Changed, Where: "$.city", Recorded: `"Lisbon"`, Now: `"Porto"`, Message: `$.city: recorded "Lisbon", now "Porto"`},
+				{Kind: compare.Changed, Where: "$.city", Recorded: `"Lisbon"`, Now: `"Porto"`, Title: "$.city", Message: `$.city: recorded "Lisbon", now "Porto"`},
 			}},
 		}},
 	}
@@ -124,7 +124,7 @@ func buffered() CaseResult {
 		Unit: "event",
 		Differences: []compare.Difference{{
 			Kind: compare.Buffered, Recorded: "24 events in 24 moments, from 1206 ms to 2126 ms", Now: "24 events in one burst, from 2190 ms to 2190 ms",
-			Message: "buffered: it came in one burst; recorded 24 events in 24 moments, from 1206 ms to 2126 ms, now 24 events in one burst, from 2190 ms to 2190 ms; 984 ms of the delay is in the app",
+			Title: "buffered: it came in one burst", Message: "buffered: it came in one burst; recorded 24 events in 24 moments, from 1206 ms to 2126 ms, now 24 events in one burst, from 2190 ms to 2190 ms; 984 ms of the delay is in the app",
 		}},
 		Delay: &compare.Delay{Total: 984 * ms, Outside: 6 * ms, App: 978 * ms},
 	}
@@ -135,7 +135,7 @@ func missed() CaseResult {
 	c := result(4, "post-search", "POST", "http://localhost:8080/search")
 	c.Took = 80 * ms
 	c.Verdict = &compare.Verdict{Unit: "chunk", Differences: []compare.Difference{
-		{Kind: compare.Status, Where: "status", Recorded: "200", Now: "502", Message: "status: recorded 200 OK, now 502 Bad Gateway"},
+		{Kind: compare.Status, Where: "status", Recorded: "200", Now: "502", Title: "status", Message: "status: recorded 200 OK, now 502 Bad Gateway"},
 	}}
 	c.Calls = []Call{call(5, "https://search.example.com/query", stream(8*ms, 30*ms, 5*ms, 3, 900, httpstream.EOF), nil)}
 	c.Answer = Sides{stream(0, 48*ms, 0, 1, 900, httpstream.EOF), stream(0, 60*ms, 0, 1, 120, httpstream.EOF)}
@@ -163,7 +163,7 @@ func closedEarly() CaseResult {
 	c.Took = 700 * ms
 	c.Answer = Sides{stream(0, 20*ms, 90*ms, 10, 90, httpstream.Cancelled), stream(0, 21*ms, 90*ms, 6, 90, httpstream.Reset)}
 	c.Verdict = &compare.Verdict{Unit: "event", Interrupted: true, Differences: []compare.Difference{
-		{Kind: compare.Ended, Where: "end", Recorded: "eof", Now: "reset: connection reset by peer", Message: "end of the stream: recorded eof, now reset: connection reset by peer"},
+		{Kind: compare.Ended, Where: "end", Recorded: "eof", Now: "reset: connection reset by peer", Title: "end of the stream", Message: "end of the stream: recorded eof, now reset: connection reset by peer"},
 		{Kind: compare.SlowGap, Recorded: "90 ms", Now: "2400 ms", Message: "silent for 2400 ms from 110 ms on, the longest recorded gap is 90 ms, allowed 770 ms; 2300 ms of the delay is outside, in the calls"},
 	}, Delay: &compare.Delay{Total: 2310 * ms, Outside: 2300 * ms, App: 10 * ms}, Now: compare.Timing{GapFrom: 110 * ms, GapTo: 2510 * ms}, Recorded: compare.Timing{GapTo: 90 * ms}}
 	return c
@@ -179,7 +179,7 @@ func rerecorded() CaseResult {
 	c := passed(9, "get-price", "GET", "http://localhost:8080/price")
 	c.Rerecorded = true
 	c.Verdict = &compare.Verdict{Unit: "chunk", Differences: []compare.Difference{
-		{Kind: compare.Changed, Where: "$.price", Recorded: "9007199254740992", Now: "9007199254740993", Message: "body $.price: recorded 9007199254740992, now 9007199254740993", Rule: &noise.Rule{Key: "response.body", Value: "$.price"}},
+		{Kind: compare.Changed, Where: "$.price", Recorded: "9007199254740992", Now: "9007199254740993", Title: "body $.price", Message: "body $.price: recorded 9007199254740992, now 9007199254740993", Rule: &noise.Rule{Key: "response.body", Value: "$.price"}},
 	}}
 	return c
 }

@@ -236,7 +236,7 @@ func diffArguments(rec, now string) []Difference {
 	for i := range c.log.list {
 		d := &c.log.list[i]
 		d.Rule = nil // a path in the arguments is none in the stream
-		d.Message = strings.TrimPrefix(d.Message, "body ")
+		d.Title, d.Message = strings.TrimPrefix(d.Title, "body "), strings.TrimPrefix(d.Message, "body ")
 	}
 	return c.log.list
 }

@@ -169,8 +169,7 @@ func (c *Comparer) Chunk(at time.Duration, p []byte) {
 		c.log.add(func() Difference {
 			return Difference{
 				Kind: Content, Where: "body", Now: legible.Bytes(p, int64(len(p))),
-				Message: fmt.Sprintf("a body where none is allowed: %s answered with %s", c.rec.Method, status(c.head.Status)),
-			}
+			}.titled(fmt.Sprintf("a body where none is allowed: %s answered with %s", c.rec.Method, status(c.head.Status)), "")
 		})
 	}
 	c.nowTiming.Bytes += int64(len(p))
@@ -251,18 +250,15 @@ func (c *Comparer) nothingRecorded(end httpstream.EndInfo) {
 	case c.rec.Failed != "":
 		c.log.must(Difference{
 			Kind: Ended, Recorded: c.rec.Failed, Now: status(c.head.Status),
-			Message: wasNow("answer", c.rec.Failed, status(c.head.Status)),
-		})
+		}.wasNow("answer", c.rec.Failed, status(c.head.Status)))
 		return
 	}
 	now := end.Detail
 	if c.head != nil {
 		now = status(c.head.Status)
 	}
-	c.log.must(Difference{
-		Kind: Recording, Now: c.redacted(now),
-		Message: "the recording holds no answer, so there is nothing to compare with; record the case again",
-	})
+	c.log.must(Difference{Kind: Recording, Now: c.redacted(now)}.titled(
+		"the recording holds no answer, so there is nothing to compare with; record the case again", ""))
 }
 
 // compareFailure compares two ends without any answer: how, and what was wrong.
@@ -285,8 +281,7 @@ func (c *Comparer) compareFailure(end httpstream.EndInfo) {
 	}
 	c.log.must(Difference{
 		Kind: Ended, Where: "end", Recorded: rec, Now: now,
-		Message: wasNow("no answer, as recorded, but for another reason", rec, now),
-	})
+	}.wasNow("no answer, as recorded, but for another reason", rec, now))
 }
 
 // redacted is a text of the relay's without the secrets of URLs in it.
@@ -314,8 +309,7 @@ func (c *Comparer) noAnswer(end httpstream.EndInfo) {
 	}
 	c.log.must(Difference{
 		Kind: Ended, Recorded: status(c.rec.Head.Status), Now: c.redacted(why),
-		Message: fmt.Sprintf("no answer: %s; recorded %s", c.redacted(why), status(c.rec.Head.Status)),
-	})
+	}.titled("no answer: "+c.redacted(why), "; recorded "+status(c.rec.Head.Status)))
 	for c.source.pull() { // for its timing
 	}
 }
@@ -358,8 +352,7 @@ func (c *Comparer) compareEnd(rec, now httpstream.EndInfo) {
 	}
 	c.log.must(Difference{
 		Kind: Ended, Where: "end", Recorded: c.redacted(describeEnd(rec)), Now: c.redacted(describeEnd(now)),
-		Message: wasNow("end of the stream", c.redacted(describeEnd(rec)), c.redacted(describeEnd(now))),
-	})
+	}.wasNow("end of the stream", c.redacted(describeEnd(rec)), c.redacted(describeEnd(now))))
 }
 
 func describeEnd(e httpstream.EndInfo) string {

@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
@@ -56,6 +55,9 @@ type Difference struct {
 	Offset   int64  `json:"offset,omitempty"`
 	Recorded string `json:"recorded,omitempty"`
 	Now      string `json:"now,omitempty"`
+	// Title says what differs and how, without Recorded and Now and without what
+	// Tail says. It is empty where Message has all that there is to say.
+	Title string `json:"title,omitempty"`
 	// Message says it all in one line, without a capital or a full stop.
 	Message string `json:"message"`
 	// Words is the word difference of a changed text.
@@ -137,7 +139,7 @@ func (l *log) add(build func() Difference) {
 // few of these, and they matter most.
 func (l *log) must(d Difference) {
 	d.At = l.at
-	d.Message = legible.Printable(d.Message)
+	d.Title, d.Message = legible.Printable(d.Title), legible.Printable(d.Message)
 	d.Recorded, d.Now = legible.UTF8(d.Recorded), legible.UTF8(d.Now)
 	for i := range d.Words {
 		d.Words[i].Text = legible.UTF8(d.Words[i].Text)
@@ -188,8 +190,24 @@ func pair(rec, now string, n int) (string, string) {
 	return legible.Excerpt(rec, at, n), legible.Excerpt(now, at, n)
 }
 
-// wasNow is the sentence for a changed value.
-func wasNow(what, rec, now string) string {
+// wasNow titles the difference of a changed value.
+func (d Difference) wasNow(title, rec, now string) Difference {
 	r, n := pair(rec, now, maxQuote)
-	return fmt.Sprintf("%s: recorded %s, now %s", what, r, n)
+	return d.titled(title, ": recorded "+r+", now "+n)
+}
+
+// isMissing titles what was recorded and is not there now.
+func (d Difference) isMissing(what, value string) Difference {
+	return d.titled(what+" is missing", ": "+legible.Excerpt(value, 0, maxQuote))
+}
+
+// isExtra titles what is there now and was not recorded.
+func (d Difference) isExtra(what, value string) Difference {
+	return d.titled(what+" was not recorded", ": "+legible.Excerpt(value, 0, maxQuote))
+}
+
+// titled sets the title, and the message, which has the values as well.
+func (d Difference) titled(title, values string) Difference {
+	d.Title, d.Message = title, title+values
+	return d
 }

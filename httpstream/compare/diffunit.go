@@ -54,8 +54,7 @@ func (c *Comparer) diffUnits(r, n *unit) {
 		c.log.add(func() Difference {
 			d := s.difference(Changed, "end")
 			d.Recorded, d.Now = completeness(r), completeness(n)
-			d.Message = wasNow(s.String(), d.Recorded, d.Now)
-			return d
+			return d.wasNow(s.String(), d.Recorded, d.Now)
 		})
 	}
 	switch r.Label {
@@ -79,8 +78,7 @@ func (c *Comparer) diffUnits(r, n *unit) {
 		c.log.add(func() Difference {
 			d := s.difference(Changed, "")
 			d.Recorded, d.Now = r.Summary(maxShown), n.Summary(maxShown)
-			d.Message = wasNow(s.String(), d.Recorded, d.Now)
-			return d
+			return d.wasNow(s.String(), d.Recorded, d.Now)
 		})
 	}
 }
@@ -95,9 +93,12 @@ func completeness(u *unit) string {
 func (c *Comparer) oneSided(s spot, kind Kind, value string) {
 	c.log.add(func() Difference {
 		d := s.difference(kind, s.part)
-		d.Recorded, d.Message = value, fmt.Sprintf("%s is missing: %s", s, legible.Excerpt(value, 0, maxQuote))
-		if kind == Extra {
-			d.Recorded, d.Now, d.Message = "", value, fmt.Sprintf("%s was not recorded: %s", s, legible.Excerpt(value, 0, maxQuote))
+		if kind == Missing {
+			d.Recorded = value
+			d = d.isMissing(s.String(), value)
+		} else {
+			d.Now = value
+			d = d.isExtra(s.String(), value)
 		}
 		if s.unit == body.Event {
 			d.Rule = &noise.Rule{Key: noise.ResponseSSE, Value: "data"}
@@ -155,16 +156,15 @@ func (c *Comparer) changedText(s spot, kind Kind, rec, now, note string) {
 		if d.nuance = nuance(rec, now); d.nuance != "" && note == "" {
 			rec, now, what = `"`+reveal(rec)+`"`, `"`+reveal(now)+`"`, what+": "+d.nuance
 			d.Recorded, d.Now = pair(rec, now, maxShown)
-			d.Message = wasNow(what, rec, now)
-			return d
+			return d.wasNow(what, rec, now)
 		}
 		d.Recorded, d.Now = pair(rec, now, maxShown)
 		r, n := pair(rec, now, maxQuote)
-		d.Message = fmt.Sprintf("%s: recorded %s, now %s", s, jsonvalue.Quote(r), jsonvalue.Quote(n))
+		values := ": recorded " + jsonvalue.Quote(r) + ", now " + jsonvalue.Quote(n)
 		if note != "" {
-			d.Message = fmt.Sprintf("%s %s: recorded %s, now %s", s, note, jsonvalue.Quote(r), jsonvalue.Quote(n))
-			return d
+			return d.titled(s.String()+" "+note, values)
 		}
+		d = d.titled(s.String(), values)
 		if len(rec) <= maxWords && len(now) <= maxWords {
 			d.Words = DiffWords(rec, now)
 		}
@@ -184,11 +184,11 @@ func (c *Comparer) diffBlobs(s spot, r, n *body.Blob) {
 		d.Recorded, d.Now = legible.Bytes(r.Data[at:], r.Size-int64(at)), legible.Bytes(n.Data[at:], n.Size-int64(at))
 		switch {
 		case r.Size != n.Size:
-			d.Message = fmt.Sprintf("%s: %d bytes recorded, %d now, which differ from offset %d on", s, r.Size, n.Size, at)
+			d = d.titled(fmt.Sprintf("%s: %d bytes recorded, %d now, which differ from offset %d on", s, r.Size, n.Size, at), "")
 		case at == len(r.Data):
-			d.Message = fmt.Sprintf("%s: other bytes somewhere after offset %d", s, at)
+			d = d.titled(fmt.Sprintf("%s: other bytes somewhere after offset %d", s, at), "")
 		default:
-			d.Message = fmt.Sprintf("%s: byte %d: recorded 0x%02x, now 0x%02x", s, at, r.Data[at], n.Data[at])
+			d = d.titled(fmt.Sprintf("%s: byte %d", s, at), fmt.Sprintf(": recorded 0x%02x, now 0x%02x", r.Data[at], n.Data[at]))
 		}
 		return d
 	})
@@ -209,10 +209,10 @@ func (c *Comparer) diffJSON(s spot, r, n *jsonvalue.Document) {
 				return d
 			case j.kind == Missing:
 				d.Recorded = legible.Excerpt(rec, 0, maxShown)
-				d.Message = fmt.Sprintf("%s is missing: %s", at, legible.Excerpt(rec, 0, maxQuote))
+				d = d.isMissing(at, rec)
 			case j.kind == Extra:
 				d.Now = legible.Excerpt(now, 0, maxShown)
-				d.Message = fmt.Sprintf("%s was not recorded: %s", at, legible.Excerpt(now, 0, maxQuote))
+				d = d.isExtra(at, now)
 			case j.kind == Reordered:
 				d.Recorded, d.Now = where, j.to.String()
 				d.Rule = nil
@@ -228,7 +228,7 @@ func (c *Comparer) diffJSON(s spot, r, n *jsonvalue.Document) {
 					}
 				}
 				d.Recorded, d.Now = pair(rec, now, maxShown)
-				d.Message = wasNow(at, rec, now)
+				d = d.wasNow(at, rec, now)
 			}
 			return d
 		})

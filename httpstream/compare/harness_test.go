@@ -141,6 +141,11 @@ func wantFail(t *testing.T, v *Verdict, want ...string) {
 	if got := messages(v); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
 	}
+	for i := range v.Differences {
+		if d := &v.Differences[i]; !strings.HasPrefix(d.Message, d.Title) {
+			t.Errorf("%q does not begin with its title, %q", d.Message, d.Title)
+		}
+	}
 	if _, err := json.Marshal(v); err != nil {
 		t.Error(err)
 	}

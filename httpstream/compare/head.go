@@ -37,17 +37,16 @@ type fieldChange struct {
 func (f fieldChange) difference(d Difference, what string) Difference {
 	rec, now := strings.Join(f.rec, "\n"), strings.Join(f.now, "\n")
 	d.Recorded, d.Now = rec, now
+	rec, now = legible.OneLine(rec), legible.OneLine(now)
 	switch {
 	case f.kind == Missing:
-		d.Message = fmt.Sprintf("%s is missing: %s", what, legible.Excerpt(legible.OneLine(rec), 0, maxQuote))
+		return d.isMissing(what, rec)
 	case f.kind == Extra:
-		d.Message = fmt.Sprintf("%s was not recorded: %s", what, legible.Excerpt(legible.OneLine(now), 0, maxQuote))
-	case rec == now:
-		d.Message = fmt.Sprintf("%s: another secret, which is not shown: recorded %s, now %s", what, legible.OneLine(rec), legible.OneLine(now))
-	default:
-		d.Message = wasNow(what, legible.OneLine(rec), legible.OneLine(now))
+		return d.isExtra(what, now)
+	case d.Recorded == d.Now:
+		return d.titled(what+": another secret, which is not shown", ": recorded "+rec+", now "+now)
 	}
-	return d
+	return d.wasNow(what, rec, now)
 }
 
 // compareFields compares two sections name by name. ignore may be nil; same tells
@@ -139,8 +138,7 @@ func (c *Comparer) compareHead(rec, now *httpstream.ResponseHead) {
 		c.log.add(func() Difference {
 			return Difference{
 				Kind: Status, Where: "status", Recorded: fmt.Sprint(rec.Status), Now: fmt.Sprint(now.Status),
-				Message: fmt.Sprintf("status: recorded %s, now %s", status(rec.Status), status(now.Status)),
-			}
+			}.titled("status", fmt.Sprintf(": recorded %s, now %s", status(rec.Status), status(now.Status)))
 		})
 	}
 	// Without a body to compare, the length is all there is.
@@ -198,8 +196,7 @@ func (c *Comparer) interim(i int, rec, now string) {
 	c.log.add(func() Difference {
 		return Difference{
 			Kind: Interim, Index: i + 1, Recorded: rec, Now: now,
-			Message: wasNow(fmt.Sprintf("interim answer %d", i+1), rec, now),
-		}
+		}.wasNow(fmt.Sprintf("interim answer %d", i+1), rec, now)
 	})
 }
 

@@ -227,8 +227,7 @@ func (s *shapes) buffered() bool {
 	if why := s.heldBack(); why != "" {
 		s.tell(Difference{
 			Kind: Buffered, Recorded: describe(s.rec, s.unit), Now: describe(s.now, s.unit),
-			Message: fmt.Sprintf("buffered: %s; recorded %s, now %s%s", why, describe(s.rec, s.unit), describe(s.now, s.unit), s.attributeFirst()),
-		})
+		}.titled("buffered: "+why, fmt.Sprintf("; recorded %s, now %s%s", describe(s.rec, s.unit), describe(s.now, s.unit), s.attributeFirst())))
 		return true
 	}
 	if h := s.held; h != nil && !s.rec.bulk() && !s.heldOutside(h) {
@@ -236,15 +235,13 @@ func (s *shapes) buffered() bool {
 		now := fmt.Sprintf("from %s to %s", ms(h.nowFrom), ms(h.nowTo))
 		s.tell(Difference{
 			Kind: Buffered, Unit: s.unit, Index: h.first, Recorded: rec, Now: now,
-			Message: fmt.Sprintf("buffered: %ss %d to %d came at once; recorded %s, now %s", s.unit, h.first, h.last, rec, now),
-		})
+		}.titled(fmt.Sprintf("buffered: %ss %d to %d came at once", s.unit, h.first, h.last), fmt.Sprintf("; recorded %s, now %s", rec, now)))
 		return true
 	}
 	if s.rec.First-s.rec.Head >= headAhead && s.now.First-s.now.Head <= momentWidth && s.now.Head-s.rec.Head >= headAhead {
 		s.tell(Difference{
 			Kind: Buffered, Where: "head", Recorded: ms(s.rec.Head), Now: ms(s.now.Head),
-			Message: fmt.Sprintf("buffered: the head waited for the first %s; recorded after %s, now after %s", s.unit, ms(s.rec.Head), ms(s.now.Head)),
-		})
+		}.titled("buffered: the head waited for the first "+s.unit, fmt.Sprintf("; recorded after %s, now after %s", ms(s.rec.Head), ms(s.now.Head))))
 		return true
 	}
 	return false

@@ -2,13 +2,11 @@ package compare
 
 import (
 	"bytes"
-	"fmt"
 	"time"
 
 	"github.com/aymanbagabas/go-udiff/lcs"
 
 	"github.com/wiretape/wiretape/httpstream/body"
-	"github.com/wiretape/wiretape/httpstream/internal/legible"
 	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
@@ -304,8 +302,7 @@ func (b *unitBody) missing(u *unit) {
 	b.c.log.add(func() Difference {
 		return Difference{
 			Kind: Missing, Unit: u.Label, Index: u.Index, Recorded: u.Summary(maxShown), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
-			Message: fmt.Sprintf("%s is missing: %s", u.Name(), legible.Excerpt(u.Summary(maxShown), 0, maxQuote)),
-		}
+		}.isMissing(u.Name(), u.Summary(maxShown))
 	})
 }
 
@@ -318,8 +315,7 @@ func (b *unitBody) extra(u *unit) {
 	b.c.log.add(func() Difference {
 		return Difference{
 			Kind: Extra, Unit: u.Label, Index: u.Index, NowIndex: u.Index, Now: u.Summary(maxShown), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
-			Message: fmt.Sprintf("%s was not recorded: %s", u.Name(), legible.Excerpt(u.Summary(maxShown), 0, maxQuote)),
-		}
+		}.isExtra(u.Name(), u.Summary(maxShown))
 	})
 }
 

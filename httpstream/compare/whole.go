@@ -76,9 +76,8 @@ func (b *bytesBody) first(rec, now []byte, offset int64) {
 		return Difference{
 			Kind: Bytes, Where: "body", Offset: offset,
 			Recorded: legible.Bytes(rec, int64(len(rec))), Now: legible.Bytes(now, int64(len(now))),
-			Message: fmt.Sprintf("body: byte %d: recorded 0x%02x %q, now 0x%02x %q%s", offset,
-				rec[0], rec[:min(shownBytes, len(rec))], now[0], now[:min(shownBytes, len(now))], b.note),
-		}
+		}.titled(fmt.Sprintf("body: byte %d", offset), fmt.Sprintf(": recorded 0x%02x %q, now 0x%02x %q%s",
+			rec[0], rec[:min(shownBytes, len(rec))], now[0], now[:min(shownBytes, len(now))], b.note))
 	})
 }
 
