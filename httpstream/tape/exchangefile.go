@@ -55,8 +55,12 @@ func encodeExchange(x *Exchange) ([]byte, error) {
 		w.mapping("response", func() { w.response(x.Response, x.Request.Proto) })
 	}
 	w.textIf("stream", x.Stream)
-	if len(x.Lines) > 0 {
-		w.literal("lines", string(x.Lines))
+	lines, err := x.loadLines()
+	if err != nil {
+		return nil, err
+	}
+	if len(lines) > 0 {
+		w.literal("lines", string(lines))
 	}
 	return w.b, nil
 }

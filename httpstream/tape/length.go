@@ -1,7 +1,6 @@
 package tape
 
 import (
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,52 +20,55 @@ const maxEdited = 1 << 20
 // be cut off, or take the rest for the next answer. What can't be read stays as it
 // is; to play it says why.
 func (t *Tape) FollowLengths() {
-	for _, x := range t.Calls {
-		length, ok := contentLength(x)
-		if !ok || !strings.HasPrefix(x.Response.Head.Proto, "HTTP/1.") {
-			continue
-		}
-		if x.Stream != "" {
-			info, err := os.Stat(filepath.Join(t.Dir, filepath.FromSlash(x.Stream)))
-			if err != nil || info.Size() > maxEdited {
-				continue
-			}
-		}
-		size, how, err := t.answerSize(x)
-		if err != nil || how != httpstream.EOF || size == length {
-			continue
-		}
-		response := *x.Response
-		response.Head.Header = slices.Clone(response.Head.Header)
-		for i := range response.Head.Header {
-			if f := &response.Head.Header[i]; strings.EqualFold(f.Name, "Content-Length") {
-				f.Value = strconv.FormatInt(size, 10)
-			}
-		}
-		x.Response = &response
-	}
+	onAllProcessors(len(t.Calls), func() func(int) {
+		return func(i int) { t.followLength(t.Calls[i]) }
+	})
 }
 
-// answerSize is how many bytes the recorded answer's body has, and how it ended.
-func (t *Tape) answerSize(x *Exchange) (size int64, how httpstream.End, err error) {
-	s, err := t.Stream(x)
-	if err != nil {
-		return 0, "", err
+func (t *Tape) followLength(x *Exchange) {
+	length, ok := contentLength(x)
+	if !ok || !strings.HasPrefix(x.Response.Head.Proto, "HTTP/1.") {
+		return
 	}
-	defer s.Close()
-	for {
-		l, err := s.Next()
-		switch {
-		case err == io.EOF:
-			return size, how, nil
-		case err != nil:
-			return 0, "", err
-		case l.End != nil:
-			how = l.End.How
-		case !l.FromClient:
-			size += int64(len(l.Data))
+	size, how := t.answerOf(x)
+	if how != httpstream.EOF || size == length {
+		return
+	}
+	response := *x.Response
+	response.Head.Header = slices.Clone(response.Head.Header)
+	for i := range response.Head.Header {
+		if f := &response.Head.Header[i]; strings.EqualFold(f.Name, "Content-Length") {
+			f.Value = strconv.FormatInt(size, 10)
 		}
 	}
+	x.Response = &response
+}
+
+// answerOf is answerSize where a person may have edited the answer and it can be read;
+// else its end is empty.
+func (t *Tape) answerOf(x *Exchange) (size int64, how httpstream.End) {
+	if x.linesInFile() {
+		if size, ok := t.edited[x]; ok {
+			return size, httpstream.EOF
+		}
+		return 0, ""
+	}
+	if x.Stream != "" {
+		info, err := os.Stat(filepath.Join(t.Dir, filepath.FromSlash(x.Stream)))
+		if err != nil || info.Size() > maxEdited {
+			return 0, ""
+		}
+	}
+	s, err := t.Stream(x)
+	if err != nil {
+		return 0, ""
+	}
+	defer s.Close()
+	size, how, err = answerSize(s)
+	if err != nil {
+		return 0, ""
+	}
+	return size, how
 }
 
 // contentLength is the length that the answer's head gives its body; false if it

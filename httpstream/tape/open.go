@@ -6,8 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // A Tape is a recording read from disk, without its streams.
@@ -18,6 +21,9 @@ type Tape struct {
 	Cases    []*Exchange
 
 	blocks blocks
+	// edited are the small answers that have another length than their heads say, with
+	// that length.
+	edited map[*Exchange]int64
 }
 
 // Open reads the manifest and all exchange files. Where files are broken, the
@@ -32,7 +38,7 @@ func Open(dir string) (*Tape, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tape{Dir: dir}
+	t := &Tape{Dir: dir, edited: map[*Exchange]int64{}}
 	if t.Manifest, err = decodeManifest(data, dir, file); err != nil {
 		return nil, err
 	}
@@ -42,7 +48,7 @@ func Open(dir string) (*Tape, error) {
 		name string
 		into *[]*Exchange
 	}{{Call, callsDir, &t.Calls}, {Case, casesDir, &t.Cases}} {
-		list, err := readExchanges(filepath.Join(dir, d.name), d.kind)
+		list, err := t.readExchanges(filepath.Join(dir, d.name), d.kind)
 		if t.Manifest.Version < 2 {
 			err = append(err, notInVersion1(list)...)
 		}
@@ -57,34 +63,128 @@ func Open(dir string) (*Tape, error) {
 
 // readExchanges reads the exchange files of one folder; a folder that is not
 // there is one without exchanges, because git keeps no empty folders.
-func readExchanges(dir string, kind Kind) (list []*Exchange, broken []error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (t *Tape) readExchanges(dir string, kind Kind) (list []*Exchange, broken []error) {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, []error{err}
 	}
-	numbers := map[int]string{}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") || !strings.HasSuffix(e.Name(), ".yaml") {
-			continue
-		}
-		file := filepath.Join(dir, e.Name())
-		data, err := os.ReadFile(file)
-		if err != nil {
-			broken = append(broken, err)
-			continue
-		}
-		x, err := decodeExchange(data, file)
-		if err == nil {
-			err = checkPlace(x, kind, numbers)
-		}
-		if err != nil {
-			broken = append(broken, err)
-			continue
-		}
-		list = append(list, x)
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, []error{err}
 	}
-	slices.SortFunc(list, func(a, b *Exchange) int { return cmp.Compare(a.Number, b.Number) })
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".yaml")
+	})
+	slices.Sort(names)
+	list, errs := t.decodeFiles(folder{d}, dir, names, kind)
+	list = slices.DeleteFunc(list, func(x *Exchange) bool { return x == nil })
+	slices.SortFunc(list, func(a, b *Exchange) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), strings.Compare(a.File, b.File))
+	})
+	kept := list[:0]
+	for _, x := range list {
+		if n := len(kept); n > 0 && kept[n-1].Number == x.Number {
+			errs = append(errs, &FormatError{File: x.File, Line: 1, Msg: "has the same number as " + filepath.Base(kept[n-1].File)})
+			continue
+		}
+		kept = append(kept, x)
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(fileOf(a), fileOf(b)) })
+	return kept, errs
+}
+
+// fileOf is the file that an error of reading one is about.
+func fileOf(err error) string {
+	var format *FormatError
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &format):
+		return format.File
+	case errors.As(err, &path):
+		return path.Path
+	}
+	return ""
+}
+
+// decodeFiles reads files on all processors, each to its place in the list; there is
+// none for one that is broken.
+func (t *Tape) decodeFiles(d folder, dir string, names []string, kind Kind) (list []*Exchange, broken []error) {
+	list = make([]*Exchange, len(names))
+	var mu sync.Mutex // guards broken and t.edited
+	onAllProcessors(len(names), func() func(int) {
+		r := fileReader{folder: d, dir: dir + string(filepath.Separator), kind: kind, quick: newQuickReader(), buf: make([]byte, 64<<10)}
+		return func(i int) {
+			x, err := r.exchange(names[i])
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				broken = append(broken, err)
+				return
+			}
+			list[i] = x
+			if size, edited := x.leaveLines(); edited {
+				mu.Lock()
+				defer mu.Unlock()
+				t.edited[x] = size
+			}
+		}
+	})
 	return list, broken
+}
+
+// onAllProcessors calls what begin returns with 0 to n-1, in no order; each of the
+// goroutines that do so begins for itself.
+func onAllProcessors(n int, begin func() func(int)) {
+	const batch = 64
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (n+batch-1)/batch) {
+		wg.Go(func() {
+			do := begin()
+			for {
+				from := int(next.Add(batch)) - batch
+				if from >= n {
+					return
+				}
+				for i := from; i < min(n, from+batch); i++ {
+					do(i)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A fileReader reads the exchange files of a folder.
+type fileReader struct {
+	folder folder
+	dir    string // with a separator behind it
+	kind   Kind
+	quick  *quickReader
+	buf    []byte
+}
+
+func (r *fileReader) exchange(name string) (x *Exchange, err error) {
+	file := r.dir + name
+	data, ok := r.folder.read(name, r.buf)
+	if r.buf = data; !ok {
+		if data, err = os.ReadFile(file); err != nil {
+			return nil, err
+		}
+	}
+	if x, ok = r.quick.decode(data, file); !ok {
+		if x, err = decodeExchange(data, file); err != nil {
+			return nil, err
+		}
+	}
+	if x.Kind != r.kind {
+		return nil, &FormatError{File: file, Line: 1, Msg: "a " + string(x.Kind) + " in the folder of the " + string(r.kind) + "s"}
+	}
+	return x, nil
 }
 
 // notInVersion1 finds what only newer formats have.
@@ -96,7 +196,7 @@ func notInVersion1(list []*Exchange) (broken []error) {
 				Hint: "name the one case that it belongs to with case, or record the tape again",
 			})
 		}
-		if x.Lines != nil {
+		if x.linesInFile() {
 			broken = append(broken, &FormatError{
 				File: x.File, Line: x.LinesAbove, Msg: `has the key "lines", which format 1 has not`,
 				Hint: "put the lines into a file in " + streamsDir + "/ and name it with stream, or record the tape again",
@@ -104,17 +204,4 @@ func notInVersion1(list []*Exchange) (broken []error) {
 		}
 	}
 	return broken
-}
-
-// checkPlace holds that the file is in the folder of its kind and that its number
-// is its own.
-func checkPlace(x *Exchange, kind Kind, numbers map[int]string) error {
-	if x.Kind != kind {
-		return &FormatError{File: x.File, Line: 1, Msg: "a " + string(x.Kind) + " in the folder of the " + string(kind) + "s"}
-	}
-	if other, taken := numbers[x.Number]; taken {
-		return &FormatError{File: x.File, Line: 1, Msg: "has the same number as " + filepath.Base(other)}
-	}
-	numbers[x.Number] = x.File
-	return nil
 }

@@ -79,7 +79,8 @@ type Exchange struct {
 	// Stream is the file of the stream inside the tape, with slashes; empty if there is none.
 	Stream string
 	// Lines are those of a small answer, which stand in the exchange file in the
-	// place of Stream: each ends in LF, as in a stream file.
+	// place of Stream: each ends in LF, as in a stream file. Open leaves them there;
+	// Tape.Stream reads them.
 	Lines []byte
 	// Failed says what went wrong before any answer: "connection refused". Empty otherwise.
 	Failed string
@@ -90,8 +91,11 @@ type Exchange struct {
 	LinesAbove int
 }
 
+// linesInFile reports whether the lines of a small answer are not in memory.
+func (x *Exchange) linesInFile() bool { return x.Lines == nil && x.LinesAbove > 0 }
+
 // HasStream reports whether the exchange has lines, in a file of their own or not.
-func (x *Exchange) HasStream() bool { return x.Stream != "" || x.Lines != nil }
+func (x *Exchange) HasStream() bool { return x.Stream != "" || x.Lines != nil || x.linesInFile() }
 
 // A Request as recorded, credentials redacted.
 type Request struct {
