@@ -15,13 +15,13 @@ func (h *RequestHead) URL(scheme, dialed string) string {
 		scheme = "http"
 	}
 	authority, target := h.Authority, h.Target
-	if s, a, rest, ok := splitAbsolute(target); ok {
+	if s, a, rest, ok := SplitURL(target); ok {
 		scheme, authority, target = s, a, rest
 	} else if authority == "" {
 		authority = dialed
-	} else if _, port := splitPort(authority); port == "" {
+	} else if _, port := SplitPort(authority); port == "" {
 		// The client may name the host alone although it went to another port.
-		if _, port := splitPort(dialed); port != "" {
+		if _, port := SplitPort(dialed); port != "" {
 			authority = strings.TrimSuffix(authority, ":") + ":" + port
 		}
 	}
@@ -69,16 +69,17 @@ func (h *RequestHead) OffersUpgrade() bool {
 // scheme's own port.
 func OriginURL(scheme, authority string) string {
 	scheme, authority = strings.ToLower(scheme), strings.ToLower(authority)
-	host, port := splitPort(authority)
+	host, port := SplitPort(authority)
 	if scheme == "http" && port == "80" || scheme == "https" && port == "443" || port == "" {
 		authority = host
 	}
 	return scheme + "://" + authority
 }
 
-// splitAbsolute splits a target in absolute form (RFC 9112 section 3.2.2) before
-// its path. The authority may have user information.
-func splitAbsolute(target string) (scheme, authority, rest string, ok bool) {
+// SplitURL splits an absolute URL, or a target in absolute form (RFC 9112 section
+// 3.2.2), before its path. The authority may have user information; ok is false
+// where there is no scheme.
+func SplitURL(target string) (scheme, authority, rest string, ok bool) {
 	scheme, after, found := strings.Cut(target, "://")
 	if !found || scheme == "" || strings.ContainsAny(scheme, "/?#") {
 		return "", "", "", false
@@ -90,8 +91,24 @@ func splitAbsolute(target string) (scheme, authority, rest string, ok bool) {
 	return scheme, after[:end], after[end:], true
 }
 
-// splitPort splits host:port; an IPv6 address stands in brackets.
-func splitPort(authority string) (host, port string) {
+// OriginForm is the target of a request for an absolute URL, byte for byte as it was
+// sent (RFC 9112 section 3.2).
+func OriginForm(method, url string) string {
+	_, _, rest, ok := SplitURL(url)
+	if !ok {
+		rest = url
+	}
+	switch {
+	case rest == "" && method == "OPTIONS":
+		return "*" // RFC 9112 section 3.2.4
+	case rest == "" || rest[0] != '/':
+		return "/" + rest
+	}
+	return rest
+}
+
+// SplitPort splits host:port; an IPv6 address stands in brackets.
+func SplitPort(authority string) (host, port string) {
 	i := strings.LastIndexByte(authority, ':')
 	if i < 0 || strings.IndexByte(authority[i:], ']') >= 0 {
 		return authority, ""

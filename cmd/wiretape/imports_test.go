@@ -57,6 +57,11 @@ var rooms = map[string]room{
 		why: "what changes by itself does not depend on how answers are compared",
 	},
 
+	"httpstream/protocol": {
+		may: []string{"httpstream", "httpstream/http1", "httpstream/http2", "httpstream/relay"},
+		why: "the table of protocols knows their packages and nothing else",
+	},
+
 	"httpstream/event":   {may: []string{"httpstream"}, why: "what all of them speak depends on none who speaks it"},
 	"httpstream/tape":    {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/websocket"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
 	"httpstream/record":  {may: []string{"httpstream", "httpstream/event", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
@@ -64,7 +69,7 @@ var rooms = map[string]room{
 	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue", "httpstream/noise", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
 	"httpstream/replay":  {may: []string{"httpstream", "httpstream/event", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
 	"httpstream/proxy": {
-		may: []string{"httpstream", "httpstream/event", "httpstream/http1", "httpstream/http2", "httpstream/match", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},
+		may: []string{"httpstream", "httpstream/event", "httpstream/match", "httpstream/protocol", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},
 		why: "where a connection goes and how to get there are functions that it is given, so it is tested without root, Docker or a kernel",
 	},
 
@@ -74,8 +79,8 @@ var rooms = map[string]room{
 	},
 	"compose/agent/runner": {
 		may: []string{
-			"compose/report", "httpstream", "httpstream/compare", "httpstream/event", "httpstream/http1", "httpstream/http2",
-			"httpstream/noise", "httpstream/proxy", "httpstream/relay", "httpstream/replay", "httpstream/tape",
+			"compose/report", "httpstream", "httpstream/compare", "httpstream/event",
+			"httpstream/noise", "httpstream/protocol", "httpstream/proxy", "httpstream/relay", "httpstream/replay", "httpstream/tape",
 		},
 		why: "sending cases is tested on loopback, without Docker or a kernel",
 	},

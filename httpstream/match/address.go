@@ -5,6 +5,8 @@ import (
 	"mime"
 	"slices"
 	"strings"
+
+	"github.com/wiretape/wiretape/httpstream"
 )
 
 // An address is a URL taken apart and normalised as in RFC 3986 section 6.2.2
@@ -51,20 +53,12 @@ func parseAddress(url string) address {
 	}
 	// User information travels in Authorization, if at all.
 	authority = authority[strings.LastIndexByte(authority, '@')+1:]
-	a.host, a.port = splitPort(strings.ToLower(authority))
+	a.host, a.port = httpstream.SplitPort(strings.ToLower(authority))
 	if a.port == "80" && (a.scheme == "http" || a.scheme == "ws") || a.port == "443" && (a.scheme == "https" || a.scheme == "wss") {
 		a.port = ""
 	}
 	a.path = normalPath(a.path)
 	return a
-}
-
-func splitPort(authority string) (host, port string) {
-	i := strings.LastIndexByte(authority, ':')
-	if i < 0 || strings.IndexByte(authority[i:], ']') >= 0 {
-		return authority, ""
-	}
-	return authority[:i], authority[i+1:]
 }
 
 // hasPath reports whether a URL has anything behind its authority.

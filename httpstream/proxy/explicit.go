@@ -16,8 +16,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/event"
-	"github.com/wiretape/wiretape/httpstream/http1"
-	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/protocol"
 	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
@@ -33,12 +32,15 @@ func (p *Proxy) ServeExplicit(ctx context.Context, l net.Listener, upstream *url
 
 func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL) {
 	peer := client.RemoteAddr().String()
-	proto, client, err := sniffUntil(ctx, client)
+	spoken, client, err := sniffUntil(ctx, client)
 	if err != nil {
 		return
 	}
-	switch proto {
-	case speaksHTTP1:
+	switch spoken.kind {
+	case knownHTTP:
+		if !spoken.http.Forwards {
+			break
+		}
 		target, rest, err := connectTarget(ctx, client)
 		if err != nil {
 			fmt.Fprintf(client, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\nwiretape: %v\n", err)
@@ -49,7 +51,6 @@ func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL
 			return
 		}
 		client = rest
-	case speaksHTTP2:
 	case tlsHello:
 		p.cfg.Notify(event.Notice{Kind: event.Misused, About: peer, Detail: "the client speaks TLS to the proxy's own port: the proxy's URL begins with http://, also for https servers"})
 		reset(client)
@@ -60,15 +61,18 @@ func (p *Proxy) explicit(ctx context.Context, client net.Conn, upstream *url.URL
 		return
 	}
 	if p.cfg.Replay != nil {
-		p.answer(ctx, client, proto, Stream{Scheme: "http", Reverse: true})
+		p.answer(ctx, client, spoken.http, Stream{Scheme: "http", Reverse: true})
 		return
 	}
-	if proto == speaksHTTP2 {
-		p.reverseHTTP2(ctx, client, upstream)
+	if spoken.http.Forwards {
+		p.forwardEach(ctx, client, spoken.http, upstream)
 		return
 	}
-	p.forwardHTTP1(ctx, client, upstream)
+	p.reverse(ctx, client, spoken.http, upstream)
 }
+
+// maxConnectHead bounds the head of a CONNECT request, in bytes.
+const maxConnectHead = 64 << 10
 
 // connectTarget reads the head of a CONNECT request, if there is one on conn.
 // The connection that it returns reads what follows, or the request itself if it isn't one.
@@ -92,7 +96,7 @@ func connectTarget(ctx context.Context, conn net.Conn) (*Dest, net.Conn, error) 
 		if err != nil {
 			return nil, withPrefix(conn, got), nil
 		}
-		if len(got) > maxRequestLine {
+		if len(got) > maxConnectHead {
 			return nil, conn, errors.New("the CONNECT request's head is too long")
 		}
 	}
@@ -182,8 +186,8 @@ func (unrecorded) Response(time.Time, *httpstream.ResponseHead) {}
 func (unrecorded) ResponseChunk(time.Time, httpstream.Chunk)    {}
 func (unrecorded) End(time.Time, httpstream.EndInfo)            {}
 
-// forwardHTTP1 relays each request to the origin that it names, or to upstream.
-func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url.URL) {
+// forwardEach relays each request to the origin that it names, or to upstream.
+func (p *Proxy) forwardEach(ctx context.Context, client net.Conn, spoken *protocol.Protocol, upstream *url.URL) {
 	var current net.Conn
 	var currentOrigin string
 	var host atomic.Pointer[url.URL] // of the origin that is asked
@@ -197,7 +201,7 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 			if current != nil && key == currentOrigin {
 				return current, nil
 			}
-			conn, _, err := p.dialOrigin(ctx, origin, "http/1.1")
+			conn, _, err := p.dialOrigin(ctx, origin, spoken.ALPN)
 			if err != nil {
 				p.cfg.Notify(unreachable("", origin.Host, err))
 				return nil, fmt.Errorf("can't reach %.200s: %s", key, dialError(err))
@@ -222,7 +226,7 @@ func (p *Proxy) forwardHTTP1(ctx context.Context, client net.Conn, upstream *url
 		return "", client.RemoteAddr().String(), true
 	})
 	defer unread.tell()
-	http1.Relay(ctx, client, nil, opt, sink)
+	spoken.Relay(ctx, client, nil, opt, sink)
 }
 
 // An explicitSink tells requests to the proxy itself from those through it.
@@ -275,7 +279,7 @@ func (p *Proxy) rewriteForward(head *httpstream.RequestHead, upstream *url.URL) 
 		AskForIdentity(head)
 	}
 	if isAbsolute(head.Target) {
-		head.Target = originForm(head.Method, head.Target)
+		head.Target = httpstream.OriginForm(head.Method, head.Target)
 	}
 	setHost(head, origin.Host)
 	fields := head.Header[:0:0]
@@ -287,25 +291,10 @@ func (p *Proxy) rewriteForward(head *httpstream.RequestHead, upstream *url.URL) 
 	head.Header = fields
 }
 
-// originForm is what an absolute-form target is to its origin.
-func originForm(method, target string) string {
-	rest := target[strings.Index(target, "://")+3:]
-	i := strings.IndexAny(rest, "/?")
-	switch {
-	case i < 0 && method == "OPTIONS":
-		return "*" // RFC 9112 section 3.2.4
-	case i < 0:
-		return "/"
-	case rest[i] == '?':
-		return "/" + rest[i:]
-	}
-	return rest[i:]
-}
-
 // setHost has the request name host, in place of what it names now.
 func setHost(head *httpstream.RequestHead, host string) {
 	head.Authority = host
-	if head.Proto != "HTTP/2.0" && !head.Header.Has("Host") {
+	if head.Scheme == "" && !head.Header.Has("Host") {
 		head.Header = append(httpstream.Fields{{Name: "Host", Value: host}}, head.Header...)
 		return
 	}
@@ -319,17 +308,18 @@ func setHost(head *httpstream.RequestHead, host string) {
 	head.Header = fields
 }
 
-// reverseHTTP2 relays a client that speaks HTTP/2 in plain text to an upstream that speaks it too.
-func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url.URL) {
+// reverse relays a client that speaks to the proxy itself, and can't ask for other
+// origins, to an upstream that speaks the same protocol.
+func (p *Proxy) reverse(ctx context.Context, client net.Conn, spoken *protocol.Protocol, upstream *url.URL) {
 	if upstream == nil {
-		p.cfg.Notify(event.Notice{Kind: event.Misused, About: client.RemoteAddr().String(), Detail: "the client speaks HTTP/2 in plain text to the proxy's own port, which needs --upstream URL"})
+		p.cfg.Notify(event.Notice{Kind: event.Misused, About: client.RemoteAddr().String(), Detail: "the client speaks " + spoken.Name + " in plain text to the proxy's own port, which needs --upstream URL"})
 		reset(client)
 		return
 	}
-	conn, alpn, err := p.dialOrigin(ctx, upstream, "h2")
-	if err == nil && upstream.Scheme == "https" && alpn != "h2" {
+	conn, alpn, err := p.dialOrigin(ctx, upstream, spoken.ALPN)
+	if err == nil && upstream.Scheme == "https" && alpn != spoken.ALPN {
 		conn.Close()
-		err = errors.New("it doesn't speak HTTP/2, which the client asked for")
+		err = fmt.Errorf("it doesn't speak %s, which the client asked for", spoken.Name)
 	}
 	if err != nil {
 		p.cfg.Notify(unreachable("", upstream.Host, err))
@@ -346,7 +336,7 @@ func (p *Proxy) reverseHTTP2(ctx context.Context, client net.Conn, upstream *url
 	}}
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return "", upstream.Host, p.wanted(upstream) })
 	defer unread.tell()
-	http2.Relay(ctx, client, conn, opt, p.reverseSink(upstream))
+	spoken.Relay(ctx, client, conn, opt, p.reverseSink(upstream))
 }
 
 // dialOrigin connects to an origin, with TLS for https, and tells the ALPN name agreed on.

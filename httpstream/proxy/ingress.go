@@ -8,8 +8,6 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/event"
-	"github.com/wiretape/wiretape/httpstream/http1"
-	"github.com/wiretape/wiretape/httpstream/http2"
 	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
@@ -43,14 +41,14 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 		relay.Raw(ctx, client, service)
 		return
 	}
-	proto, client, service, err := firstSpeaker(ctx, client, service)
+	spoken, client, service, err := firstSpeaker(ctx, client, service)
 	if err != nil && !errors.Is(err, io.EOF) {
 		reset(client)
 		return
 	}
-	if proto != speaksHTTP1 && proto != speaksHTTP2 {
+	if spoken.kind != knownHTTP {
 		why := whyOpaque(client, service)
-		if proto == tlsHello {
+		if spoken.kind == tlsHello {
 			why = "TLS that the service ends itself"
 		}
 		if why != "" {
@@ -66,9 +64,5 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 	sink := in.Record(Stream{Service: in.Service, Scheme: "http", Authority: in.Published})
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return in.Service, in.Published, true })
 	defer unread.tell()
-	if proto == speaksHTTP2 {
-		http2.Relay(ctx, client, service, opt, sink)
-		return
-	}
-	http1.Relay(ctx, client, service, opt, sink)
+	spoken.http.Relay(ctx, client, service, opt, sink)
 }

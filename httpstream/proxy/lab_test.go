@@ -29,6 +29,9 @@ import (
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
 
+// http2Preface is what a client of HTTP/2 begins with (RFC 9113 section 3.4).
+const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
 // patience is how long anything here may take; nothing waits for it to pass.
 const patience = 20 * time.Second
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/match"
+	"github.com/wiretape/wiretape/httpstream/protocol"
 	"github.com/wiretape/wiretape/httpstream/replay"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -91,12 +92,8 @@ func originsOf(calls []*tape.Exchange) []origin {
 			list = append(list, origin{scheme: scheme, host: host, authority: fullAuthority(scheme, host)})
 		}
 		list[i].connects = list[i].connects || x.Request.Protocol != ""
-		alpn := "http/1.1"
-		if x.Request.Proto == "HTTP/2.0" {
-			alpn = "h2"
-		}
-		if !slices.Contains(list[i].protocols, alpn) {
-			list[i].protocols = append(list[i].protocols, alpn)
+		if spoken := protocol.Of(x.Request.Proto); spoken != nil && !slices.Contains(list[i].protocols, spoken.ALPN) {
+			list[i].protocols = append(list[i].protocols, spoken.ALPN)
 		}
 	}
 	return list
@@ -105,14 +102,11 @@ func originsOf(calls []*tape.Exchange) []origin {
 // originOf splits scheme and host off a URL, which need not be well-formed behind
 // them: the tape has targets as they were sent.
 func originOf(url string) (scheme, host string, ok bool) {
-	scheme, rest, found := strings.Cut(url, "://")
+	scheme, authority, _, found := httpstream.SplitURL(url)
 	if !found || scheme != "http" && scheme != "https" {
 		return "", "", false
 	}
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		rest = rest[:end]
-	}
-	host = rest[strings.LastIndexByte(rest, '@')+1:]
+	host = authority[strings.LastIndexByte(authority, '@')+1:]
 	return scheme, host, host != ""
 }
 

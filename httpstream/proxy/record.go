@@ -16,8 +16,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/event"
-	"github.com/wiretape/wiretape/httpstream/http1"
-	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/protocol"
 	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
@@ -34,20 +33,20 @@ func (p *Proxy) record(ctx context.Context, client net.Conn, dest Dest) {
 		relay.Raw(ctx, client, upstream)
 		return
 	}
-	proto, client, upstream, err := firstSpeaker(ctx, client, upstream)
+	spoken, client, upstream, err := firstSpeaker(ctx, client, upstream)
 	if err != nil && !errors.Is(err, io.EOF) {
 		reset(client)
 		return
 	}
-	switch proto {
+	switch spoken.kind {
 	case tlsHello:
 		p.recordTLS(ctx, client, upstream, dest)
-	case speaksHTTP1, speaksHTTP2:
+	case knownHTTP:
 		if !p.cfg.Hosts.Match(dest.Name, dest.Addr) {
 			relay.Raw(ctx, client, upstream)
 			return
 		}
-		p.relay(ctx, client, upstream, proto, Stream{Service: dest.Service, Scheme: "http", Authority: dest.Authority()})
+		p.relay(ctx, client, upstream, spoken.http, Stream{Service: dest.Service, Scheme: "http", Authority: dest.Authority()})
 	case postgresTLS:
 		p.relayOpaque(ctx, client, upstream, dest, "Postgres negotiates TLS itself")
 	default:
@@ -155,17 +154,17 @@ func (p *Proxy) recordTLS(ctx context.Context, client, upstream net.Conn, dest D
 // recordInside relays what is inside TLS, once it is known what that is.
 func (p *Proxy) recordInside(ctx context.Context, down, up *tls.Conn, dest Dest, s Stream) {
 	var (
-		proto  protocol
+		spoken sniffed
 		client net.Conn
 		server net.Conn = up
 		err    error
 	)
-	alpn := up.ConnectionState().NegotiatedProtocol
-	if alpn == "h2" {
+	agreed := protocol.ByALPN(up.ConnectionState().NegotiatedProtocol)
+	if agreed != nil && agreed.ServerBegins != nil {
 		// Its server may speak first, and its client speaks unasked.
-		proto, client, err = sniffUntil(ctx, down)
+		spoken, client, err = sniffUntil(ctx, down)
 	} else {
-		proto, client, server, err = firstSpeaker(ctx, down, up)
+		spoken, client, server, err = firstSpeaker(ctx, down, up)
 	}
 	_, serverSpoke := server.(*prefixConn)
 	switch {
@@ -176,12 +175,10 @@ func (p *Proxy) recordInside(ctx context.Context, down, up *tls.Conn, dest Dest,
 		relay.Raw(ctx, client, server)
 	case err != nil:
 		p.clientFailed(down, dest, err)
-	case alpn == "h2":
-		p.relay(ctx, client, server, speaksHTTP2, s)
-	case alpn == "http/1.1" && !serverSpoke:
-		p.relay(ctx, client, server, speaksHTTP1, s)
-	case proto == speaksHTTP1 || proto == speaksHTTP2:
-		p.relay(ctx, client, server, proto, s)
+	case agreed != nil && !serverSpoke:
+		p.relay(ctx, client, server, agreed, s)
+	case spoken.kind == knownHTTP:
+		p.relay(ctx, client, server, spoken.http, s)
 	default:
 		p.relayOpaque(ctx, client, server, dest, "TLS without HTTP inside")
 	}
@@ -194,7 +191,7 @@ func withoutHTTP(hello *tls.ClientHelloInfo) string {
 // httpProtocols is the client's ALPN list less what isn't recorded, in its order.
 func httpProtocols(offered []string) []string {
 	return slices.DeleteFunc(slices.Clone(offered), func(s string) bool {
-		return s != "h2" && s != "http/1.1"
+		return protocol.ByALPN(s) == nil
 	})
 }
 
@@ -308,7 +305,7 @@ func rejected(err error) (string, bool) {
 }
 
 // relay relays HTTP and records it.
-func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, proto protocol, s Stream) {
+func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, spoken *protocol.Protocol, s Stream) {
 	opt := relay.Options{}
 	if !p.cfg.KeepEncoding {
 		opt.RewriteRequest = AskForIdentity
@@ -316,11 +313,7 @@ func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, proto prot
 	sink := p.cfg.Record(s)
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return s.Service, s.Authority, true })
 	defer unread.tell()
-	if proto == speaksHTTP2 {
-		http2.Relay(ctx, client, upstream, opt, sink)
-		return
-	}
-	http1.Relay(ctx, client, upstream, opt, sink)
+	spoken.Relay(ctx, client, upstream, opt, sink)
 }
 
 // AskForIdentity has upstream answer uncompressed (RFC 9110 section 12.5.3), so

@@ -9,8 +9,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/event"
-	"github.com/wiretape/wiretape/httpstream/http1"
-	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/protocol"
 	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
@@ -25,7 +24,7 @@ func (p *Proxy) replay(ctx context.Context, client net.Conn, dest Dest) {
 		p.replayOpaque(ctx, client, dest, why)
 		return
 	}
-	proto, client, err := sniffUntil(ctx, client)
+	spoken, client, err := sniffUntil(ctx, client)
 	if errors.Is(err, io.EOF) {
 		return
 	}
@@ -33,13 +32,13 @@ func (p *Proxy) replay(ctx context.Context, client net.Conn, dest Dest) {
 		reset(client)
 		return
 	}
-	switch proto {
+	switch spoken.kind {
 	case tlsHello:
 		p.replayTLS(ctx, client, dest)
-	case speaksHTTP1, speaksHTTP2:
+	case knownHTTP:
 		s := Stream{Service: dest.Service, Scheme: "http", Authority: authority}
 		s.Forward = p.forwardTo(dest, s, "")
-		p.answer(ctx, client, proto, s)
+		p.answer(ctx, client, spoken.http, s)
 	default:
 		p.replayOpaque(ctx, client, dest, "not HTTP")
 	}
@@ -97,7 +96,7 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 		return
 	}
 	defer down.Close()
-	proto, inner, err := sniffUntil(ctx, down)
+	spoken, inner, err := sniffUntil(ctx, down)
 	if errors.Is(err, io.EOF) {
 		p.closed(dest)
 		return
@@ -106,13 +105,11 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 		p.clientFailed(down, dest, err)
 		return
 	}
-	switch down.ConnectionState().NegotiatedProtocol {
-	case "h2":
-		proto = speaksHTTP2
-	case "http/1.1":
-		proto = speaksHTTP1
+	agreed := protocol.ByALPN(down.ConnectionState().NegotiatedProtocol)
+	if agreed == nil {
+		agreed = spoken.http
 	}
-	if proto != speaksHTTP1 && proto != speaksHTTP2 {
+	if agreed == nil {
 		// Its TLS ended here, so it can't pass through either.
 		p.cfg.Notify(event.Notice{Kind: event.Opaque, Service: dest.Service, About: authority, Detail: "TLS without HTTP inside"})
 		reset(inner)
@@ -120,7 +117,7 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 	}
 	s := Stream{Service: dest.Service, Scheme: "https", Authority: authority, TLS: tlsVersion(down.ConnectionState().Version)}
 	s.Forward = p.forwardTo(dest, s, hello.ServerName)
-	p.answer(ctx, inner, proto, s)
+	p.answer(ctx, inner, agreed, s)
 }
 
 // choose is the one ALPN name to agree on: HTTP/2 for a client that offers it where
@@ -130,22 +127,18 @@ func (p *Proxy) replayTLS(ctx context.Context, client net.Conn, dest Dest) {
 func (p *Proxy) choose(authority string, offered []string) []string {
 	if p.cfg.Protocols != nil {
 		recorded := p.cfg.Protocols(authority)
-		for _, name := range []string{"h2", "http/1.1"} {
-			if slices.Contains(recorded, name) && slices.Contains(offered, name) {
-				return []string{name}
+		for _, spoken := range protocol.All() {
+			if slices.Contains(recorded, spoken.ALPN) && slices.Contains(offered, spoken.ALPN) {
+				return []string{spoken.ALPN}
 			}
 		}
 	}
 	return offered[:min(1, len(offered))]
 }
 
-func (p *Proxy) answer(ctx context.Context, client net.Conn, proto protocol, s Stream) {
+func (p *Proxy) answer(ctx context.Context, client net.Conn, spoken *protocol.Protocol, s Stream) {
 	h := p.cfg.Replay(s)
-	serve := http1.Serve
-	if proto == speaksHTTP2 {
-		serve = http2.Serve
-	}
-	if err := serve(ctx, client, h); errors.Is(err, httpstream.ErrMalformed) {
+	if err := spoken.Serve(ctx, client, h); errors.Is(err, httpstream.ErrMalformed) {
 		p.cfg.Notify(event.Notice{Kind: event.Misused, Service: s.Service, About: s.Authority, Detail: err.Error()})
 	}
 }

@@ -7,40 +7,50 @@ import (
 	"testing"
 )
 
+// longLine is more than a request line may have, in bytes.
+const longLine = 64 << 10
+
+func (s sniffed) String() string {
+	if s.kind == knownHTTP {
+		return s.http.Name
+	}
+	return map[kind]string{undecided: "undecided", opaque: "opaque", tlsHello: "tlsHello", postgresTLS: "postgresTLS"}[s.kind]
+}
+
 func TestClassify(t *testing.T) {
 	for _, c := range []struct {
 		name, in string
-		want     protocol
+		want     string
 	}{
-		{"nothing", "", undecided},
-		{"a method that is not complete", "GE", undecided},
-		{"a target that is not complete", "GET /inde", undecided},
-		{"a request line", "GET / HTTP/1.1\r\n", speaksHTTP1},
-		{"HTTP/1.0", "POST /x HTTP/1.0\n", speaksHTTP1},
-		{"a proxy's target", "GET http://h/ HTTP/1.1\r\n", speaksHTTP1},
-		{"CONNECT", "CONNECT h:443 HTTP/1.1\r\n", speaksHTTP1},
-		{"the server as a whole", "OPTIONS * HTTP/1.1\r\n", speaksHTTP1},
-		{"a method with a dash", "M-SEARCH * HTTP/1.1\r\n", speaksHTTP1},
-		{"a version that is not HTTP's", "OPTIONS * RTSP/1.0\r\n", opaque},
-		{"no version", "GET /\r\n", opaque},
-		{"SIP", "INVITE sip:a@b SIP/2.0\r\n", opaque},
-		{"an empty line", "\r\n", opaque},
-		{"lower case", "get / HTTP/1.1\r\n", opaque},
-		{"a letter of the preface", "P", undecided},
-		{"most of the preface", http2Preface[:23], undecided},
-		{"the preface", http2Preface, speaksHTTP2},
-		{"the preface's method with another version", "PRI * HTTP/1.1\r\n", speaksHTTP1},
-		{"TLS", "\x16\x03\x01", tlsHello},
-		{"half of TLS's mark", "\x16", undecided},
-		{"not TLS", "\x16\x04", opaque},
-		{"Postgres", string(postgresSSLRequest), postgresTLS},
-		{"half of what Postgres sends", string(postgresSSLRequest[:5]), undecided},
-		{"Postgres without TLS", "\x00\x00\x00\x09\x00\x03\x00\x00\x00", opaque},
-		{"a method without an end", strings.Repeat("A", 25), opaque},
-		{"a line without an end", "GET /" + strings.Repeat("a", maxRequestLine), opaque},
+		{"nothing", "", "undecided"},
+		{"a method that is not complete", "GE", "undecided"},
+		{"a target that is not complete", "GET /inde", "undecided"},
+		{"a request line", "GET / HTTP/1.1\r\n", "HTTP/1.1"},
+		{"HTTP/1.0", "POST /x HTTP/1.0\n", "HTTP/1.1"},
+		{"a proxy's target", "GET http://h/ HTTP/1.1\r\n", "HTTP/1.1"},
+		{"CONNECT", "CONNECT h:443 HTTP/1.1\r\n", "HTTP/1.1"},
+		{"the server as a whole", "OPTIONS * HTTP/1.1\r\n", "HTTP/1.1"},
+		{"a method with a dash", "M-SEARCH * HTTP/1.1\r\n", "HTTP/1.1"},
+		{"a version that is not HTTP's", "OPTIONS * RTSP/1.0\r\n", "opaque"},
+		{"no version", "GET /\r\n", "opaque"},
+		{"SIP", "INVITE sip:a@b SIP/2.0\r\n", "opaque"},
+		{"an empty line", "\r\n", "opaque"},
+		{"lower case", "get / HTTP/1.1\r\n", "opaque"},
+		{"a letter of the preface", "P", "undecided"},
+		{"most of the preface", http2Preface[:23], "undecided"},
+		{"the preface", http2Preface, "HTTP/2"},
+		{"the preface's method with another version", "PRI * HTTP/1.1\r\n", "HTTP/1.1"},
+		{"TLS", "\x16\x03\x01", "tlsHello"},
+		{"half of TLS's mark", "\x16", "undecided"},
+		{"not TLS", "\x16\x04", "opaque"},
+		{"Postgres", string(postgresSSLRequest), "postgresTLS"},
+		{"half of what Postgres sends", string(postgresSSLRequest[:5]), "undecided"},
+		{"Postgres without TLS", "\x00\x00\x00\x09\x00\x03\x00\x00\x00", "opaque"},
+		{"a method without an end", strings.Repeat("A", 25), "opaque"},
+		{"a line without an end", "GET /" + strings.Repeat("a", longLine), "opaque"},
 	} {
-		if got := classify([]byte(c.in)); got != c.want {
-			t.Errorf("%s: %q is %d, want %d", c.name, c.in[:min(30, len(c.in))], got, c.want)
+		if got := classify([]byte(c.in)).String(); got != c.want {
+			t.Errorf("%s: %q is %s, want %s", c.name, c.in[:min(30, len(c.in))], got, c.want)
 		}
 	}
 }
@@ -53,23 +63,23 @@ func FuzzClassify(f *testing.F) {
 	} {
 		f.Add([]byte(s), uint(len(s)))
 	}
-	f.Add([]byte("GET /"), uint(maxRequestLine))
+	f.Add([]byte("GET /"), uint(longLine))
 	f.Fuzz(func(t *testing.T, b []byte, size uint) {
 		// What the fuzzer can't write itself: something long.
-		if size = min(size, maxRequestLine+100); len(b) > 0 {
+		if size = min(size, longLine+100); len(b) > 0 {
 			for uint(len(b)) < size {
 				b = append(b, b...)
 			}
 			b = b[:max(size, 1)]
 		}
 		whole := classify(b)
-		if whole == undecided && len(b) > maxRequestLine {
+		if whole.kind == undecided && len(b) > longLine {
 			t.Fatalf("%d bytes are not enough to decide", len(b))
 		}
 		step := max(1, len(b)/64)
 		for n := 0; n <= len(b); n += step {
-			if p := classify(b[:n]); p != undecided && p != whole {
-				t.Fatalf("%q is %d by its first %d bytes and %d by all", b, p, n, whole)
+			if p := classify(b[:n]); p.kind != undecided && p != whole {
+				t.Fatalf("%q is %v by its first %d bytes and %v by all", b, p, n, whole)
 			}
 		}
 	})

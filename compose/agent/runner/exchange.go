@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
@@ -13,8 +12,7 @@ import (
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
-	"github.com/wiretape/wiretape/httpstream/http1"
-	"github.com/wiretape/wiretape/httpstream/http2"
+	"github.com/wiretape/wiretape/httpstream/protocol"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/relay"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -34,7 +32,7 @@ type exchange struct {
 	now      report.Timeline
 	maxBytes int64
 	hangUp   context.CancelFunc
-	// proceed is closed when the app asks for the body (100), or answers.
+	// proceed is closed when the app asks for the body (100), answers, or is gone.
 	proceed     chan struct{}
 	proceedOnce sync.Once
 
@@ -82,18 +80,20 @@ func (e *exchange) relay(ctx context.Context, conn net.Conn) {
 		opt.RewriteRequest = proxy.AskForIdentity
 	}
 	client, inner := net.Pipe()
-	relay, send := http1.Relay, e.sendHTTP1
-	if e.x.Request.Proto == "HTTP/2.0" {
-		relay, send = http2.Relay, e.sendHTTP2
+	spoken := protocol.Of(e.x.Request.Proto)
+	if spoken == nil {
+		conn.Close()
+		e.stop("no request can be sent in the tape's protocol " + e.x.Request.Proto)
+		return
 	}
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
 		defer close(done)
-		relay(ctx, inner, conn, opt, e)
+		spoken.Relay(ctx, inner, conn, opt, e)
 	})
 	wg.Go(func() {
-		if err := send(client); err != nil {
+		if err := spoken.Send(client, e.outgoing()); err != nil {
 			e.stop("the request could not be sent: " + err.Error())
 		}
 	})
@@ -293,8 +293,6 @@ func (e *exchange) End(at time.Time, end httpstream.EndInfo) {
 	e.recorded().End(at, end)
 	e.end, e.endAt = &end, d
 	e.over = true
+	e.goOn()
 	close(e.ended)
 }
-
-// pipeClosed tells whether an error only says that the exchange was over first.
-func pipeClosed(err error) bool { return err == io.ErrClosedPipe || err == io.EOF }

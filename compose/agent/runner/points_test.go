@@ -579,21 +579,4 @@ func TestWhatDidNotStreamMayRunSideBySide(t *testing.T) {
 	}
 }
 
-func TestTargetsAreCutFromURLs(t *testing.T) {
-	for _, tc := range [][3]string{
-		{"GET", "http://h:80/a/b?c=d%20e#f", "/a/b?c=d%20e#f"},
-		{"GET", "http://h", "/"},
-		{"GET", "http://h?x=1", "/?x=1"},
-		{"OPTIONS", "http://h", "*"},
-		{"GET", "http://[::1]:8080//double", "//double"},
-	} {
-		if got := target(tc[0], tc[1]); got != tc[2] {
-			t.Errorf("%s %s: %q, want %q", tc[0], tc[1], got, tc[2])
-		}
-	}
-	if got := authority("http://[::1]:8080/x"); got != "[::1]:8080" {
-		t.Error(got)
-	}
-}
-
 var _ httpstream.Sink = (*exchange)(nil)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -50,8 +51,9 @@ func TestWhatIsRecordedAnewPassesTheNextTime(t *testing.T) {
 			}
 			return w.Apply(rec)
 		})
+		_, authority, _, _ := httpstream.SplitURL(x.Request.URL)
 		return &Retake{
-			Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Scheme: "http", Authority: authority(x.Request.URL)}),
+			Sink:  rec.Conn(record.Conn{Kind: tape.Case, Service: x.Service, Scheme: "http", Authority: authority}),
 			Close: func() error { return rec.Close(t.Context()) },
 		}
 	}

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -133,11 +133,8 @@ func portOf(ports []servicePort, x *tape.Exchange) (servicePort, error) {
 
 // authorityOf is the host and port of an absolute URL.
 func authorityOf(url string) string {
-	_, rest, _ := strings.Cut(url, "://")
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		rest = rest[:i]
-	}
-	return rest
+	_, authority, _, _ := httpstream.SplitURL(url)
+	return authority
 }
 
 // publishedPort is the port in a case's URL.
