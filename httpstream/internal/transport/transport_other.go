@@ -1,6 +1,6 @@
 //go:build !linux
 
-package httpstream
+package transport
 
 import (
 	"net"
@@ -10,5 +10,5 @@ import (
 // the last bytes before it.
 func unsentBytes(*net.TCPConn) int { return 0 }
 
-// unacknowledged is zero where the kernel does not tell.
-func unacknowledged(*net.TCPConn) (int, error) { return 0, nil }
+// Unacknowledged is zero where the kernel does not tell.
+func Unacknowledged(*net.TCPConn) (int, error) { return 0, nil }
