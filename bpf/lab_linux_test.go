@@ -20,6 +20,8 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 // The lab is an app and an agent in network namespaces of their own, joined by a
@@ -61,31 +63,22 @@ type lab struct {
 	queries []netip.AddrPort
 }
 
-// needKernel skips the test where the machine can't run it, or fails it where
-// WIRETAPE_REQUIRE_KERNEL says that it must.
+// needKernel returns the cgroup2 tree, or skips the test where the machine can't run it.
 func needKernel(t *testing.T) (cgroup2 string) {
 	t.Helper()
-	cgroup2, err := func() (string, error) {
+	needs.Kernel(t, func() (err error) {
 		if os.Getuid() != 0 {
-			return "", errors.New("needs root")
+			return errors.New("no root")
 		}
 		if _, err := exec.LookPath("ip"); err != nil {
-			return "", err
+			return err
 		}
-		dir, err := FindCgroup2()
-		if err != nil {
-			return "", err
+		if cgroup2, err = FindCgroup2(); err != nil {
+			return err
 		}
-		return dir, Probe(dir)
-	}()
-	if err == nil {
-		return cgroup2
-	}
-	if os.Getenv("WIRETAPE_REQUIRE_KERNEL") == "1" {
-		t.Fatal(err)
-	}
-	t.Skip(err)
-	return ""
+		return Probe(cgroup2)
+	})
+	return cgroup2
 }
 
 func newLab(t *testing.T, change ...func(*Config)) *lab {

@@ -10,9 +10,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 func TestACommandEndsWhenItsCLIIsKilled(t *testing.T) {
+	needs.Time(t)
 	// One child, and one that does not care for SIGINT.
 	cmd := exec.Command(os.Args[0], "sh", "-c", `sleep 1000 & one=$!; sh -c 'trap "" INT; sleep 1000 & wait' & echo $$ $one $!; wait`)
 	cmd.Env = append(os.Environ(), helperEnv+"=command")

@@ -26,6 +26,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"github.com/wiretape/wiretape/dev/leaktest"
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/images"
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
@@ -132,16 +133,11 @@ func removeBench() {
 // needEngine returns the bench, or skips the test where there is no engine.
 func needEngine(t testing.TB) *bench {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs an engine")
-	}
-	b, err := benchFor()
-	if err != nil {
-		if os.Getenv("WIRETAPE_REQUIRE_ENGINE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	var b *bench
+	needs.Engine(t, func() (err error) {
+		b, err = benchFor()
+		return err
+	})
 	return b
 }
 

@@ -11,17 +11,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 // needCompose skips a test where there is no docker compose; it needs no engine.
 func needCompose(t *testing.T) {
 	t.Helper()
-	if err := checkComposeVersion(t.Context(), "docker"); err != nil {
-		if os.Getenv("WIRETAPE_REQUIRE_ENGINE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	needs.Engine(t, func() error { return checkComposeVersion(t.Context(), "docker") })
 }
 
 func writeFiles(t *testing.T, files map[string]string) string {

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/wiretape/wiretape/dev/leaktest"
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -78,6 +79,7 @@ func TestBinaryTellsItsArchitecture(t *testing.T) {
 }
 
 func TestFilesThatAreNoAgent(t *testing.T) {
+	needs.Time(t)
 	dir := t.TempDir()
 	script := filepath.Join(dir, "script")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700); err != nil {
@@ -303,16 +305,13 @@ func TestAnImageOfTheSameNameWithAnotherProgramIsReplaced(t *testing.T) {
 // engine is a client of the machine's engine.
 func engine(t *testing.T) *client.Client {
 	t.Helper()
-	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
-	if err == nil {
-		_, err = c.Ping(t.Context())
-	}
-	if err != nil {
-		if os.Getenv("WIRETAPE_REQUIRE_ENGINE") == "1" {
-			t.Fatal(err)
+	var c *client.Client
+	needs.Engine(t, func() (err error) {
+		if c, err = client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation()); err == nil {
+			_, err = c.Ping(t.Context())
 		}
-		t.Skipf("no engine: %v", err)
-	}
+		return err
+	})
 	t.Cleanup(func() { c.Close() })
 	return c
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 // cgroup makes a cgroup2 folder for the test.
@@ -35,10 +37,7 @@ func cgroup(t *testing.T) string {
 			return dir
 		}
 	}
-	if os.Getenv("WIRETAPE_REQUIRE_KERNEL") == "1" {
-		t.Fatal("no cgroup2 tree is mounted")
-	}
-	t.Skip("no cgroup2 tree is mounted")
+	needs.Kernel(t, func() error { return errors.New("no cgroup2 tree is mounted") })
 	return ""
 }
 

@@ -18,17 +18,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wiretape/wiretape/dev/leaktest"
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// needKernel skips the test where the machine can't run it, or fails it where
-// WIRETAPE_REQUIRE_KERNEL says that it must.
+// needKernel skips the test where the machine can't run it.
 func needKernel(t *testing.T) {
 	t.Helper()
-	err := func() error {
+	needs.Kernel(t, func() error {
 		if os.Getuid() != 0 {
-			return errors.New("needs root")
+			return errors.New("no root")
 		}
 		if _, err := exec.LookPath("ip"); err != nil {
 			return err
@@ -43,14 +43,7 @@ func needKernel(t *testing.T) {
 		}
 		_, err = own.Cookie()
 		return err
-	}()
-	switch {
-	case err == nil:
-	case os.Getenv("WIRETAPE_REQUIRE_KERNEL") == "1":
-		t.Fatal(err)
-	default:
-		t.Skip(err)
-	}
+	})
 }
 
 // newNS makes a network namespace with the loopback up and the addresses on an

@@ -20,6 +20,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 func TestMergeBundleKeepsOwnRootsAndAddsOurs(t *testing.T) {
@@ -170,6 +172,7 @@ func name(t testing.TB, tag int, values ...string) []byte {
 }
 
 func TestSubjectHashIsOpenSSLs(t *testing.T) {
+	needs.Time(t)
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
 		t.Skip("openssl is not installed")

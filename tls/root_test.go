@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 func newRoot(t *testing.T) *Root {
@@ -270,6 +272,7 @@ func TestKeyThatOthersCanReadIsAWarning(t *testing.T) {
 }
 
 func TestMkcertRootsCanBeUsed(t *testing.T) {
+	needs.Time(t)
 	for name, key := range map[string]crypto.Signer{"RSA-3072": rsaKey(t, 3072), "ECDSA": ecKey(t)} {
 		t.Run(name, func(t *testing.T) {
 			r, err := LoadOrCreateRoot(writeCAROOT(t, key, nil))

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 // The runtimes that people have in containers, with nothing but the files and
@@ -36,6 +38,7 @@ public class Client {
 `
 
 func TestRuntimesTrustUs(t *testing.T) {
+	needs.Time(t)
 	for title, dir := range map[string]string{
 		"our own root":                   t.TempDir(),
 		"an RSA root as mkcert makes it": writeCAROOT(t, rsaKey(t, 3072), nil),

@@ -81,6 +81,9 @@ func TestScripts(t *testing.T) {
 			if found[cond] == nil {
 				return false, fmt.Errorf("there is no condition %q", cond)
 			}
+			if testing.Short() {
+				return false, nil // as package needs has it
+			}
 			if !found[cond]() && os.Getenv("WIRETAPE_REQUIRE_ENGINE") == "1" {
 				return false, fmt.Errorf("the %s is missing, and WIRETAPE_REQUIRE_ENGINE is set", cond)
 			}

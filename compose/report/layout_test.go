@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
 )
@@ -118,6 +119,7 @@ func TestAComparisonReadsAsItShould(t *testing.T) {
 }
 
 func TestFiveHundredCasesMakeAPageThatABrowserCanShow(t *testing.T) {
+	needs.Time(t)
 	r := manyCases(500)
 	out := render(t, HTML, r)
 	if len(out) > 24<<20 {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 // The tool starts itself as origin, load and client; here that is the test's program.
@@ -28,6 +30,7 @@ func TestMain(m *testing.M) {
 // Each figure can still be measured, in short and without peers, which a newcomer's
 // machine does not have.
 func TestEachFigureIsMeasured(t *testing.T) {
+	needs.Time(t)
 	binary := filepath.Join(t.TempDir(), "wiretape")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/wiretape").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 // times n times as slow, from the end of the request on.
@@ -153,6 +155,7 @@ func TestOnlyTimingIsToldFromAnotherAnswer(t *testing.T) {
 
 // TestAMillionEventsAtOnceAreFewToRemember bounds what a burst takes in memory.
 func TestAMillionEventsAtOnceAreFewToRemember(t *testing.T) {
+	needs.Time(t)
 	var s stretches
 	for i := range 1_000_000 {
 		s.pair(i+1, time.Duration(i)*20*time.Millisecond, 20_000*time.Second)

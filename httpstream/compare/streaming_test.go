@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -109,6 +110,7 @@ func heapAfter() uint64 {
 }
 
 func TestMemoryStaysFlatForLongAnswers(t *testing.T) {
+	needs.Time(t)
 	total := int64(1 << 30)
 	if testing.Short() || raceEnabled {
 		total = 64 << 20

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -157,6 +158,7 @@ func talkBidi(c *http.Client, i int) error {
 }
 
 func TestCausesStandBeforeTheirEffects(t *testing.T) {
+	needs.Time(t)
 	n := conversations(t)
 	for _, c := range []struct {
 		name  string

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/wiretape/wiretape/dev/needs"
 )
 
 // A script is one exchange: what a client sends, and what the origin answers to it.
@@ -181,6 +183,7 @@ func short(b []byte) []byte {
 
 // WIRETAPE_TEST_EXCHANGES sets how many exchanges there are.
 func TestRandomExchangesAreRecordedAndPlayedByteForByte(t *testing.T) {
+	needs.Time(t)
 	total := 400
 	if n, err := strconv.Atoi(os.Getenv("WIRETAPE_TEST_EXCHANGES")); err == nil {
 		total = n

@@ -6,12 +6,14 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 // 1,000 clients that never end their requests, with 300 MiB of bodies.
 func TestUnfinishedBodiesAreHeldUpToABoundInAll(t *testing.T) {
+	needs.Time(t)
 	var passed atomic.Int64
 	r := New(Options{}, func(rec tape.Record) error {
 		if rec.Line != nil && rec.Line.FromClient {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -412,6 +413,7 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 // The whole way: two goroutines per exchange, through a recorder, a pipe's
 // encoding and a writer, onto disk and back.
 func TestRandomExchangesArriveOnTheTape(t *testing.T) {
+	needs.Time(t)
 	for seed := range uint64(6) {
 		dir := filepath.Join(t.TempDir(), "tape")
 		w, err := tape.Create(dir, tape.Manifest{Created: zero})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream"
 )
 
@@ -22,6 +23,7 @@ func whole(number int) []Record {
 }
 
 func TestNobodyWhoWritesWaitsForTheDisk(t *testing.T) {
+	needs.Time(t)
 	dir := filepath.Join(t.TempDir(), "tape")
 	slow := make(chan struct{})
 	var syncs atomic.Int32

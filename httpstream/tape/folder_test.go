@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream"
 )
 
@@ -219,6 +220,7 @@ func TestCloseMarksOpenExchanges(t *testing.T) {
 }
 
 func TestThousandsOfStreamsAtOnce(t *testing.T) {
+	needs.Time(t)
 	const streams = 1500
 	dir := filepath.Join(t.TempDir(), "tape")
 	w, err := Create(dir, manifest())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream"
 )
 
@@ -60,6 +61,7 @@ func files(t *testing.T, dir string) map[string]string {
 }
 
 func TestAResumedRecordingIsWhatItWouldHaveBeen(t *testing.T) {
+	needs.Time(t)
 	for seed := range uint64(25) {
 		g := newGenerator(seed)
 		records := g.records()

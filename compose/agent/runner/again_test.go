@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream/compare"
 )
 
@@ -33,6 +34,7 @@ func stalling(stalls func(run int32) bool, keepsState bool) app {
 }
 
 func TestOnlyASecondTryConfirmsThatAnAnswerIsLate(t *testing.T) {
+	needs.Time(t)
 	tp := recordTape(t, twin(""), tokens(), askAll(t, "GET", "/chat"))
 	for _, tc := range []struct {
 		name   string

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream/compare"
 )
 
@@ -157,6 +158,7 @@ func says(c *report.CaseResult, kind compare.Kind, text string) bool {
 
 // TestTheUnbrokenTwinPassesFiftyTimes runs it while every CPU is busy.
 func TestTheUnbrokenTwinPassesFiftyTimes(t *testing.T) {
+	needs.Time(t)
 	tp := recordTape(t, twin(""), tokens(), func(base string, begin func(int)) {
 		begin(1)
 		ask(t, "POST", "http://"+base+"/chat", "hello")
