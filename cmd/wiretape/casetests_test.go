@@ -162,6 +162,7 @@ func TestResultsNameTheFilesOfThisSide(t *testing.T) {
 	}})
 	run.message(agent.FromAgent{Event: &event.Event{Exchange: &event.Exchange{Kind: event.CallEnded, Case: 1}, Miss: &event.Miss{Method: "GET", URL: "http://x/"}}})
 	run.message(agent.FromAgent{Event: &event.Event{Exchange: &event.Exchange{Kind: event.CallEnded}, Miss: &event.Miss{Method: "GET", URL: "http://y/", Used: 2}}})
+	run.r.out.flush()
 	c := run.run.Cases[0]
 	if c.Tape != relative(dir) || c.File != relative(tp.Cases[0].File) || c.Status != report.Pass {
 		t.Errorf("%+v", c)

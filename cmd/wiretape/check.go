@@ -49,6 +49,7 @@ type checker struct {
 // checkRecording is record --check.
 func checkRecording(ctx context.Context, o checkOptions, io streams) error {
 	k, t, err := newChecker(o, io)
+	defer k.r.out.flush()
 	if err != nil {
 		return err
 	}
@@ -67,6 +68,7 @@ func checkRecording(ctx context.Context, o checkOptions, io streams) error {
 // runCheck is check.
 func runCheck(ctx context.Context, o checkOptions, io streams) error {
 	k, t, err := newChecker(o, io)
+	defer k.r.out.flush()
 	if err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func runCheck(ctx context.Context, o checkOptions, io streams) error {
 func newChecker(o checkOptions, io streams) (*checker, *tape.Tape, error) {
 	k := &checker{r: newReporter(io.out, o.output), shown: make(map[string]bool)}
 	if err := k.prepare(o); err != nil {
-		return nil, nil, err
+		return k, nil, err
 	}
 	t, err := tape.Open(k.opt.Tape)
 	return k, t, err

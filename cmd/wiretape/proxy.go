@@ -144,6 +144,7 @@ func proxyRecord(ctx context.Context, o proxyRecordOptions, io streams) error {
 		return err
 	}
 	r := newReporter(io.out, o.output)
+	defer r.out.flush()
 	r.redact = tape.NewRedactor(tape.RedactRules{})
 	rec.begin(r)
 	p := proxy.New(proxy.Config{
@@ -364,6 +365,7 @@ func proxyReplay(ctx context.Context, o proxyReplayOptions, io streams) error {
 	}
 	defer l.Close()
 	r := newReporter(io.out, o.output)
+	defer r.out.flush()
 	r.mendMiss = "record again with wiretape proxy record"
 	r.redact = tape.NewRedactor(tape.RedactRules{})
 	playback, err := proxy.NewPlayback(t, proxy.PlaybackOptions{

@@ -23,7 +23,7 @@ import (
 // as JSON events for machines, one a line. docs/cli.md documents the events.
 type reporter struct {
 	mu    sync.Mutex
-	out   io.Writer
+	out   *batch
 	json  bool
 	color bool
 	count counts
@@ -92,7 +92,7 @@ const (
 
 func newReporter(w io.Writer, o output) *reporter {
 	return &reporter{
-		out: w, json: o == forMachines, color: o == forPeople && isTerminal(w) && os.Getenv("NO_COLOR") == "",
+		out: newBatch(w), json: o == forMachines, color: o == forPeople && isTerminal(w) && os.Getenv("NO_COLOR") == "",
 		mendMiss: "add it to the tape with wiretape compose test --on-miss record",
 	}
 }
@@ -124,6 +124,7 @@ func (r *reporter) emit(v any) {
 func (r *reporter) note(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.out.flush()
 	msg := fmt.Sprintf(format, args...)
 	if r.json {
 		r.emit(event.Event{Notice: &event.Notice{Kind: event.Step, Detail: msg}})
@@ -136,6 +137,7 @@ func (r *reporter) note(format string, args ...any) {
 func (r *reporter) warn(msg, hint string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.out.flush()
 	if r.json {
 		r.emit(event.Event{Notice: &event.Notice{Kind: event.Warning, Detail: msg, Next: hint}})
 		return
@@ -344,6 +346,7 @@ func (r *reporter) missLines(m *event.Miss) string {
 func (r *reporter) finish(s summary) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.out.flush()
 	s.Type = "summary"
 	s.Calls, s.Cases, s.Misses, s.Opaque = r.count.Calls, r.count.Cases, r.count.Misses, r.count.Opaque
 	s.PassedOn, s.Recorded = r.count.PassedOn, r.count.Recorded
@@ -421,6 +424,7 @@ func (r *reporter) finishTest(run *report.Run, s summary, html string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.out.flush()
 	fmt.Fprintln(r.out)
 	report.Text(r.out, run, report.TextOptions{Color: r.color, Width: columns(), Report: html})
 }

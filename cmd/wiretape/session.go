@@ -20,6 +20,7 @@ import (
 // runRecord is record: a session, with COMMAND or until Ctrl-C.
 func runRecord(ctx context.Context, o recordOptions, io streams) error {
 	r := newReporter(io.out, o.output)
+	defer r.out.flush()
 	opt, err := o.forRecord(r)
 	if err != nil {
 		return err
@@ -36,6 +37,7 @@ func runRecord(ctx context.Context, o recordOptions, io streams) error {
 // runReplay is replay: a session until Ctrl-C.
 func runReplay(ctx context.Context, o replayOptions, io streams) error {
 	r := newReporter(io.out, o.output)
+	defer r.out.flush()
 	opt, _, err := o.forReplay(o.tape, r)
 	if err != nil {
 		return err
@@ -275,6 +277,7 @@ func (r *reporter) message(m agent.FromAgent) {
 // runDown is down.
 func runDown(ctx context.Context, o sessionOptions, io streams) error {
 	r := newReporter(io.out, o.output)
+	defer r.out.flush()
 	n, err := compose.Down(ctx, compose.Options{
 		ProjectFlags: o.project, Version: version, Privileged: o.privileged, Progress: r.progress, Message: r.message,
 	})

@@ -218,6 +218,7 @@ func (t *testRun) writeReports(run *report.Run) (html string, err error) {
 		}
 		html = filepath.Join(dir, report.HTMLFile)
 	}
+	t.r.out.flush() // what follows goes past it
 	if os.Getenv("GITHUB_ACTIONS") != "true" {
 		return html, nil
 	}

@@ -52,6 +52,7 @@ type testTape struct {
 // runTest is test.
 func runTest(ctx context.Context, o testOptions, io streams) error {
 	t, err := newTestRun(ctx, o, io)
+	defer t.r.out.flush()
 	if err != nil {
 		return err
 	}
@@ -69,22 +70,22 @@ func newTestRun(ctx context.Context, o testOptions, io streams) (*testRun, error
 	t := &testRun{user: ctx, asked: o, io: io, r: newReporter(io.out, o.output), started: time.Now()}
 	var err error
 	if t.opt, t.cfg, err = o.forReplay("", t.r); err != nil {
-		return nil, err
+		return t, err
 	}
 	t.opt.Message = t.message
 	if t.headers, err = t.cfg.Test.expand(t.cfg.path()); err != nil {
-		return nil, err
+		return t, err
 	}
 	if n := o.parallel; n.set && n.value < 1 {
-		return nil, usagef("for example --parallel 4", "--parallel %d is less than 1", n.value)
+		return t, usagef("for example --parallel 4", "--parallel %d is less than 1", n.value)
 	}
 	if len(o.command) > 0 {
 		if t.command, err = compose.FindCommand(o.command); err != nil {
-			return nil, err
+			return t, err
 		}
 	}
 	if o.update && t.opt.OnMiss == agent.Passthrough {
-		return nil, usagef("--update --on-miss record puts the new calls on the tape as well",
+		return t, usagef("--update --on-miss record puts the new calls on the tape as well",
 			"--update can't keep answers whose calls are not on the tape, as --on-miss passthrough leaves them")
 	}
 	dirs := o.tapes
@@ -92,10 +93,10 @@ func newTestRun(ctx context.Context, o testOptions, io streams) (*testRun, error
 		dirs = []string{t.opt.Tape} // the default one
 	}
 	if err := t.openTapes(dirs, o.cases); err != nil {
-		return nil, err
+		return t, err
 	}
 	if t.opt.Root, err = trustedRoot(t.r); err != nil {
-		return nil, err
+		return t, err
 	}
 	t.run = report.Run{Started: t.started, Version: version, Speed: t.opt.Speed, Flags: t.projectFlags()}
 	for _, tp := range t.tapes {

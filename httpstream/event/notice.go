@@ -8,14 +8,14 @@ type Notice struct {
 	Number int `json:"number,omitempty"`
 	Case   int `json:"case,omitempty"`
 	// About is a host with its port, a name, or a call's URL.
-	About  string `json:"url,omitempty"`
-	Detail string `json:"detail,omitempty"` // why
-	Cause  Cause  `json:"cause,omitempty"`
+	About string `json:"url,omitempty"`
 	// HTTP is set for an Opaque connection on which HTTP was expected, so that what
 	// passed is missing in the recording. Bytes is how much it was, where that is known.
-	HTTP  bool   `json:"http,omitempty"`
-	Bytes int64  `json:"bytes,omitempty"`
-	Next  string `json:"hint,omitempty"` // what to do
+	Bytes  int64  `json:"bytes,omitempty"`
+	HTTP   bool   `json:"http,omitempty"`
+	Detail string `json:"detail,omitempty"` // why
+	Cause  Cause  `json:"cause,omitempty"`
+	Next   string `json:"hint,omitempty"` // what to do
 }
 
 // NoticeKind is the kind of a Notice.

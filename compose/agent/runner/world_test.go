@@ -191,16 +191,23 @@ type rig struct {
 
 func newRig(t testing.TB, tp *tape.Tape, make app) *rig {
 	t.Helper()
+	return newRigAt(t, tp, make, 1)
+}
+
+// newRigAt is newRig at another speed.
+func newRigAt(t testing.TB, tp *tape.Tape, make app, speed float64) *rig {
+	t.Helper()
 	known := NewCorrelation(nil)
 	for _, x := range tp.Cases {
 		known.Add(x.Number, x.Request.Header)
 	}
 	Attribute(tp, known)
 	r := &rig{opt: Options{Tape: tp, Calls: NewLedger(), Limits: compare.DefaultLimits(), Linger: time.Millisecond}}
+	r.opt.Limits.Speed = speed
 	clock := NewClock(known)
 	var err error
 	r.playback, err = proxy.NewPlayback(tp, proxy.PlaybackOptions{
-		Speed: 1, Case: clock.One,
+		Speed: speed, Case: clock.One,
 		Watch: r.opt.Calls.Watch,
 		OnEvent: func(e replay.Event) {
 			if e.Miss != nil && r.opt.Calls.Owner(e.Miss) == 0 {
