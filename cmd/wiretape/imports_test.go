@@ -52,6 +52,10 @@ var rooms = map[string]room{
 	},
 
 	"httpstream/internal/yamlfile": {why: "a leaf: strict YAML"},
+	"httpstream/llm": {
+		may: []string{"httpstream/jsonvalue"},
+		why: "what a model says in an event does not depend on who asks",
+	},
 	"httpstream/noise": {
 		may: []string{"httpstream/event", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue"},
 		why: "what changes by itself does not depend on how answers are compared",
@@ -66,7 +70,7 @@ var rooms = map[string]room{
 	"httpstream/tape":    {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/websocket"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
 	"httpstream/record":  {may: []string{"httpstream", "httpstream/event", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
 	"httpstream/match":   {may: []string{"httpstream", "httpstream/event", "httpstream/jsonvalue", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
-	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue", "httpstream/noise", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
+	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue", "httpstream/llm", "httpstream/noise", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
 	"httpstream/replay":  {may: []string{"httpstream", "httpstream/event", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
 	"httpstream/proxy": {
 		may: []string{"httpstream", "httpstream/event", "httpstream/match", "httpstream/protocol", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},

@@ -24,7 +24,7 @@ func TestTheCauseComesFirstAndTheRestIsFolded(t *testing.T) {
 	status := compare.Difference{Kind: compare.Status, Where: "status", Recorded: "200", Now: "500", Title: "status", Message: "status: recorded 200 OK, now 500 Internal Server Error"}
 	header := compare.Difference{Kind: compare.Header, Where: "Content-Type", Recorded: "a", Now: "b", Title: "header Content-Type", Message: "header Content-Type: recorded a, now b"}
 	body := compare.Difference{Kind: compare.Content, Recorded: "{}", Now: "oops", Title: "body is no JSON now", Message: "body is no JSON now: recorded {}, now oops"}
-	answer := compare.AnswerDifference{Pieces: []compare.PieceDifference{{Name: "text", Kind: "text", Recorded: "a", Now: "b", Words: compare.DiffWords("a", "b")}}}
+	answer := compare.AnswerDifference{Format: "openai-chat", Pieces: []compare.PieceDifference{{Name: "text", Kind: "text", Recorded: "a", Now: "b", Words: compare.DiffWords("a", "b")}}}
 	asked := event.Miss{Method: "POST", URL: "https://api.example/v1", Closest: &event.Call{Number: 3}}
 
 	for _, tc := range []struct {
@@ -35,7 +35,7 @@ func TestTheCauseComesFirstAndTheRestIsFolded(t *testing.T) {
 	}{
 		{"what a model said", CaseResult{Verdict: &compare.Verdict{Answer: &answer, Differences: []compare.Difference{delta(1), delta(2), delta(3)}}},
 			[]string{"text, put together", "[-a-]{+b+}", "3 events follow from it"}, []string{"delta.content\n"}},
-		{"the same text in other pieces", CaseResult{Verdict: &compare.Verdict{Answer: &compare.AnswerDifference{Same: true}, Differences: []compare.Difference{delta(1)}}},
+		{"the same text in other pieces", CaseResult{Verdict: &compare.Verdict{Answer: &compare.AnswerDifference{Format: "openai-chat", Same: true}, Differences: []compare.Difference{delta(1)}}},
 			[]string{"the text put together from the deltas is the same, cut into other pieces", "1 event follows from it"}, nil},
 		{"one value in all events", CaseResult{Verdict: &compare.Verdict{Differences: []compare.Difference{id}}},
 			[]string{"event 1 data $.id; 22 events follow from it", `recorded  "x"`, `now       "y"`}, nil},

@@ -29,6 +29,7 @@ func findings(v *compare.Verdict, most int) (list []finding, more int) {
 		return nil, 0
 	}
 	inAnswer, unit := 0, "difference"
+	isInAnswer := v.InAnswer()
 	explained := v.Answer != nil && (len(v.Answer.Pieces) > 0 || v.Answer.Same) && most < everything
 	if v.Answer != nil {
 		for i := range v.Answer.Pieces {
@@ -51,7 +52,7 @@ func findings(v *compare.Verdict, most int) (list []finding, more int) {
 			first = append(first, findingOf(d))
 		case d.Kind.Timing(), d.Kind == compare.Ended, d.Kind == compare.Recording:
 			shape = append(shape, findingOf(d))
-		case explained && d.InAnswer():
+		case explained && isInAnswer(d):
 			inAnswer += 1 + d.Run + d.Follow
 			if d.Unit != "" {
 				unit = d.Unit
@@ -268,7 +269,7 @@ func headline(c *CaseResult) string {
 		return oneLine(fmt.Sprintf("call %d: %s", c.Unlike[0].Number, c.Unlike[0].Detail))
 	case c.Verdict != nil && len(c.Verdict.Differences) > 0:
 		s := oneLine(headDifference(c.Verdict).Message)
-		if a := c.Verdict.Answer; a != nil && headDifference(c.Verdict).InAnswer() {
+		if a := c.Verdict.Answer; a != nil && c.Verdict.InAnswer()(headDifference(c.Verdict)) {
 			// The deltas differ because of what the model said.
 			if list, _ := findings(c.Verdict, 1); len(list) > 0 && list[0].Title != "" {
 				s = oneLine(list[0].summary())

@@ -1,11 +1,11 @@
 package compare
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
+	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
@@ -13,23 +13,29 @@ import (
 // deltas of the recorded stream and of the present one. It explains, it never
 // decides: whether the answer passes is decided by the events.
 type AnswerDifference struct {
-	// Format is "openai-chat", "openai-responses", "anthropic", "gemini" or "ollama".
+	// Format is the name of an llm.Format.
 	Format string `json:"format"`
+	// Deltas is where the events of a format of the user's own have deltas.
+	Deltas []string `json:"deltas,omitempty"`
 	// Same is set where the deltas differ, but not what they make.
 	Same bool `json:"same,omitempty"`
 	// Cut is set where an answer was too long to be kept whole.
 	Cut    bool              `json:"cut,omitempty"`
 	Pieces []PieceDifference `json:"pieces,omitempty"`
+	// RecordedUsage and NowUsage are the tokens that were counted, as JSON, where the
+	// two differ.
+	RecordedUsage string `json:"recorded_usage,omitempty"`
+	NowUsage      string `json:"now_usage,omitempty"`
 }
 
 // A PieceDifference is one text or tool call that differs.
 type PieceDifference struct {
 	// Name is what it is and whose: "text", "choice 2 text", "tool call 1".
-	Name     string `json:"name"`
-	Kind     string `json:"kind"` // "text", "reasoning", "refusal", "tool", "finish"
-	Recorded string `json:"recorded"`
-	Now      string `json:"now"`
-	Words    Words  `json:"words,omitempty"`
+	Name     string   `json:"name"`
+	Kind     llm.Kind `json:"kind"`
+	Recorded string   `json:"recorded"`
+	Now      string   `json:"now"`
+	Words    Words    `json:"words,omitempty"`
 	// RecordedTool and NowTool are a tool call's function; Recorded and Now its arguments.
 	RecordedTool string `json:"recorded_tool,omitempty"`
 	NowTool      string `json:"now_tool,omitempty"`
@@ -37,73 +43,13 @@ type PieceDifference struct {
 	Arguments []Difference `json:"arguments,omitempty"`
 }
 
-const (
-	maxAnswer   = 256 << 10 // bytes of an answer that are kept
-	maxPieces   = 256
-	tryDocument = 64 // JSON documents without a delta after which a stream is none
-)
+// tryDocument is after how many JSON documents without a delta a stream is none.
+const tryDocument = 64
 
-// An assembly is one side's answer so far.
-type assembly struct {
-	format string
-	order  []string
-	pieces map[string]*piece
-	size   int
-	cut    bool
-}
-
-type piece struct {
-	kind string
-	tool string
-	text strings.Builder
-}
-
-// piece finds or begins a piece; nil once there are too many.
-func (a *assembly) piece(name, kind string) *piece {
-	if p := a.pieces[name]; p != nil {
-		return p
-	}
-	if len(a.order) == maxPieces {
-		a.cut = true
-		return nil
-	}
-	if a.pieces == nil {
-		a.pieces = map[string]*piece{}
-	}
-	p := &piece{kind: kind}
-	a.pieces[name] = p
-	a.order = append(a.order, name)
-	return p
-}
-
-// add appends a delta to a piece. An empty delta begins none.
-func (a *assembly) add(name, kind, delta string) {
-	if delta == "" {
-		return
-	}
-	p := a.piece(name, kind)
-	if p == nil {
-		return
-	}
-	if a.size+len(delta) > maxAnswer {
-		a.cut = true
-		return
-	}
-	a.size += len(delta)
-	p.text.WriteString(delta)
-}
-
-// call begins a tool call, or adds to it.
-func (a *assembly) call(name, tool, arguments string) {
-	if p := a.piece(name, "tool"); p != nil && tool != "" {
-		p.tool = tool
-	}
-	a.add(name, "tool", arguments)
-}
-
-// answers are both sides' assemblies. A nil *answers takes nothing.
+// answers are what both sides said. A nil *answers takes nothing.
 type answers struct {
-	rec, now assembly
+	formats  func() *llm.Table
+	rec, now *llm.Assembly
 	tried    int
 	off      bool
 }
@@ -113,7 +59,7 @@ func (a *answers) both(r, _ *unit, rules *noise.Rules) {
 	if a == nil || a.off {
 		return
 	}
-	a.take(r, rules, &a.rec, &a.now)
+	a.take(r, rules, true, true)
 }
 
 // apart takes units that don't go together.
@@ -122,14 +68,14 @@ func (a *answers) apart(rec, now []*unit, rules *noise.Rules) {
 		return
 	}
 	for _, u := range rec {
-		a.take(u, rules, &a.rec)
+		a.take(u, rules, true, false)
 	}
 	for _, u := range now {
-		a.take(u, rules, &a.now)
+		a.take(u, rules, false, true)
 	}
 }
 
-func (a *answers) take(u *unit, rules *noise.Rules, to ...*assembly) {
+func (a *answers) take(u *unit, rules *noise.Rules, rec, now bool) {
 	if a.off {
 		return
 	}
@@ -137,85 +83,86 @@ func (a *answers) take(u *unit, rules *noise.Rules, to ...*assembly) {
 	if c == nil || c.doc == nil {
 		return
 	}
-	for _, s := range to {
-		s.take(c.doc.Value)
+	if a.rec == nil {
+		table := a.formats()
+		a.rec, a.now = llm.NewAssembly(table), llm.NewAssembly(table)
+	}
+	if rec {
+		a.rec.Take(c.doc.Value)
+	}
+	if now {
+		a.now.Take(c.doc.Value)
 	}
 	a.tried++
-	a.off = a.tried >= tryDocument && a.rec.format == "" && a.now.format == ""
+	a.off = a.tried >= tryDocument && a.rec.Format() == "" && a.now.Format() == ""
 }
 
 func (a *answers) difference() *AnswerDifference {
-	if a == nil {
+	if a == nil || a.rec == nil {
 		return nil
 	}
-	return diffAnswers(&a.rec, &a.now)
+	return diffAnswers(a.rec, a.now)
 }
 
 // answersOfDocuments puts together what was sent as one JSON document: an array
 // of deltas, as Gemini streams it, or a whole answer.
-func answersOfDocuments(rec, now any) *AnswerDifference {
-	var r, n assembly
-	r.takeAll(rec)
-	n.takeAll(now)
-	return diffAnswers(&r, &n)
+func answersOfDocuments(formats *llm.Table, rec, now any) *AnswerDifference {
+	r, n := llm.NewAssembly(formats), llm.NewAssembly(formats)
+	r.TakeAll(rec)
+	n.TakeAll(now)
+	return diffAnswers(r, n)
 }
 
-func (a *assembly) takeAll(v any) {
-	if list, ok := v.([]any); ok {
-		for _, e := range list {
-			a.take(e)
-		}
-		return
+func diffAnswers(rec, now *llm.Assembly) *AnswerDifference {
+	side := rec
+	if rec.Format() == "" {
+		side = now
 	}
-	a.take(v)
-}
-
-func diffAnswers(rec, now *assembly) *AnswerDifference {
-	if rec.format == "" && now.format == "" {
+	if side.Format() == "" {
 		return nil
 	}
-	d := &AnswerDifference{Format: rec.format, Cut: rec.cut || now.cut}
-	if d.Format == "" {
-		d.Format = now.format
-	}
-	names := slices.Clone(rec.order)
-	for _, name := range now.order {
-		if rec.pieces[name] == nil {
+	d := &AnswerDifference{Format: side.Format(), Deltas: side.OwnDeltas(), Cut: rec.Cut() || now.Cut()}
+	names := slices.Clone(rec.Names())
+	for _, name := range now.Names() {
+		if rec.Piece(name) == nil {
 			names = append(names, name)
 		}
 	}
 	for _, name := range names {
-		if p := diffPiece(name, rec.pieces[name], now.pieces[name]); p != nil {
+		if p := diffPiece(name, rec.Piece(name), now.Piece(name)); p != nil {
 			d.Pieces = append(d.Pieces, *p)
 		}
+	}
+	if r, n := rec.Usage(), now.Usage(); r != n {
+		d.RecordedUsage, d.NowUsage = r, n
 	}
 	d.Same = len(d.Pieces) == 0 && !d.Cut
 	return d
 }
 
-func diffPiece(name string, rec, now *piece) *PieceDifference {
-	var empty piece
+func diffPiece(name string, rec, now *llm.Piece) *PieceDifference {
+	var empty llm.Piece
 	if rec == nil {
 		rec = &empty
 	}
 	if now == nil {
 		now = &empty
 	}
-	r, n := rec.text.String(), now.text.String()
-	if r == n && rec.tool == now.tool {
+	r, n := rec.Text(), now.Text()
+	if r == n && rec.Function == now.Function {
 		return nil
 	}
-	d := &PieceDifference{Name: name, Kind: rec.kind, Recorded: r, Now: n, RecordedTool: rec.tool, NowTool: now.tool}
+	d := &PieceDifference{Name: name, Kind: rec.Kind, Recorded: r, Now: n, RecordedTool: rec.Function, NowTool: now.Function}
 	if rec == &empty {
-		d.Kind = now.kind
+		d.Kind = now.Kind
 	}
-	if d.Kind == "tool" {
+	if d.Kind == llm.Tool {
 		if d.Arguments = diffArguments(r, n); d.Arguments != nil || r == n {
 			return d
 		}
 		a, errA := jsonvalue.Parse([]byte(r))
 		b, errB := jsonvalue.Parse([]byte(n))
-		if errA == nil && errB == nil && string(a.Canonical()) == string(b.Canonical()) && rec.tool == now.tool {
+		if errA == nil && errB == nil && string(a.Canonical()) == string(b.Canonical()) && rec.Function == now.Function {
 			return nil // the same arguments, written otherwise
 		}
 	}
@@ -241,10 +188,36 @@ func diffArguments(rec, now string) []Difference {
 	return c.log.list
 }
 
-// numbered is the name of a piece, with whose it is where there are several.
-func numbered(what string, index int, name string) string {
-	if index == 0 {
-		return name
+// InAnswer tells which differences are a part of what Answer shows.
+func (v *Verdict) InAnswer() func(*Difference) bool {
+	var deltas []string
+	if v.Answer != nil {
+		if deltas = v.Answer.Deltas; deltas == nil {
+			deltas = llm.Standard().Deltas(v.Answer.Format)
+		}
 	}
-	return fmt.Sprintf("%s %d %s", what, index+1, name)
+	return func(d *Difference) bool { return d.Delta || llm.IsDelta(deltas, d.Where) }
+}
+
+// isDelta tells whether all that a unit adds to an answer is a piece of text or
+// of a tool call.
+func (c *Comparer) isDelta(u *unit) bool {
+	content := u.decoded(&c.opt.Rules)
+	if content == nil || content.doc == nil {
+		return false
+	}
+	a := llm.NewAssembly(c.formats())
+	a.Take(content.doc.Value)
+	return a.OnlyAdds()
+}
+
+// formats are those that the answer may have.
+func (c *Comparer) formats() *llm.Table {
+	if c.table == nil {
+		if c.table = c.opt.Formats; c.table == nil {
+			c.table = llm.Standard()
+		}
+		c.table = c.table.For(c.rec.Path)
+	}
+	return c.table
 }

@@ -3,6 +3,8 @@ package compare
 import (
 	"strings"
 	"testing"
+
+	"github.com/wiretape/wiretape/httpstream/llm"
 )
 
 func TestAnswersOfLanguageModelsArePutTogether(t *testing.T) {
@@ -146,7 +148,7 @@ func TestHugeAnswersAreCut(t *testing.T) {
 	}
 	now[1] = strings.ReplaceAll(now[1], "w", "v")
 	v := verdict(events(rec...), events(now...), Options{})
-	if v.Answer == nil || !v.Answer.Cut || len(v.Answer.Pieces[0].Recorded) > maxAnswer {
+	if v.Answer == nil || !v.Answer.Cut || len(v.Answer.Pieces[0].Recorded) > llm.MaxAnswer {
 		t.Error("not cut")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
+	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -19,6 +20,8 @@ import (
 type Options struct {
 	Rules  noise.Rules // those of this case: Rules.For
 	Limits Limits
+	// Formats are those of language models; nil for those that are built in.
+	Formats *llm.Table
 	// Redact is by what the recorded answer was redacted; nil for the default
 	// rules. What is reported of an answer's head and end is redacted as well.
 	Redact *tape.Redactor
@@ -57,6 +60,7 @@ type Comparer struct {
 	broken    bool // the present body can't be decoded any further
 	forbidden bool // the answer must not have a body
 	answer    *AnswerDifference
+	table     *llm.Table // see formats
 }
 
 // A bodyComparer compares what comes with what was recorded.

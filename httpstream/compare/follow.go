@@ -2,11 +2,8 @@ package compare
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
-
-	"github.com/wiretape/wiretape/httpstream/noise"
 )
 
 // Followers are differences that only repeat an earlier one, or follow from it: one
@@ -122,33 +119,4 @@ func counted(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// deltaPath matches where the streams of language models have what Answer puts
-// together.
-const deltaPath = `^\$(\.choices\[\d+\]\.((delta|message)\.(content|reasoning_content|reasoning|refusal)|text)` +
-	`|\.choices\[\d+\]\.(delta|message)\.tool_calls\[\d+\]\.function\.arguments` +
-	`|\.delta(\.(text|thinking|partial_json))?` +
-	`|\.candidates\[\d+\]\.content\.parts\[\d+\]\.text|\.message\.content|\.response)$`
-
-// InAnswer tells whether a difference is a part of what Verdict.Answer shows.
-func (d *Difference) InAnswer() bool {
-	return d.Delta || strings.HasPrefix(d.Where, "$.") && regexp.MustCompile(deltaPath).MatchString(d.Where)
-}
-
-// isDelta tells whether all that a unit adds to an answer is a piece of text or
-// of a tool call.
-func (u *unit) isDelta(rules *noise.Rules) bool {
-	c := u.decoded(rules)
-	if c == nil || c.doc == nil {
-		return false
-	}
-	var a assembly
-	a.take(c.doc.Value)
-	for _, name := range a.order {
-		if a.pieces[name].kind == "finish" || a.pieces[name].tool != "" {
-			return false
-		}
-	}
-	return len(a.order) > 0
 }

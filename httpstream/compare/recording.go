@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -14,6 +15,7 @@ import (
 // Recorded is the answer that was recorded.
 type Recorded struct {
 	Method  string // of the request: an answer to HEAD has no body
+	Path    string // of the request's URL
 	Interim []tape.Response
 	Head    *httpstream.ResponseHead // nil if no answer was recorded
 	HeadAt  time.Duration
@@ -26,7 +28,7 @@ type Recorded struct {
 
 // FromExchange takes the recorded answer from its exchange; next reads its stream.
 func FromExchange(x *tape.Exchange, next func() (tape.Line, error)) Recorded {
-	r := Recorded{Method: x.Request.Method, Interim: x.Interim, Failed: x.Failed}
+	r := Recorded{Method: x.Request.Method, Path: pathOf(x.Request.URL), Interim: x.Interim, Failed: x.Failed}
 	if x.Response != nil {
 		r.Head, r.HeadAt = &x.Response.Head, x.Response.At
 	}
@@ -34,6 +36,14 @@ func FromExchange(x *tape.Exchange, next func() (tape.Line, error)) Recorded {
 		r.Next = next
 	}
 	return r
+}
+
+func pathOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }
 
 // A recording pulls the recorded stream, line by line, through its codec.

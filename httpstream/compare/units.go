@@ -63,7 +63,7 @@ const (
 func newUnitBody(c *Comparer, rec *recording, f *body.Format) *unitBody {
 	b := &unitBody{c: c, rec: rec}
 	if f.Records { // else no language model answers so
-		b.answers = &answers{}
+		b.answers = &answers{formats: c.formats}
 	}
 	return b
 }
@@ -301,7 +301,7 @@ func (b *unitBody) missing(u *unit) {
 	remember(&b.lost, u, &b.c.opt.Rules)
 	b.c.log.add(func() Difference {
 		return Difference{
-			Kind: Missing, Unit: u.Label, Index: u.Index, Recorded: u.Summary(maxShown), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
+			Kind: Missing, Unit: u.Label, Index: u.Index, Recorded: u.Summary(maxShown), Rule: u.rule(), Delta: b.c.isDelta(u),
 		}.isMissing(u.Name(), u.Summary(maxShown))
 	})
 }
@@ -314,7 +314,7 @@ func (b *unitBody) extra(u *unit) {
 	remember(&b.found, u, &b.c.opt.Rules)
 	b.c.log.add(func() Difference {
 		return Difference{
-			Kind: Extra, Unit: u.Label, Index: u.Index, NowIndex: u.Index, Now: u.Summary(maxShown), Rule: u.rule(), Delta: u.isDelta(&b.c.opt.Rules),
+			Kind: Extra, Unit: u.Label, Index: u.Index, NowIndex: u.Index, Now: u.Summary(maxShown), Rule: u.rule(), Delta: b.c.isDelta(u),
 		}.isExtra(u.Name(), u.Summary(maxShown))
 	})
 }

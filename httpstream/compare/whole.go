@@ -170,6 +170,6 @@ func (b *jsonBody) finish(at time.Duration) {
 	before := b.c.log.count()
 	b.c.diffContents(spot{}, body.JSON, r, n, &old, &now)
 	if b.c.log.count() > before && r.doc != nil && n.doc != nil {
-		b.c.answer = answersOfDocuments(r.doc.Value, n.doc.Value)
+		b.c.answer = answersOfDocuments(b.c.formats(), r.doc.Value, n.doc.Value)
 	}
 }
