@@ -98,8 +98,11 @@ func casesTape(t *testing.T, paths ...string) string {
 	for i, p := range paths {
 		id := int64(i + 1)
 		x := &tape.Exchange{Kind: tape.Case, Number: i + 1, Service: "web", Request: tape.Request{Proto: "HTTP/1.1", Method: "GET", URL: "http://127.0.0.1:80" + p}}
-		for _, r := range []tape.Record{{Exchange: x}, {Line: &tape.Line{End: &httpstream.EndInfo{How: httpstream.EOF}}}, {Done: true}} {
-			r.ID = id
+		records, err := new(tape.Encoder).Whole(id, x, &tape.Line{End: &httpstream.EndInfo{How: httpstream.EOF}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
 			if err := w.Apply(r); err != nil {
 				t.Fatal(err)
 			}

@@ -56,18 +56,29 @@ func (u *rerecording) apply(r tape.Record) {
 	if u == nil {
 		return
 	}
-	if x := r.Exchange; x != nil && x.Kind == tape.Case {
-		again := *x
-		if u.tries[r.ID] == 0 {
-			u.tries[r.ID] = len(u.tries) + 1
-			u.last[x.Number] = u.tries[r.ID]
-		}
-		again.Number = u.tries[r.ID]
-		r.Exchange = &again
+	if err := u.number(&r); err != nil && u.err == nil {
+		u.err = err
 	}
 	if err := u.w.Apply(r); err != nil && u.err == nil {
 		u.err = err
 	}
+}
+
+// number gives each time that a case was sent a number of its own.
+func (u *rerecording) number(r *tape.Record) error {
+	if r.Kind != tape.FileRecord && r.Kind != tape.StreamRecord {
+		return nil
+	}
+	x, err := r.Exchange()
+	if err != nil || x.Kind != tape.Case {
+		return err
+	}
+	if u.tries[r.ID] == 0 {
+		u.tries[r.ID] = len(u.tries) + 1
+		u.last[x.Number] = u.tries[r.ID]
+	}
+	*r, err = r.Renumbered(u.tries[r.ID])
+	return err
 }
 
 // caseSent notes when a case was sent that has a result now.

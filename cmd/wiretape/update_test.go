@@ -49,7 +49,11 @@ func TestRecordedMissesFollowTheCallsOfTheTape(t *testing.T) {
 			u.apply(r)
 		}
 	}
-	u.apply(tape.Record{Name: &tape.Name{Name: "a.example", Type: "A", RCode: "NOERROR", Answers: []string{"A 10.0.0.1"}}})
+	note, err := tape.Note{Name: &tape.Name{Name: "a.example", Type: "A", RCode: "NOERROR", Answers: []string{"A 10.0.0.1"}}}.Record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.apply(note)
 	if err := u.finish(dir, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -71,12 +75,12 @@ func TestRecordedMissesFollowTheCallsOfTheTape(t *testing.T) {
 }
 
 func callRecords(id int64, x *tape.Exchange) []tape.Record {
-	return []tape.Record{
-		{ID: id, Exchange: x},
-		{ID: id, Line: &tape.Line{Chunk: httpstream.Chunk{Data: []byte("hello")}}},
-		{ID: id, Line: &tape.Line{End: &httpstream.EndInfo{How: httpstream.EOF}}},
-		{ID: id, Done: true},
+	records, err := new(tape.Encoder).Whole(id, x,
+		&tape.Line{Chunk: httpstream.Chunk{Data: []byte("hello")}}, &tape.Line{End: &httpstream.EndInfo{How: httpstream.EOF}})
+	if err != nil {
+		panic(err)
 	}
+	return records
 }
 
 func recordedCase(number int, started time.Duration, path string) *tape.Exchange {

@@ -11,9 +11,9 @@ const (
 
 	// UnsavedDir is a volume of the agent's own in its container.
 	UnsavedDir = "/unsaved"
-	// UnsavedFile has the records that the CLI did not say it has written, one a
-	// line as the agent sent them, if it went away while it recorded.
-	UnsavedFile = "records.ndjson"
+	// UnsavedFile has the records that the CLI did not say it has written, one after
+	// the other as the agent sent them, if it went away while it recorded.
+	UnsavedFile = "records"
 	// UnsavedPart is that file while it is written.
 	UnsavedPart = UnsavedFile + ".part"
 

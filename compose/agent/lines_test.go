@@ -12,6 +12,7 @@ import (
 	"testing/iotest"
 
 	"github.com/wiretape/wiretape/httpstream/event"
+	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 func TestLinesOfAnyLengthAreRead(t *testing.T) {
@@ -35,6 +36,61 @@ func TestLinesOfAnyLengthAreRead(t *testing.T) {
 		}
 	}
 }
+
+func TestRecordsAreReadBetweenLines(t *testing.T) {
+	var want []string
+	var in strings.Builder
+	for i, data := range []string{"", "a\n", strings.Repeat("x\n", 200<<10), "{}", strings.Repeat("y", 2<<20)} {
+		rec := tape.Record{Kind: tape.NoteRecord, ID: int64(i), Data: []byte(data)}
+		for _, text := range []string{string(rec.Append(nil)), `{"ready":true}` + "\n", strings.Repeat("z", 100<<10) + "\n"} {
+			want = append(want, text)
+			in.WriteString(text)
+		}
+	}
+	for name, r := range map[string]io.Reader{
+		"at once": strings.NewReader(in.String()), "in halves": iotest.HalfReader(strings.NewReader(in.String())),
+	} {
+		lr := NewLineReader(r)
+		for i, text := range want {
+			got, err := lr.Next()
+			if err != nil || string(got) != text {
+				t.Fatalf("%s, %d: %d bytes and %v, want %d", name, i, len(got), err, len(text))
+			}
+		}
+		if _, err := lr.Next(); !errors.Is(err, io.EOF) || lr.More() {
+			t.Errorf("%s: behind the last %v", name, err)
+		}
+	}
+	for _, cut := range []string{"@n 0 0 0 9 \n{}", "@n 0 0 0 9 \n"} {
+		if _, err := NewLineReader(strings.NewReader(cut)).Next(); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%q gives %v", cut, err)
+		}
+	}
+}
+
+func TestWhatIsGatheredIsWrittenInOrderAndInBatches(t *testing.T) {
+	var out bytes.Buffer
+	writes := 0
+	lw := &LineWriter{W: writerFunc(func(p []byte) (int, error) { writes++; return out.Write(p) })}
+	want := ""
+	for i := range 1000 {
+		line := strings.Repeat("x", i) + "\n"
+		want += line
+		if err := lw.Gather([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := lw.Raw([]byte("last\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := lw.Flush(); err != nil || out.String() != want+"last\n" || writes > len(want)/maxGathered+2 {
+		t.Errorf("%d bytes of %d in %d writes, %v", out.Len(), len(want)+5, writes, err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // endless is a line that never ends.
 type endless struct{}
@@ -99,10 +155,13 @@ func FuzzLines(f *testing.F) {
 			if err != nil {
 				break
 			}
-			if bytes.Count(line, []byte("\n")) != 1 || line[len(line)-1] != '\n' {
+			if !tape.IsRecord(line) && (bytes.Count(line, []byte("\n")) != 1 || line[len(line)-1] != '\n') {
 				t.Fatalf("%q is not a line", line)
 			}
 			got.Write(line)
+		}
+		if strings.Contains(s, "@") {
+			return // of a record, the rest is data
 		}
 		if want := s[:strings.LastIndexByte(s, '\n')+1]; got.String() != want {
 			t.Fatalf("%q was read as %q", want, got.String())

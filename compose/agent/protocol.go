@@ -77,10 +77,12 @@ type ToAgent struct {
 
 // FromAgent is one line to the CLI; exactly one field beside ID is set.
 type FromAgent struct {
-	ID     int64        `json:"id,omitempty"` // of the request that this replies to
-	Hello  *Hello       `json:"hello,omitempty"`
-	Ready  bool         `json:"ready,omitempty"`
-	Record *tape.Record `json:"record,omitempty"` // in record mode: for tape.Writer.Apply
+	ID    int64  `json:"id,omitempty"` // of the request that this replies to
+	Hello *Hello `json:"hello,omitempty"`
+	Ready bool   `json:"ready,omitempty"`
+	// Record is for tape.Writer.Apply, in record mode. It comes as it travels, not in a
+	// line of JSON, and its data is valid until who got the message returns.
+	Record *tape.Record `json:"-"`
 	Event  *event.Event `json:"event,omitempty"`
 	Reply  *Reply       `json:"reply,omitempty"`
 	// Result is that of a case that ended. Its files are those in the agent's container.

@@ -71,11 +71,15 @@ func TestACaseBeginsFromItsTape(t *testing.T) {
 	}
 	head := httpstream.ResponseHead{Proto: "HTTP/1.1", Status: 200}
 	write := func(id int64, x *tape.Exchange, lines ...tape.Line) {
-		records := []tape.Record{{ID: id, Exchange: x}}
-		for _, l := range lines {
-			records = append(records, tape.Record{ID: id, Line: &l})
+		var list []*tape.Line
+		for i := range lines {
+			list = append(list, &lines[i])
 		}
-		for _, r := range append(records, tape.Record{ID: id, Done: true}) {
+		records, err := new(tape.Encoder).Whole(id, x, list...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
 			if err := w.Apply(r); err != nil {
 				t.Fatal(err)
 			}

@@ -3,7 +3,6 @@
 package session
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -17,10 +16,8 @@ import (
 
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/tape"
 )
-
-// maxAgentLine bounds one line of the talk; the longest carry one chunk of a body.
-const maxAgentLine = 64 << 20
 
 // keptStderr is how much of what the agent said last is kept for error messages.
 const keptStderr = 4 << 10
@@ -76,7 +73,7 @@ func NewLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), aut
 }
 
 func (l *Link) read(pr *io.PipeReader) {
-	err := l.readLines(bufio.NewReaderSize(pr, 256<<10))
+	err := l.readLines(agent.NewLineReader(pr))
 	pr.CloseWithError(io.ErrClosedPipe)
 	how := ""
 	if !errors.Is(err, errFatal) && !l.isClosed() { // then it has said so itself, or we have
@@ -88,21 +85,11 @@ func (l *Link) read(pr *io.PipeReader) {
 	close(l.done)
 }
 
-func (l *Link) readLines(r *bufio.Reader) error {
-	var long []byte
+func (l *Link) readLines(r *agent.LineReader) error {
 	for {
-		line, err := r.ReadSlice('\n')
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			if long = append(long, line...); len(long) > maxAgentLine {
-				return fmt.Errorf("a line from the agent is longer than %d MiB", maxAgentLine>>20)
-			}
-			continue
-		case err != nil:
+		line, err := r.Next()
+		if err != nil {
 			return err
-		case len(long) > 0:
-			line = append(long, line...)
-			long = nil
 		}
 		if err := l.handle(line); err != nil {
 			return err
@@ -112,7 +99,13 @@ func (l *Link) readLines(r *bufio.Reader) error {
 
 func (l *Link) handle(line []byte) error {
 	var m agent.FromAgent
-	if err := json.Unmarshal(line, &m); err != nil {
+	if agent.IsRecord(line) {
+		rec, err := tape.ParseRecord(line)
+		if err != nil {
+			return fmt.Errorf("a record from the agent is not understood: %w", err)
+		}
+		m.Record = &rec
+	} else if err := json.Unmarshal(line, &m); err != nil {
 		return fmt.Errorf("a line from the agent is not understood: %w: %.200q", err, line)
 	}
 	l.mu.Lock()

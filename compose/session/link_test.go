@@ -120,7 +120,7 @@ func TestLinkStopsOnceTheAgentHasSentEverything(t *testing.T) {
 		var m agent.ToAgent
 		p.in.Decode(&m)
 		for range 10 {
-			p.say(agent.FromAgent{Record: &tape.Record{Done: true}})
+			p.stdout.Write((&tape.Record{Kind: tape.NoteRecord, Data: []byte(`{"problem":"\n"}`)}).Append(nil))
 		}
 		p.say(agent.FromAgent{Stopped: true})
 	}()
@@ -146,6 +146,7 @@ func TestLinkDoesNotWaitForASilentAgent(t *testing.T) {
 func FuzzLink(f *testing.F) {
 	f.Add([]byte(`{"ready":true}` + "\n" + `{"stopped":true}` + "\n"))
 	f.Add([]byte(`{"id":7,"reply":{}}` + "\n{"))
+	f.Add([]byte("@l 1 1 0 3 \n{}\n@f 1 0 1 9 calls/0001-get-a.yaml\ncall: 1"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stream bytes.Buffer
 		stdcopy.NewStdWriter(&stream, stdcopy.Stdout).Write(data)

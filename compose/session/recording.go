@@ -88,8 +88,10 @@ func (p *PendingTape) Apply(rec tape.Record) {
 	if p == nil {
 		return
 	}
-	if rec.Problem != "" {
-		p.AddProblem(rec.Problem)
+	if rec.Kind == tape.NoteRecord {
+		if n, err := rec.Note(); err == nil && n.Problem != "" {
+			p.AddProblem(n.Problem)
+		}
 	}
 	if err := p.w.Apply(rec); err != nil {
 		p.mu.Lock()

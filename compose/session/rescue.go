@@ -2,9 +2,7 @@ package session
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +57,7 @@ func applyUnsaved(ctx context.Context, e Engine, agentName string, w *tape.Write
 	if _, err := files.Next(); err != nil {
 		return 0, err
 	}
-	return applyRecords(bufio.NewReaderSize(files, 256<<10), w)
+	return applyRecords(files, w)
 }
 
 // unsaved is the agent's file, as a tar archive, once the agent has written it
@@ -93,21 +91,23 @@ func unsaved(ctx context.Context, e Engine, agentName string) (io.ReadCloser, er
 	}
 }
 
-// applyRecords writes the records of lines that the agent meant to send. Half a
-// line at the end is what a full disk left.
-func applyRecords(lines *bufio.Reader, w *tape.Writer) (n int, err error) {
-	d := json.NewDecoder(lines)
+// applyRecords writes the records that the agent meant to send. Half a record at the
+// end is what a full disk left.
+func applyRecords(in io.Reader, w *tape.Writer) (n int, err error) {
+	lines := agent.NewLineReader(in)
 	for {
-		var m agent.FromAgent
-		switch err := d.Decode(&m); {
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		line, err := lines.Next()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return n, nil
-		case err != nil:
-			return n, err
-		case m.Record == nil:
-			continue
 		}
-		if err := w.Apply(*m.Record); err != nil {
+		if err != nil {
+			return n, err
+		}
+		rec, err := tape.ParseRecord(line)
+		if err != nil {
+			return n, err
+		}
+		if err := w.Apply(rec); err != nil {
 			return n, err
 		}
 		n++

@@ -250,7 +250,7 @@ func (b *lab) tape() *tape.Tape {
 	for _, n := range b.all() {
 		if n.Kind == event.Opaque {
 			b.recorder.NotUnderstood(n)
-			b.recorder.Add(tape.Record{Problem: n.Missing()})
+			b.recorder.Add(tape.Note{Problem: n.Missing()})
 		}
 	}
 	b.endRecording()

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -186,12 +185,15 @@ func TestAnAnswerThatWasEditedByHandIsPlayedWhole(t *testing.T) {
 	rec := w.recordWith(nil, transparent)
 	ask(t, rec.client("http/1.1"), "GET", "https://api.example.com/", "")
 	tp := rec.tape()
-	file := filepath.Join(tp.Dir, filepath.FromSlash(tp.Calls[0].Stream))
+	file := tp.Calls[0].File
 	data, err := os.ReadFile(file)
 	if err != nil || !strings.Contains(string(data), "hello") {
 		t.Fatalf("%v: %s", err, data)
 	}
 	if err := os.WriteFile(file, []byte(strings.Replace(string(data), "hello", "hello, edited world", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if tp, err = tape.Open(tp.Dir); err != nil {
 		t.Fatal(err)
 	}
 	pb, err := NewPlayback(tp, PlaybackOptions{Reuse: true})

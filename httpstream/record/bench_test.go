@@ -83,3 +83,29 @@ func BenchmarkChunk(b *testing.B) {
 	}
 	runtime.KeepAlive(x)
 }
+
+// BenchmarkSmallExchange is what a small call costs, from its request to the disk.
+func BenchmarkSmallExchange(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "tape")
+	w, err := tape.Create(dir, tape.Manifest{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := New(Options{}, w.Apply)
+	s := r.Conn(Conn{Kind: tape.Call, Scheme: "http"})
+	body := httpstream.Chunk{Data: []byte(strings.Repeat(`{"id":"a1","name":"one"},`, 7))}
+	b.ReportAllocs()
+	for b.Loop() {
+		x := s.Request(time.Now(), requestHead("GET", "/v1/items/1?limit=10"))
+		x.RequestEnd(time.Now(), nil)
+		x.Response(time.Now(), ok(200))
+		x.ResponseChunk(time.Now(), body)
+		x.End(time.Now(), eof)
+	}
+	if err := r.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	if err := w.Close(nil); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -14,6 +14,14 @@ import (
 // came before the end of its request, until the exchange is over.
 const linger = time.Second
 
+// withhold is how long what is new of an exchange waits for more of it, so that one
+// that is over by then takes one record, and one file.
+const withhold = 50 * time.Millisecond
+
+// maxWithheld is the longest chunk that is withheld, in bytes: what fits into an
+// exchange file.
+const maxWithheld = 16 << 10
+
 // An exchange passes through these states:
 //
 //	asked      the request comes in; its body is held, up to MaxInlineBody
@@ -21,6 +29,11 @@ const linger = time.Second
 //	           is known from when times count, and lines go out as they come
 //	ended      the answer ended; the client may still send (two-way only)
 //	final      everything is queued, and later events are ignored
+//
+// From decided on, what is new is withheld until the exchange is final, a second
+// chunk of the answer comes, the client sends something in a stream, or withhold has
+// passed. With the first line that is queued, the exchange streams: what comes is
+// queued at once.
 type exchange struct {
 	r    *Recorder
 	id   int64
@@ -35,6 +48,11 @@ type exchange struct {
 	final   bool
 	timer   *time.Timer // of the linger
 	armed   int         // counts the timers, so that a late one is known
+
+	streams bool
+	waits   *time.Timer // until what is withheld is queued; nil if nothing is
+	chunk   *tape.Line  // the answer's first, withheld
+	pooled  *[]byte     // holds its data
 
 	reqEnded bool
 	reqTime  time.Time // of the request's end
@@ -135,7 +153,7 @@ func (x *exchange) Response(at time.Time, head *httpstream.ResponseHead) {
 		return
 	}
 	x.last = max(x.last, x.since(at))
-	x.pushExchange(nil)
+	x.changed()
 }
 
 // isTunnel reports whether an answer turns the connection into a two-way stream:
@@ -204,7 +222,7 @@ func (x *exchange) decide(twoWay bool) {
 	} else {
 		x.origin = x.reqTime
 		x.last = 0
-		x.pushExchange(nil)
+		x.changed()
 	}
 	if x.response != nil {
 		x.last = max(x.last, x.since(x.response.at))
@@ -215,12 +233,18 @@ func (x *exchange) decide(twoWay bool) {
 // the exchange that says so.
 func (x *exchange) spill() {
 	x.spilled = true
-	x.pushExchange(nil)
+	if x.streams {
+		x.changed()
+	}
 	rest := x.body
 	for _, p := range x.bodyAt {
 		c := p.chunk
 		c.Data, rest = rest[:p.size:p.size], rest[p.size:]
+		x.stream()
 		x.pushLine(&tape.Line{At: x.lineTime(p.at, x.start), FromClient: true, Chunk: c}, nil)
+	}
+	if !x.streams {
+		x.changed()
 	}
 	x.dropBody()
 }
@@ -235,8 +259,10 @@ func (x *exchange) dropBody() {
 func (x *exchange) finish() {
 	x.disarm()
 	x.final = true
+	changed := x.twoWay // in what the client sent
 	if x.response == nil && x.base.Failed == "" {
 		x.base.Failed = failure(&x.end)
+		changed = changed || x.base.Failed != ""
 	}
 	event := &event.Exchange{
 		Kind: event.ExchangeKind(x.base.Kind), Number: x.base.Number, Case: x.base.Case, Service: x.base.Service,
@@ -247,11 +273,16 @@ func (x *exchange) finish() {
 		event.Status = x.response.head.Status
 		event.First = x.since(x.response.at)
 	}
+	it := &item{x: x, streams: x.streams, event: event, cost: itemCost}
 	if x.end.How != "" {
 		end := x.end
-		x.pushLine(&tape.Line{At: x.endAt, End: &end}, nil)
+		it.end = &tape.Line{At: x.endAt, End: &end}
 	}
-	x.pushExchange(event)
+	if !x.streams || changed {
+		it.exchange = x.snapshot()
+	}
+	it.line, it.pooled = x.takeChunk()
+	x.r.queue.push(it)
 	x.dropBody()
 	x.r.forget(x)
 }
@@ -323,8 +354,88 @@ func (x *exchange) lineTime(at, origin time.Time) time.Duration {
 // since is the time of the answer's head.
 func (x *exchange) since(at time.Time) time.Duration { return max(0, micros(at.Sub(x.origin))) }
 
-// pushExchange queues the exchange file as it is now. With an event it is the last.
-func (x *exchange) pushExchange(event *event.Exchange) {
+// changed has the exchange file written anew: at once if the exchange streams, else
+// together with what follows.
+func (x *exchange) changed() {
+	if x.streams {
+		x.pushExchange()
+		return
+	}
+	if x.waits == nil {
+		x.waits = time.AfterFunc(withhold, x.waited)
+	}
+}
+
+// waited ends the waiting for more of what is withheld.
+func (x *exchange) waited() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.final || x.streams || x.waits == nil:
+	case x.chunk != nil:
+		x.stream()
+	default:
+		x.waits = nil
+		x.pushExchange()
+	}
+}
+
+// stream makes the exchange one that streams, and queues what is withheld of it.
+func (x *exchange) stream() {
+	if x.streams {
+		return
+	}
+	x.streams = true
+	l, pooled := x.takeChunk()
+	x.pushExchange()
+	if l != nil {
+		x.pushLine(l, pooled)
+	}
+}
+
+// takeChunk takes what is withheld, and ends the waiting for more.
+func (x *exchange) takeChunk() (l *tape.Line, pooled *[]byte) {
+	if x.waits != nil {
+		x.waits.Stop()
+		x.waits = nil
+	}
+	l, pooled = x.chunk, x.pooled
+	x.chunk, x.pooled = nil, nil
+	if l != nil {
+		x.r.bodies.Add(-int64(len(l.Data)))
+	}
+	return l, pooled
+}
+
+// pushChunk copies a chunk, and withholds it if it may be the only one.
+func (x *exchange) pushChunk(at time.Duration, c httpstream.Chunk, fromClient bool) {
+	data, pooled := x.r.queue.copy(c.Data)
+	c.Data = data
+	l := &tape.Line{At: at, FromClient: fromClient, Chunk: c}
+	first := !x.streams && !fromClient && x.chunk == nil && !x.spilled
+	if first && len(data) <= maxWithheld && x.r.holdBody(len(data)) {
+		x.chunk, x.pooled = l, pooled
+		x.changed()
+		return
+	}
+	x.stream()
+	x.pushLine(l, pooled)
+}
+
+// pushLine queues a line whose data is nobody else's any more.
+func (x *exchange) pushLine(l *tape.Line, pooled *[]byte) {
+	cost := int64(itemCost + cap(l.Data))
+	x.r.queue.push(&item{x: x, line: l, pooled: pooled, streams: true, cost: cost})
+}
+
+// pushExchange queues the exchange file as it is now.
+func (x *exchange) pushExchange() {
+	e := x.snapshot()
+	x.r.queue.push(&item{x: x, exchange: e, streams: x.streams, cost: itemCost + int64(len(e.Request.URL))})
+}
+
+// snapshot is the exchange as it is now.
+func (x *exchange) snapshot() *tape.Exchange {
 	e := x.base
 	q := &e.Request
 	q.Trailer = x.trailer
@@ -344,7 +455,7 @@ func (x *exchange) pushExchange(event *event.Exchange) {
 	if x.response != nil && x.decided {
 		e.Response = &tape.Response{At: x.since(x.response.at), Head: x.response.head}
 	}
-	x.r.queue.push(&item{x: x, exchange: &e, event: event, cost: itemCost + int64(len(q.URL))})
+	return &e
 }
 
 func timed(at time.Time, head *httpstream.ResponseHead) timedHead {

@@ -18,11 +18,13 @@ const pooledFrom = 4 << 10
 // An item waits for the writer goroutine. What is set is done in this order.
 type item struct {
 	x        *exchange
-	exchange *tape.Exchange // not yet redacted
-	line     *tape.Line
+	exchange *tape.Exchange  // not yet redacted
+	streams  bool            // it has a stream file
+	line     *tape.Line      // with bytes
+	end      *tape.Line      // the last
 	pooled   *[]byte         // holds the line's data; to be given back
 	event    *event.Exchange // with it the exchange is done
-	record   *tape.Record
+	note     *tape.Note
 	cost     int64
 }
 

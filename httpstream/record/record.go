@@ -17,8 +17,8 @@ import (
 const (
 	defaultMaxPending    = 8 << 20
 	defaultMaxInlineBody = 1 << 20
-	// maxHeldBodies is how much of all request bodies together waits in memory for
-	// the end of its exchange, in bytes; what finds no room goes to the stream.
+	// maxHeldBodies is how much of all bodies together waits in memory for the end of
+	// its exchange, in bytes; what finds no room goes to the stream.
 	maxHeldBodies = 32 << 20
 )
 
@@ -40,6 +40,11 @@ type Options struct {
 	// OnError is told of the first error of emit. The exchange that it struck
 	// is recorded no further; the bytes are relayed all the same.
 	OnError func(error)
+	// Flush is called whenever emit has been called for all that there is, so that
+	// emit may gather what it writes. May be nil.
+	Flush func() error
+	// CasesFrom is the number of the first case, 1 by default.
+	CasesFrom int
 }
 
 // A Conn is what is known of a connection before anything is read from it.
@@ -58,9 +63,11 @@ type Conn struct {
 }
 
 // A Recorder gives the exchanges of many connections to one emit function. Emit is
-// called from one goroutine, with the records of each exchange in order. A Line's
-// data is valid until it returns; an Exchange may be kept, but its slices are
-// shared with the records to come and must not be changed.
+// called from one goroutine, with the records of each exchange in order. A record's
+// data is valid until it returns.
+//
+// What is known of an exchange is withheld for a moment, because most are over then
+// and need but one record; see withhold.
 type Recorder struct {
 	opt   Options
 	emit  func(tape.Record) error
@@ -75,10 +82,12 @@ type Recorder struct {
 	open   map[*exchange]struct{}
 	closed bool
 
-	bodies atomic.Int64 // bytes of request bodies that exchanges hold
+	bodies atomic.Int64 // bytes of bodies that exchanges hold
+
+	encoder tape.Encoder // the writer goroutine's
 }
 
-// holdBody takes room for n more bytes of a request body, if there is some.
+// holdBody takes room for n more bytes of a body, if there is some.
 func (r *Recorder) holdBody(n int) bool {
 	if r.bodies.Add(int64(n)) <= maxHeldBodies {
 		return true
@@ -101,6 +110,7 @@ func New(opt Options, emit func(tape.Record) error) *Recorder {
 	r := &Recorder{
 		opt:   opt,
 		emit:  emit,
+		cases: max(0, opt.CasesFrom-1),
 		queue: newQueue(opt.MaxPending),
 		done:  make(chan struct{}),
 		open:  map[*exchange]struct{}{},
@@ -180,13 +190,12 @@ func (r *Recorder) Failed(c Conn, at time.Time, why string) {
 	x.finish()
 }
 
-// Add queues a record that belongs to no exchange: a name, an opaque destination
-// or a problem.
-func (r *Recorder) Add(rec tape.Record) { r.queue.push(&item{record: &rec, cost: itemCost}) }
+// Add queues a name, an opaque destination or a problem.
+func (r *Recorder) Add(n tape.Note) { r.queue.push(&item{note: &n, cost: itemCost}) }
 
 // NotUnderstood queues what a tape keeps of an event.Opaque notice.
 func (r *Recorder) NotUnderstood(n event.Notice) {
-	r.Add(tape.Record{Opaque: &tape.Opaque{Service: n.Service, Address: n.About, Reason: n.Detail, Count: 1, Bytes: n.Bytes, HTTP: n.HTTP}})
+	r.Add(tape.Note{Opaque: &tape.Opaque{Service: n.Service, Address: n.About, Reason: n.Detail, Count: 1, Bytes: n.Bytes, HTTP: n.HTTP}})
 }
 
 // Close ends the recording: exchanges that are still going end as Open, and

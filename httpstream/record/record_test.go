@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -30,12 +29,8 @@ type log struct {
 }
 
 func (l *log) emit(r tape.Record) error {
-	wire, err := json.Marshal(r)
+	copied, err := travelled(r)
 	if err != nil {
-		return err
-	}
-	var copied tape.Record
-	if err := json.Unmarshal(wire, &copied); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -44,20 +39,43 @@ func (l *log) emit(r tape.Record) error {
 	return nil
 }
 
+// travelled is a record on the other end of a pipe.
+func travelled(r tape.Record) (tape.Record, error) {
+	return tape.ParseRecord(r.Append(nil))
+}
+
 // exchange returns the last state of an exchange, and its lines.
 func (l *log) exchange(id int64) (x *tape.Exchange, lines []string, done bool) {
 	for _, r := range l.records {
-		switch {
-		case r.ID != id:
-		case r.Exchange != nil:
-			x = r.Exchange
-		case r.Line != nil:
-			lines = append(lines, string(tape.AppendLine(nil, r.Line)))
-		case r.Done:
-			done = true
+		if r.ID != id {
+			continue
 		}
+		text := string(r.Data)
+		if r.Kind != tape.LinesRecord {
+			var err error
+			if x, err = r.Exchange(); err != nil {
+				panic(err)
+			}
+			text, x.Stream = string(x.Lines), ""
+			x.Lines = nil
+		}
+		for line := range strings.Lines(text) {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+		done = done || r.Last
 	}
 	return x, lines, done
+}
+
+// kinds are those of the records of an exchange, in order.
+func (l *log) kinds(id int64) string {
+	var b strings.Builder
+	for _, r := range l.records {
+		if r.ID == id {
+			b.WriteByte(byte(r.Kind))
+		}
+	}
+	return b.String()
 }
 
 // zero is a time with a fraction that tapes do not keep.
@@ -298,7 +316,7 @@ func TestCloseEndsWhatIsStillGoing(t *testing.T) {
 func TestARefusedConnectionIsRecorded(t *testing.T) {
 	l, events := run(t, Options{}, func(r *Recorder, _ httpstream.Sink) {
 		r.Failed(Conn{Kind: tape.Call, Service: "app", Authority: "db:5432"}, at(3), "connection refused")
-		r.Add(tape.Record{Opaque: &tape.Opaque{Address: "x:1", Reason: "r"}})
+		r.Add(tape.Note{Opaque: &tape.Opaque{Address: "x:1", Reason: "r"}})
 	})
 	x, lines, done := l.exchange(1)
 	want := &tape.Exchange{Kind: tape.Call, Number: 1, Service: "app", Started: 1003 * time.Microsecond,
@@ -306,7 +324,7 @@ func TestARefusedConnectionIsRecorded(t *testing.T) {
 	if d := cmp.Diff(want, x); d != "" || lines != nil || !done || events[0].Failed != "connection refused" {
 		t.Error(d, lines, done, events)
 	}
-	if last := l.records[len(l.records)-1]; last.Opaque == nil {
+	if last := l.records[len(l.records)-1]; string(last.Data) != `{"opaque":{"Service":"","Address":"x:1","Reason":"r","Count":0,"Bytes":0,"HTTP":false}}` {
 		t.Errorf("%+v", last)
 	}
 }
@@ -332,10 +350,10 @@ func TestAFailingEmitStopsNothingButItsExchange(t *testing.T) {
 	var failures int
 	var l log
 	r := New(Options{OnError: func(error) { failures++ }}, func(rec tape.Record) error {
-		if rec.Problem != "" {
-			problems = append(problems, rec.Problem)
+		if rec.Kind == tape.NoteRecord {
+			problems = append(problems, string(rec.Data))
 		}
-		if rec.ID == 1 && rec.Line != nil {
+		if rec.ID == 1 && rec.Kind == tape.LinesRecord {
 			return errors.New("disk full")
 		}
 		return l.emit(rec)
@@ -346,16 +364,17 @@ func TestAFailingEmitStopsNothingButItsExchange(t *testing.T) {
 		x.RequestEnd(at(0), nil)
 		x.Response(at(1), ok(200))
 		x.ResponseChunk(at(2), data("a"))
+		x.ResponseChunk(at(2), data("b"))
 		x.End(at(3), eof)
 	}
 	if err := r.Close(context.Background()); err == nil || failures != 1 {
 		t.Errorf("got %v, %d failures", err, failures)
 	}
-	expectLines(t, problems, "not everything could be written: disk full")
+	expectLines(t, problems, `{"problem":"not everything could be written: disk full"}`)
 	if _, lines, done := l.exchange(1); len(lines) != 0 || done {
 		t.Errorf("the struck exchange goes on: %v, done %v", lines, done)
 	}
-	if _, lines, done := l.exchange(2); len(lines) != 2 || !done {
+	if _, lines, done := l.exchange(2); len(lines) != 3 || !done {
 		t.Errorf("the other one does not: %v, done %v", lines, done)
 	}
 }
@@ -410,6 +429,110 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 	}
 }
 
+// What is known of an exchange is told once, unless it takes long.
+func TestAnExchangeTakesAsFewRecordsAsItCan(t *testing.T) {
+	begin := func(s httpstream.Sink) httpstream.Exchange {
+		x := s.Request(at(0), requestHead("GET", "/"))
+		x.RequestEnd(at(0), nil)
+		return x
+	}
+	for _, c := range []struct {
+		name, kinds string
+		play        func(x httpstream.Exchange)
+	}{
+		{"a small answer", "f", func(x httpstream.Exchange) {
+			x.Response(at(1), ok(200))
+			x.ResponseChunk(at(2), data("a"))
+			x.End(at(3), eof)
+		}},
+		{"an answer without a body", "f", func(x httpstream.Exchange) {
+			x.Response(at(1), ok(204))
+			x.End(at(1), eof)
+		}},
+		{"no answer", "f", func(x httpstream.Exchange) { x.End(at(1), httpstream.EndInfo{How: httpstream.Reset}) }},
+		{"a slow small answer", "ff", func(x httpstream.Exchange) {
+			time.Sleep(300 * time.Millisecond)
+			x.Response(at(1), ok(200))
+			x.ResponseChunk(at(2), data("a"))
+			x.End(at(3), eof)
+		}},
+		{"two chunks", "slll", func(x httpstream.Exchange) {
+			x.Response(at(1), ok(200))
+			x.ResponseChunk(at(2), data("a"))
+			x.ResponseChunk(at(3), data("b"))
+			x.End(at(4), eof)
+		}},
+		{"a chunk and a long wait", "sll", func(x httpstream.Exchange) {
+			x.Response(at(1), ok(200))
+			x.ResponseChunk(at(2), data("a"))
+			time.Sleep(300 * time.Millisecond)
+			x.End(at(4), eof)
+		}},
+		{"a long chunk", "sll", func(x httpstream.Exchange) {
+			x.Response(at(1), ok(200))
+			x.ResponseChunk(at(2), data(strings.Repeat("a", maxWithheld+1)))
+			x.End(at(4), eof)
+		}},
+		{"a chunk that is long on the tape", "sl", func(x httpstream.Exchange) {
+			x.Response(at(1), ok(200))
+			x.ResponseChunk(at(2), data(strings.Repeat("\n", maxWithheld)))
+			x.End(at(4), eof)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, events := run(t, Options{}, func(_ *Recorder, s httpstream.Sink) { c.play(begin(s)) })
+			if got := l.kinds(1); got != c.kinds {
+				t.Errorf("records %s, expected %s", got, c.kinds)
+			}
+			if x, lines, done := l.exchange(1); x == nil || len(lines) == 0 || !done || len(events) != 1 {
+				t.Errorf("%+v %v, done %v, %v", x, lines, done, events)
+			}
+			for i, r := range l.records {
+				if r.Last != (i == len(l.records)-1) {
+					t.Errorf("record %d of %d: last %v", i, len(l.records), r.Last)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsNewIsToldWithinTheTimeOfWithholding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l log
+		r := New(Options{Start: zero}, l.emit)
+		x := r.Conn(Conn{Kind: tape.Call}).Request(at(0), requestHead("GET", "/"))
+		x.RequestEnd(at(0), nil)
+		time.Sleep(withhold)
+		synctest.Wait()
+		if got := l.kinds(1); got != "f" {
+			t.Errorf("the request was told as %q", got)
+		}
+		x.Response(at(1), ok(200))
+		time.Sleep(withhold)
+		synctest.Wait()
+		if got := l.kinds(1); got != "ff" {
+			t.Errorf("the head was told as %q", got)
+		}
+		x.ResponseChunk(at(2), data("a"))
+		time.Sleep(withhold)
+		synctest.Wait()
+		if got := l.kinds(1); got != "ffsl" {
+			t.Errorf("the first chunk was told as %q", got)
+		}
+		x.ResponseChunk(at(3), data("b"))
+		synctest.Wait()
+		if got := l.kinds(1); got != "ffsll" {
+			t.Errorf("a chunk of a stream was told as %q", got)
+		}
+		if held := r.bodies.Load(); held != 0 {
+			t.Errorf("%d bytes are held", held)
+		}
+		if err := r.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // The whole way: two goroutines per exchange, through a recorder, a pipe's
 // encoding and a writer, onto disk and back.
 func TestRandomExchangesArriveOnTheTape(t *testing.T) {
@@ -421,12 +544,8 @@ func TestRandomExchangesArriveOnTheTape(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := New(Options{Start: zero, MaxInlineBody: 4 << 10, MaxPending: 32 << 10}, func(rec tape.Record) error {
-			wire, err := rec.AppendJSON(nil)
+			copied, err := travelled(rec)
 			if err != nil {
-				return err
-			}
-			var copied tape.Record
-			if err := json.Unmarshal(wire, &copied); err != nil {
 				return err
 			}
 			return w.Apply(copied)

@@ -5,9 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash"
-	"time"
 
-	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -15,8 +13,8 @@ import (
 type written struct {
 	sum    hash.Hash // of the client lines; nil before the first
 	size   int64
-	sha256 string // of an inline body, once it is known
-	lines  int64  // that were emitted
+	url    string // redacted
+	lines  int64  // that were emitted to the stream
 	failed bool   // emit failed: a stream with a hole would be worse than a short one
 	// Of a WebSocket, the bytes of both directions become lines of their own.
 	client, server *tape.Frames
@@ -37,74 +35,138 @@ func (r *Recorder) write() {
 			r.queue.release(it)
 			batch[i] = nil
 		}
+		if r.opt.Flush != nil {
+			r.failed(nil, r.opt.Flush())
+		}
 	}
 }
 
 func (r *Recorder) writeItem(it *item) {
 	x := it.x
-	if it.record != nil {
-		rec := *it.record
-		rec.Problem = r.opt.Redact.Text(rec.Problem)
-		if rec.Opaque != nil {
-			opaque := *rec.Opaque
-			opaque.Reason = r.opt.Redact.Text(opaque.Reason)
-			rec.Opaque = &opaque
-		}
-		r.failed(nil, r.emit(rec))
+	if it.note != nil {
+		r.failed(nil, r.writeNote(*it.note))
 		return
 	}
-	if it.exchange != nil {
-		x.w.bodyOf(&it.exchange.Request.Body)
-		r.opt.Redact.Exchange(it.exchange)
-		if it.event != nil {
-			it.event.URL, it.event.Failed = it.exchange.Request.URL, it.exchange.Failed
-		}
-		if x.w.client == nil && it.exchange.IsWebSocket() {
-			x.w.client, x.w.server = tape.FramesOf(it.exchange, true), tape.FramesOf(it.exchange, false)
-		}
-	}
-	if it.line != nil && it.line.End != nil {
-		it.line.End.Trailer = r.opt.Redact.Fields(it.line.End.Trailer)
-		it.line.End.Detail = r.opt.Redact.Text(it.line.End.Detail)
-	}
-	if it.exchange != nil && !x.w.failed {
-		r.failed(x, r.emit(tape.Record{ID: x.id, Exchange: it.exchange}))
-	}
-	if it.line != nil && !x.w.failed {
-		r.failed(x, r.writeLine(x, it.line))
-	}
-	if it.event == nil {
-		return
-	}
+	r.redact(it)
 	if !x.w.failed {
-		r.failed(x, r.emit(tape.Record{ID: x.id, Done: true}))
+		r.failed(x, r.writeExchange(it))
 	}
-	if r.opt.OnExchange != nil {
+	if it.event != nil && r.opt.OnExchange != nil {
+		it.event.URL, it.event.Failed = x.w.url, r.opt.Redact.Text(it.event.Failed)
 		r.opt.OnExchange(*it.event)
 	}
 }
 
-// writeLine emits a line, or what it holds of a WebSocket.
-func (r *Recorder) writeLine(x *exchange, l *tape.Line) error {
-	emit := func(l *tape.Line) error {
-		if l.FromClient {
-			x.w.body(l.Data)
-		}
-		x.w.lines++
-		return r.emit(tape.Record{ID: x.id, Nth: x.w.lines, Line: l})
+func (r *Recorder) writeNote(n tape.Note) error {
+	n.Problem = r.opt.Redact.Text(n.Problem)
+	if n.Opaque != nil {
+		opaque := *n.Opaque
+		opaque.Reason = r.opt.Redact.Text(opaque.Reason)
+		n.Opaque = &opaque
 	}
-	switch {
-	case x.w.client == nil:
-	case l.End != nil:
-		if err := errors.Join(x.w.client.Close(emit), x.w.server.Close(emit)); err != nil {
+	rec, err := n.Record()
+	if err != nil {
+		return err
+	}
+	return r.emit(rec)
+}
+
+// redact takes the secrets out of an item, and learns from it what is to be known of
+// its exchange.
+func (r *Recorder) redact(it *item) {
+	x := it.x
+	if it.exchange != nil {
+		x.w.bodyOf(&it.exchange.Request.Body)
+		r.opt.Redact.Exchange(it.exchange)
+		x.w.url = it.exchange.Request.URL
+		if x.w.client == nil && it.exchange.IsWebSocket() {
+			x.w.client, x.w.server = tape.FramesOf(it.exchange, true), tape.FramesOf(it.exchange, false)
+		}
+	}
+	if it.end != nil {
+		it.end.End.Trailer = r.opt.Redact.Fields(it.end.End.Trailer)
+		it.end.End.Detail = r.opt.Redact.Text(it.end.End.Detail)
+	}
+}
+
+func (r *Recorder) writeExchange(it *item) error {
+	if it.event != nil && !it.streams {
+		return r.writeWhole(it)
+	}
+	if it.exchange != nil {
+		if it.streams {
+			it.exchange.Stream = tape.StreamOf(it.exchange)
+		}
+		rec, err := r.encoder.File(it.x.id, it.exchange)
+		if err == nil {
+			err = r.emit(rec)
+		}
+		if err != nil {
 			return err
 		}
+	}
+	if it.line != nil {
+		if err := r.writeLine(it.x, it.line); err != nil {
+			return err
+		}
+	}
+	if it.end != nil {
+		return r.writeEnd(it.x, it.end)
+	}
+	return nil
+}
+
+// writeWhole emits an exchange that has no stream file, and is over.
+func (r *Recorder) writeWhole(it *item) error {
+	var lines [2]*tape.Line
+	n := 0
+	for _, l := range []*tape.Line{it.line, it.end} {
+		if l != nil {
+			lines[n] = l
+			n++
+		}
+	}
+	records, err := r.encoder.Whole(it.x.id, it.exchange, lines[:n]...)
+	for _, rec := range records {
+		if err == nil {
+			err = r.emit(rec)
+		}
+	}
+	return err
+}
+
+// writeLine emits a line with bytes, or what it ends of a WebSocket.
+func (r *Recorder) writeLine(x *exchange, l *tape.Line) error {
+	emit := func(l *tape.Line) error { return r.emitLine(x, l, false) }
+	switch {
+	case x.w.client == nil:
+		return emit(l)
 	case l.FromClient:
 		return x.w.client.Add(l, emit)
 	default:
 		return x.w.server.Add(l, emit)
 	}
-	return emit(l)
+}
+
+// writeEnd emits the last line, behind what is held of a WebSocket.
+func (r *Recorder) writeEnd(x *exchange, l *tape.Line) error {
+	if x.w.client != nil {
+		emit := func(l *tape.Line) error { return r.emitLine(x, l, false) }
+		if err := errors.Join(x.w.client.Close(emit), x.w.server.Close(emit)); err != nil {
+			return err
+		}
+	}
+	return r.emitLine(x, l, true)
+}
+
+func (r *Recorder) emitLine(x *exchange, l *tape.Line, last bool) error {
+	if l.FromClient {
+		x.w.body(l.Data)
+	}
+	x.w.lines++
+	rec := r.encoder.Lines(x.id, x.w.lines, l)
+	rec.Last = last
+	return r.emit(rec)
 }
 
 // failed keeps the first error of emit, and marks the recording incomplete once.
@@ -124,7 +186,9 @@ func (r *Recorder) failed(x *exchange, err error) {
 	}
 	// Where emit fails for all records, this one is lost too; the manifest of a
 	// recording that was not closed says that it is incomplete all the same.
-	_ = r.emit(tape.Record{Problem: "not everything could be written: " + err.Error()})
+	if rec, err := (tape.Note{Problem: "not everything could be written: " + err.Error()}).Record(); err == nil {
+		_ = r.emit(rec)
+	}
 }
 
 // body counts body bytes that go to the stream.
@@ -136,31 +200,12 @@ func (w *written) body(data []byte) {
 	w.size += int64(len(data))
 }
 
-// bodyOf fills in size and hash: of what went to the stream so far, or of the inline body.
+// bodyOf fills in size and hash of a body that went to the stream so far.
 func (w *written) bodyOf(b *tape.Body) {
-	switch {
-	case b.InStream:
-		w.body(nil)
-		b.Size = w.size
-		b.SHA256 = hex.EncodeToString(w.sum.Sum(nil))
-	case len(b.Data) > 0:
-		if w.sha256 == "" {
-			w.sha256 = tape.HashBody(b.Data)
-		}
-		b.Size = int64(len(b.Data))
-		b.SHA256 = w.sha256
+	if !b.InStream {
+		return
 	}
-}
-
-// pushChunk copies a chunk into the queue.
-func (x *exchange) pushChunk(at time.Duration, c httpstream.Chunk, fromClient bool) {
-	data, pooled := x.r.queue.copy(c.Data)
-	c.Data = data
-	x.pushLine(&tape.Line{At: at, FromClient: fromClient, Chunk: c}, pooled)
-}
-
-// pushLine queues a line whose data is nobody else's any more.
-func (x *exchange) pushLine(l *tape.Line, pooled *[]byte) {
-	cost := int64(itemCost + cap(l.Data))
-	x.r.queue.push(&item{x: x, line: l, pooled: pooled, cost: cost})
+	w.body(nil)
+	b.Size = w.size
+	b.SHA256 = hex.EncodeToString(w.sum.Sum(nil))
 }

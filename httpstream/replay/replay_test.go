@@ -55,11 +55,15 @@ func record(t testing.TB, streams ...stream) *tape.Tape {
 	for i, s := range streams {
 		id := int64(i + 1)
 		s.x.Kind, s.x.Number = tape.Call, i+1
-		records := []tape.Record{{ID: id, Exchange: &s.x}}
-		for _, l := range s.lines {
-			records = append(records, tape.Record{ID: id, Line: &l})
+		var lines []*tape.Line
+		for j := range s.lines {
+			lines = append(lines, &s.lines[j])
 		}
-		for _, r := range append(records, tape.Record{ID: id, Done: true}) {
+		records, err := new(tape.Encoder).Whole(id, &s.x, lines...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
 			if err := w.Apply(r); err != nil {
 				t.Fatal(err)
 			}

@@ -16,14 +16,14 @@ type syncer struct {
 	failed func(error)
 
 	mu     sync.Mutex
-	files  []string // written since the last sync
+	files  []string // written since the last sync, relative to the tape
 	more   sync.Cond
 	closed bool
 	done   chan struct{} // closed when all is durable
 }
 
 // newSyncer returns a syncer that runs one goroutine until close. What sync, which
-// gets the paths of files, can't do is told to failed.
+// gets the files' names in the tape, can't do is told to failed.
 func newSyncer(sync func([]string) error, failed func(error)) *syncer {
 	s := &syncer{sync: sync, failed: failed, done: make(chan struct{})}
 	s.more.L = &s.mu

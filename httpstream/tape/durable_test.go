@@ -14,9 +14,9 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 )
 
-func whole(number int) []Record {
+func whole(number int) []step {
 	id := int64(number)
-	return []Record{
+	return []step{
 		{ID: id, Exchange: get(number)}, {ID: id, Line: chunk(time.Microsecond, "a")},
 		{ID: id, Line: end(2*time.Microsecond, httpstream.EOF)}, {ID: id, Done: true},
 	}
@@ -83,7 +83,7 @@ func TestAllThatEndedIsMadeDurable(t *testing.T) {
 	}
 	slices.Sort(synced)
 	for _, name := range slices.Compact(synced) {
-		if _, err := os.Stat(name); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
 		}
 	}

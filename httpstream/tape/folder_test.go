@@ -21,15 +21,6 @@ func manifest() Manifest {
 	return Manifest{Version: Version, Created: time.Date(2026, 11, 23, 4, 0, 0, 120000, time.UTC), By: "1.0.0", Project: "chat", Services: []string{"app"}}
 }
 
-func apply(t *testing.T, w *Writer, records ...Record) {
-	t.Helper()
-	for _, r := range records {
-		if err := w.Apply(r); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func get(number int) *Exchange {
 	return &Exchange{
 		Kind: Call, Number: number, Request: Request{Proto: "HTTP/1.1", Method: "GET", URL: "http://a/x"},
@@ -53,8 +44,8 @@ func newTape(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply(t, w, Record{ID: 1, Exchange: get(1)}, Record{ID: 1, Line: chunk(10*time.Microsecond, "a")},
-		Record{ID: 1, Line: chunk(20*time.Microsecond, "b")}, Record{ID: 1, Line: end(30*time.Microsecond, httpstream.EOF)}, Record{ID: 1, Done: true})
+	apply(t, w, step{ID: 1, Exchange: get(1)}, step{ID: 1, Line: chunk(10*time.Microsecond, "a")},
+		step{ID: 1, Line: chunk(20*time.Microsecond, "b")}, step{ID: 1, Line: end(30*time.Microsecond, httpstream.EOF)}, step{ID: 1, Done: true})
 	if err := w.Close(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -89,26 +80,28 @@ func TestRandomRecordingsAreReadBackAsTheyWereWritten(t *testing.T) {
 		}
 		var want []*Exchange
 		streams := map[int64][]Line{}
+		var steps []step
 		for i := range 8 {
 			x := g.exchange(Call, i+1)
 			id := int64(i + 100)
-			apply(t, w, Record{ID: id, Exchange: x})
+			steps = append(steps, step{ID: id, Exchange: x})
 			for range g.IntN(6) {
 				l := g.line()
 				if l.End == nil {
-					apply(t, w, Record{ID: id, Line: l})
+					steps = append(steps, step{ID: id, Line: l})
 					streams[id] = append(streams[id], *l)
 				}
 			}
 			last := end(time.Hour, httpstream.EOF)
 			last.End.Trailer = g.fields()
-			apply(t, w, Record{ID: id, Line: last}, Record{ID: id, Exchange: x}, Record{ID: id, Done: true})
+			steps = append(steps, step{ID: id, Line: last}, step{ID: id, Exchange: x}, step{ID: id, Done: true})
 			streams[id] = append(streams[id], *last)
 			full := *x
 			file, stream := fileNames(x)
 			full.File, full.Stream = filepath.Join(dir, filepath.FromSlash(file)), stream
 			want = append(want, &full)
 		}
+		apply(t, w, steps...)
 		if err := w.Close(nil); err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +155,7 @@ func TestAKilledRecordingShowsWhatItHad(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close(nil)
-	apply(t, w, Record{ID: 1, Exchange: get(1)}, Record{ID: 1, Line: chunk(10*time.Microsecond, "first")})
+	apply(t, w, step{ID: 1, Exchange: get(1)}, step{ID: 1, Line: chunk(10*time.Microsecond, "first")})
 	tp, err := Open(dir) // while the writer is as good as dead
 	if err != nil {
 		t.Fatal(err)
@@ -185,15 +178,15 @@ func TestCloseMarksOpenExchanges(t *testing.T) {
 	silent := get(2)
 	silent.Response = nil
 	refused := &Exchange{Kind: Call, Number: 3, Request: Request{URL: "tcp://db:1"}, Failed: "connection refused"}
-	apply(t, w, Record{ID: 1, Exchange: get(1)}, Record{ID: 1, Line: chunk(10*time.Microsecond, "a")},
-		Record{ID: 2, Exchange: silent}, Record{ID: 3, Exchange: refused},
-		Record{Opaque: &Opaque{Address: "b:1", Reason: "r"}}, Record{Opaque: &Opaque{Address: "a:1", Reason: "r"}}, Record{Opaque: &Opaque{Address: "b:1", Reason: "r"}},
-		Record{Name: &Name{Name: "n", Type: "A", RCode: "NXDOMAIN"}}, Record{Name: &Name{Name: "n", Type: "A", RCode: "NOERROR", Answers: []string{"A 1.2.3.4"}}},
-		Record{Problem: "lost"}, Record{Problem: "lost"})
+	apply(t, w, step{ID: 1, Exchange: get(1)}, step{ID: 1, Line: chunk(10*time.Microsecond, "a")},
+		step{ID: 2, Exchange: silent}, step{ID: 3, Exchange: refused},
+		step{Opaque: &Opaque{Address: "b:1", Reason: "r"}}, step{Opaque: &Opaque{Address: "a:1", Reason: "r"}}, step{Opaque: &Opaque{Address: "b:1", Reason: "r"}},
+		step{Name: &Name{Name: "n", Type: "A", RCode: "NXDOMAIN"}}, step{Name: &Name{Name: "n", Type: "A", RCode: "NOERROR", Answers: []string{"A 1.2.3.4"}}},
+		step{Problem: "lost"}, step{Problem: "lost"})
 	if err := w.Close(func(m *Manifest) { m.Services = []string{"later"} }); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Apply(Record{Problem: "late"}); !errors.Is(err, os.ErrClosed) {
+	if err := w.Apply(tellAll(t, []step{{Problem: "late"}})[0]); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Apply after Close: %v", err)
 	}
 	tp, err := Open(dir)
@@ -227,18 +220,19 @@ func TestThousandsOfStreamsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var teller teller
 	var wait sync.WaitGroup
 	for part := range 4 {
 		wait.Go(func() {
 			for n := part + 1; n <= streams; n += 4 {
-				if err := w.Apply(Record{ID: int64(n), Exchange: get(n)}); err != nil {
+				if err := (step{ID: int64(n), Exchange: get(n)}).tell(&teller, w.Apply); err != nil {
 					t.Error(err)
 				}
 			}
 			for n := part + 1; n <= streams; n += 4 {
-				for _, r := range []Record{{Line: chunk(0, "x")}, {Line: end(0, httpstream.EOF)}, {Done: true}} {
+				for _, r := range []step{{Line: chunk(0, "x")}, {Line: end(0, httpstream.EOF)}, {Done: true}} {
 					r.ID = int64(n)
-					if err := w.Apply(r); err != nil {
+					if err := r.tell(&teller, w.Apply); err != nil {
 						t.Error(err)
 					}
 				}
@@ -264,20 +258,23 @@ func TestWriteFailuresNameTheFileAndStopTheExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply(t, w, Record{ID: 1, Exchange: get(1)})
+	var teller teller
+	if err := (step{ID: 1, Exchange: get(1)}).tell(&teller, w.Apply); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.RemoveAll(filepath.Join(dir, streamsDir)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the second error is the first again
-		err = w.Apply(Record{ID: 1, Line: chunk(0, "a")})
+		err = step{ID: 1, Line: chunk(0, "a")}.tell(&teller, w.Apply)
 		if err == nil || !strings.Contains(err.Error(), "call-0001-get-a-x.ndjson") {
 			t.Errorf("got %v", err)
 		}
 	}
-	if err := w.Apply(Record{ID: 9, Line: chunk(0, "a")}); err == nil {
+	if err := (step{ID: 9, Line: chunk(0, "a")}).tell(&teller, w.Apply); err == nil {
 		t.Error("a line of an unknown exchange was taken")
 	}
-	if err := w.Apply(Record{ID: 2, Exchange: get(1)}); err == nil {
+	if err := (step{ID: 2, Exchange: get(1)}).tell(&teller, w.Apply); err == nil {
 		t.Error("a number was taken twice")
 	}
 	if err := w.Close(nil); err == nil {

@@ -118,20 +118,3 @@ func (g generator) line() *Line {
 	}
 	return l
 }
-
-func (g generator) record() Record {
-	switch g.IntN(6) {
-	case 0:
-		return Record{ID: g.Int64(), Exchange: g.exchange(Call, 1+g.IntN(99))}
-	case 1:
-		return Record{ID: g.Int64(), Done: true}
-	case 2:
-		return Record{Opaque: &Opaque{Service: "app", Address: "db:5432", Reason: "the server spoke first", Count: g.IntN(9)}}
-	case 3:
-		return Record{Name: &Name{Name: "a.example", Type: "A", RCode: "NOERROR", Answers: []string{"A 10.0.0.1"}}}
-	case 4:
-		return Record{Problem: "disk full"}
-	default:
-		return Record{ID: g.Int64(), Line: g.line()}
-	}
-}

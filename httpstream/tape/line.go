@@ -191,18 +191,3 @@ func appendEscape(b []byte, r rune) []byte {
 	b = appendHex(append(b, `\u`...), uint32(0xd800+r>>10), 4)
 	return appendHex(append(b, `\u`...), uint32(0xdc00+r&0x3ff), 4)
 }
-
-// MarshalJSON renders the line as in a stream file.
-func (l Line) MarshalJSON() ([]byte, error) {
-	return AppendLine(make([]byte, 0, len(l.Data)+len(l.Data)/8+64), &l), nil
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (l *Line) UnmarshalJSON(data []byte) error {
-	parsed, _, err := parseLine(data, nil)
-	if err != nil {
-		return err
-	}
-	*l = parsed
-	return nil
-}

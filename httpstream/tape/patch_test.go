@@ -23,9 +23,9 @@ func writeSmallTape(t *testing.T, dir, text string) *Tape {
 		x := get(1)
 		x.Kind, x.Response = kind, &Response{Head: httpstream.ResponseHead{Proto: "HTTP/1.1", Status: 200, Line: "HTTP/1.1 200 OK"}}
 		id := int64(i + 1)
-		apply(t, w, Record{ID: id, Exchange: x},
-			Record{ID: id, Line: &Line{Chunk: httpstream.Chunk{Data: []byte(text)}}},
-			Record{ID: id, Line: &Line{End: &httpstream.EndInfo{How: httpstream.EOF}}}, Record{ID: id, Done: true})
+		apply(t, w, step{ID: id, Exchange: x},
+			step{ID: id, Line: &Line{Chunk: httpstream.Chunk{Data: []byte(text)}}},
+			step{ID: id, Line: &Line{End: &httpstream.EndInfo{How: httpstream.EOF}}}, step{ID: id, Done: true})
 	}
 	if err := w.Close(nil); err != nil {
 		t.Fatal(err)

@@ -82,34 +82,30 @@ func TestReplaceLeavesAloneWhatIsNoTape(t *testing.T) {
 
 func TestATapeIsWorthWhatWasAnsweredOnIt(t *testing.T) {
 	answered := &Response{Head: httpstream.ResponseHead{Proto: "HTTP/1.1", Status: 200, Line: "HTTP/1.1 200 OK"}}
-	exchange := func(kind Kind, r *Response, failed string) Record {
-		return Record{ID: 1, Exchange: &Exchange{
+	exchange := func(kind Kind, r *Response, failed string) step {
+		return step{ID: 1, Exchange: &Exchange{
 			Kind: kind, Number: 1, Response: r, Failed: failed,
 			Request: Request{Proto: "HTTP/1.1", Method: "GET", URL: "http://a.example/"},
 		}}
 	}
 	for _, c := range []struct {
 		name    string
-		records []Record
+		records []step
 		want    Worth
 	}{
 		{"nothing", nil, Nothing},
-		{"a name that was not found", []Record{{Name: &Name{Name: "a", Type: "A", RCode: "NXDOMAIN"}}}, Nothing},
-		{"a name that no resolver answered", []Record{{Name: &Name{Name: "a", Type: "A", RCode: "SERVFAIL"}}}, Unanswered},
-		{"a call that failed", []Record{exchange(Call, nil, "connection refused")}, Unanswered},
-		{"a call", []Record{exchange(Call, answered, "")}, Something},
-		{"a case", []Record{exchange(Case, answered, "")}, Something},
+		{"a name that was not found", []step{{Name: &Name{Name: "a", Type: "A", RCode: "NXDOMAIN"}}}, Nothing},
+		{"a name that no resolver answered", []step{{Name: &Name{Name: "a", Type: "A", RCode: "SERVFAIL"}}}, Unanswered},
+		{"a call that failed", []step{exchange(Call, nil, "connection refused")}, Unanswered},
+		{"a call", []step{exchange(Call, answered, "")}, Something},
+		{"a case", []step{exchange(Case, answered, "")}, Something},
 	} {
 		dir := filepath.Join(t.TempDir(), "tape")
 		w, err := Create(dir, Manifest{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range c.records {
-			if err := w.Apply(r); err != nil {
-				t.Fatal(err)
-			}
-		}
+		apply(t, w, c.records...)
 		if err := w.Close(nil); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Resume goes on with the recording in dir whose Writer was killed. Records that
@@ -32,15 +34,14 @@ func resume(dir string, sync func([]string) error) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{dir: dir, manifest: m, open: map[int64]*openExchange{}, used: map[string]bool{}, cutOff: map[int64]string{}}
-	w.bufs.New = func() any { return new([]byte) }
+	w := &Writer{dir: dir, manifest: m, open: map[int64]*openExchange{}, resumed: true, cutOff: map[int64]string{}}
 	for line := range strings.Lines(string(begun)) {
 		id, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		n, err := strconv.ParseInt(id, 10, 64)
-		if err != nil || !strings.HasSuffix(line, "\n") {
+		if err != nil || !strings.HasSuffix(line, "\n") || !validFile(name) {
 			break // half a line, whose exchange has nothing on the tape
 		}
-		w.cutOff[n], w.used[name] = name, true
+		w.cutOff[n] = name
 	}
 	if err := w.start(sync); err != nil {
 		return nil, err
@@ -56,23 +57,9 @@ func (w *Writer) resume(id int64) (*openExchange, error) {
 		return nil, nil
 	}
 	delete(w.cutOff, id)
-	o := &openExchange{file: name, stream: streamOf(name)}
-	path := filepath.Join(w.dir, filepath.FromSlash(name))
-	data, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist): // killed just before it was written
-	case err != nil:
+	o := &openExchange{file: name}
+	if err := o.reopen(w.path(streamOf(name))); err != nil {
 		return nil, err
-	default:
-		x, err := decodeExchange(data, path)
-		if err != nil {
-			return nil, err
-		}
-		x.File = ""
-		o.x = *x
-		if err := o.reopen(filepath.Join(w.dir, filepath.FromSlash(o.stream))); err != nil {
-			return nil, err
-		}
 	}
 	w.open[id] = o
 	return o, nil
@@ -94,7 +81,7 @@ func (o *openExchange) reopen(name string) error {
 	if err != nil {
 		return err
 	}
-	whole, err := o.count(f, name)
+	whole, err := o.count(f)
 	if err == nil {
 		err = f.Truncate(whole)
 	}
@@ -106,25 +93,46 @@ func (o *openExchange) reopen(name string) error {
 	return nil
 }
 
-// count reads the lines of a stream, and returns how many bytes are whole lines.
-func (o *openExchange) count(f io.Reader, name string) (whole int64, err error) {
-	s := newStreamReader(f, name)
-	for {
-		raw, err := s.readRaw()
-		if err == io.EOF {
+// count counts the lines of a stream, and returns how many bytes are whole lines.
+func (o *openExchange) count(f io.Reader) (whole int64, err error) {
+	in := bufio.NewReaderSize(f, 64<<10)
+	for read := int64(0); ; {
+		part, err := in.ReadSlice('\n')
+		read += int64(len(part))
+		switch {
+		case err == nil:
+			o.lines++
+			whole = read
+		case err == io.EOF:
 			return whole, nil
-		}
-		if err != nil {
+		case err != bufio.ErrBufferFull:
 			return 0, err
 		}
-		l, grown, err := parseLine(raw, s.data)
-		if err != nil {
-			return 0, s.errorf(err.Error())
-		}
-		s.data = grown
-		whole += int64(len(raw)) + 1
-		o.lines++
-		o.last = max(o.last, l.At)
-		o.ended = l.End != nil
 	}
+}
+
+// readOpen reads an open exchange back: its file, the time of its last line, and
+// whether it has an end line.
+func (w *Writer) readOpen(o *openExchange) (x *Exchange, last time.Duration, ended bool, err error) {
+	path := w.path(o.file)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	if x, err = decodeExchange(data, path); err != nil {
+		return nil, 0, false, err
+	}
+	t := &Tape{Dir: w.dir, Manifest: w.manifest}
+	s, err := t.Stream(x)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	defer s.Close()
+	for l, err := range s.Lines() {
+		if err != nil && !errors.Is(err, ErrTruncated) {
+			return nil, 0, false, err
+		}
+		last, ended = max(last, l.At), ended || l.End != nil
+	}
+	return x, last, ended, nil
 }

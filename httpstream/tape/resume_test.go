@@ -15,23 +15,23 @@ import (
 )
 
 // records is a recording of a few exchanges whose records are mixed.
-func (g generator) records() []Record {
-	var each [][]Record
+func (g generator) records() []step {
+	var each [][]step
 	for i := range 3 + g.IntN(4) {
 		id := int64(i + 100)
 		x := g.exchange(Call, i+1)
-		list := []Record{{ID: id, Exchange: x}}
+		list := []step{{ID: id, Exchange: x}}
 		nth := int64(0)
 		for range g.IntN(5) {
 			if l := g.line(); l.End == nil {
 				nth++
-				list = append(list, Record{ID: id, Nth: nth, Line: l})
+				list = append(list, step{ID: id, Nth: nth, Line: l})
 			}
 		}
-		list = append(list, Record{ID: id, Nth: nth + 1, Line: end(time.Hour, httpstream.EOF)})
-		each = append(each, append(list, Record{ID: id, Exchange: x}, Record{ID: id, Done: true}))
+		list = append(list, step{ID: id, Nth: nth + 1, Line: end(time.Hour, httpstream.EOF)})
+		each = append(each, append(list, step{ID: id, Exchange: x}, step{ID: id, Done: true}))
 	}
-	var mixed []Record
+	var mixed []step
 	for len(each) > 0 {
 		i := g.IntN(len(each))
 		mixed = append(mixed, each[i][0])
@@ -64,7 +64,7 @@ func TestAResumedRecordingIsWhatItWouldHaveBeen(t *testing.T) {
 	needs.Time(t)
 	for seed := range uint64(25) {
 		g := newGenerator(seed)
-		records := g.records()
+		records := tellAll(t, g.records())
 		straight, cut := filepath.Join(t.TempDir(), "straight"), filepath.Join(t.TempDir(), "cut")
 		for _, dir := range []string{straight, cut} {
 			w, err := Create(dir, manifest())
@@ -72,7 +72,7 @@ func TestAResumedRecordingIsWhatItWouldHaveBeen(t *testing.T) {
 				t.Fatal(err)
 			}
 			if dir == straight {
-				apply(t, w, records...)
+				applyAll(t, w, records...)
 				if err := w.Close(nil); err != nil {
 					t.Fatal(err)
 				}
@@ -81,7 +81,7 @@ func TestAResumedRecordingIsWhatItWouldHaveBeen(t *testing.T) {
 			// Killed, and the one who has the records knows only of some that were written.
 			written := g.IntN(len(records) + 1)
 			known := g.IntN(written + 1)
-			apply(t, w, records[:written]...)
+			applyAll(t, w, records[:written]...)
 			w.durable.close() // what a kill would end
 			if g.maybe() {
 				halve(t, dir)
@@ -89,7 +89,7 @@ func TestAResumedRecordingIsWhatItWouldHaveBeen(t *testing.T) {
 			if w, err = Resume(dir); err != nil {
 				t.Fatal(err)
 			}
-			apply(t, w, records[known:]...)
+			applyAll(t, w, records[known:]...)
 			if err := w.Close(nil); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}

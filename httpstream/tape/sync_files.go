@@ -7,10 +7,11 @@ import (
 	"path/filepath"
 )
 
-// syncTape makes files of a tape durable, and the folders that name them.
-func syncTape(_ string, files []string) error {
+// syncTape makes files of the tape at dir durable, and the folders that name them.
+func syncTape(dir string, files []string) error {
 	dirs := map[string]bool{}
 	for _, name := range files {
+		name = filepath.Join(dir, filepath.FromSlash(name))
 		// What was written through one descriptor is synced through another.
 		f, err := os.OpenFile(name, os.O_RDWR, 0)
 		if err != nil {

@@ -163,24 +163,6 @@ var frameNames = map[int]string{
 // Name is what a tape calls the frame's opcode.
 func (f *Frame) Name() string { return frameNames[f.Op] }
 
-// A Record is one step of a recording as it happens: the unit that a recorder
-// sends to whoever writes the tape, maybe in another process, as JSON.
-// Exactly one field beside ID is set.
-type Record struct {
-	ID       int64     `json:"id,omitempty"`       // of the exchange, unique in a recording
-	Exchange *Exchange `json:"exchange,omitempty"` // begins or replaces the exchange file
-	Line     *Line     `json:"line,omitempty"`     // appends to its stream
-	// Nth counts an exchange's lines from 1, so that a Writer that gets one again
-	// knows it; 0 if nobody counted.
-	Nth int64 `json:"nth,omitempty"`
-	// Done closes the exchange: its stream is synced and its file is final.
-	Done   bool    `json:"done,omitempty"`
-	Opaque *Opaque `json:"opaque,omitempty"`
-	Name   *Name   `json:"name,omitempty"`
-	// Problem marks the recording incomplete.
-	Problem string `json:"problem,omitempty"`
-}
-
 // MayBelongTo reports whether a call is the case's, or may be.
 func (x *Exchange) MayBelongTo(number int) bool {
 	return number != 0 && (x.Case == number || slices.Contains(x.Cases, number))

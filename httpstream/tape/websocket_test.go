@@ -3,7 +3,6 @@ package tape
 import (
 	"bytes"
 	"compress/flate"
-	"encoding/json"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -140,8 +139,8 @@ func TestCompressedMessagesAreReadableAndKeepTheirBytes(t *testing.T) {
 		}
 		var got strings.Builder
 		for _, text := range lines {
-			l := Line{}
-			if err := json.Unmarshal([]byte(text), &l); err != nil || l.Unread {
+			l, _, err := parseLine([]byte(text), nil)
+			if err != nil || l.Unread {
 				t.Fatal(text, err)
 			}
 			if l.Frame == nil || l.Frame.Op != websocket.Ping {

@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/wiretape/wiretape/httpstream"
 )
@@ -17,38 +17,34 @@ import (
 // maxFailures bounds what is listed in the manifest when a disk is full.
 const maxFailures = 20
 
-// A Writer writes a tape folder while the recording runs. Every line is in the
-// kernel's hands when Apply returns, so a killed process loses none, and Apply
-// never waits for the disk; what is done is synced within about 100 ms. Methods are safe for concurrent
-// use; the records of one exchange come in order.
+// A Writer writes a tape folder while the recording runs. What Apply got is in the
+// kernel's hands when it returns, so a killed process loses none of it, and Apply
+// never waits for the disk for an exchange; what is done is synced within about
+// 100 ms. Methods are safe for concurrent use; the records of one exchange come in order.
 type Writer struct {
 	dir     string
 	durable *syncer
-	bufs    sync.Pool // *[]byte, for encoded lines
 
 	gate   sync.RWMutex // held for reading by Apply, so that Close comes after
 	closed bool
 
 	mu       sync.Mutex
 	manifest Manifest
-	begun    *os.File         // openName
-	cutOff   map[int64]string // exchange files that an earlier writer began, by ID
-	open     map[int64]*openExchange
-	used     map[string]bool // exchange files
+	begun    *os.File                // openName
+	resumed  bool                    // an earlier writer may have written what comes
+	cutOff   map[int64]string        // exchange files that it began, by ID
+	open     map[int64]*openExchange // exchanges that were written before their end
 	failures []error
 }
 
 // An openExchange is an exchange that is not done.
 type openExchange struct {
-	file, stream string // relative to the tape, with slashes
+	file string // relative to the tape, with slashes
 
 	mu    sync.Mutex
-	x     Exchange
-	out   *os.File // nil before the first line
+	out   *os.File // the stream; nil if there is none
 	lines int64    // in the stream
-	last  time.Duration
-	ended bool
-	err   error // the first failure: nothing more is written, so no stream has a hole
+	err   error    // the first failure: nothing more is written, so no stream has a hole
 }
 
 // Create makes a tape folder, which must not exist or be empty, and writes its
@@ -73,14 +69,8 @@ func create(dir string, m Manifest, sync func([]string) error) (*Writer, error) 
 	}
 	m.Version = Version
 	m.Complete = false
-	w := &Writer{
-		dir:      dir,
-		manifest: m,
-		open:     map[int64]*openExchange{},
-		used:     map[string]bool{},
-	}
-	w.bufs.New = func() any { return new([]byte) }
-	if err := w.writeFile(manifestName, encodeManifest(&w.manifest), true); err != nil {
+	w := &Writer{dir: dir, manifest: m, open: map[int64]*openExchange{}}
+	if err := w.replaceFile(manifestName, encodeManifest(&w.manifest), true); err != nil {
 		return nil, err
 	}
 	if err := w.start(sync); err != nil {
@@ -98,6 +88,9 @@ func (w *Writer) start(sync func([]string) error) (err error) {
 	return err
 }
 
+// path is where a file of the tape is.
+func (w *Writer) path(name string) string { return filepath.Join(w.dir, filepath.FromSlash(name)) }
+
 // Apply writes one step of a recording. An error names the file that could not
 // be written; the exchange that it belongs to is written no further.
 func (w *Writer) Apply(r Record) error {
@@ -106,53 +99,29 @@ func (w *Writer) Apply(r Record) error {
 	if w.closed {
 		return fmt.Errorf("tape %s: %w", w.dir, os.ErrClosed)
 	}
-	switch {
-	case r.Exchange != nil:
-		o, err := w.begin(r.ID, r.Exchange)
+	if err := r.check(); err != nil {
+		return fmt.Errorf("tape %s: %w", w.dir, err)
+	}
+	switch r.Kind {
+	case FileRecord, StreamRecord:
+		return w.exchange(&r)
+	case LinesRecord:
+		o, err := w.lookup(r.ID, r.Last)
+		if err == nil && o == nil {
+			err = fmt.Errorf("tape %s: a record for exchange %d, which is not open", w.dir, r.ID)
+		}
 		if err != nil {
 			return err
 		}
-		return w.replace(o, r.Exchange)
-	case r.Line != nil || r.Done:
-		o, err := w.lookup(r.ID, r.Done)
-		if err != nil {
-			return err
-		}
-		if r.Done {
-			return w.finish(o)
-		}
-		return w.append(o, r.Line, r.Nth)
+		return w.append(o, &r)
 	default:
-		return w.note(r)
+		return w.note(&r)
 	}
 }
 
-func (w *Writer) begin(id int64, x *Exchange) (*openExchange, error) {
-	if err := x.validate(); err != nil {
-		return nil, err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if o := w.open[id]; o != nil {
-		return o, nil
-	}
-	if o, err := w.resume(id); o != nil || err != nil {
-		return o, err
-	}
-	o := &openExchange{}
-	o.file, o.stream = fileNames(x)
-	if w.used[o.file] {
-		return nil, fmt.Errorf("%s: a second exchange has the same number", filepath.Join(w.dir, filepath.FromSlash(o.file)))
-	}
-	if _, err := fmt.Fprintf(w.begun, "%d %s\n", id, o.file); err != nil {
-		return nil, err
-	}
-	w.used[o.file] = true
-	w.open[id] = o
-	return o, nil
-}
-
-func (w *Writer) lookup(id int64, remove bool) (*openExchange, error) {
+// lookup finds an exchange that is open, here or where an earlier writer left it;
+// nil if there is none.
+func (w *Writer) lookup(id int64, last bool) (*openExchange, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.open[id]
@@ -162,27 +131,71 @@ func (w *Writer) lookup(id int64, remove bool) (*openExchange, error) {
 			return nil, err
 		}
 	}
-	if o == nil {
-		return nil, fmt.Errorf("tape %s: a record for exchange %d, which is not open", w.dir, id)
-	}
-	if remove {
+	if o != nil && last {
 		delete(w.open, id)
 	}
 	return o, nil
 }
 
-// replace writes the exchange file, so that a killed recording has it.
-func (w *Writer) replace(o *openExchange, x *Exchange) error {
+// exchange writes an exchange file. One that ends with its first record takes one
+// file, made in one write, and leaves nothing to remember.
+func (w *Writer) exchange(r *Record) error {
+	o, err := w.lookup(r.ID, r.Last)
+	if err != nil {
+		return err
+	}
+	if o == nil && r.Last && r.Kind == FileRecord {
+		if err := w.createFile(r.File, r.Data); err != nil {
+			if !errors.Is(err, errTaken) {
+				w.failed(err)
+			}
+			return err
+		}
+		w.durable.add(r.File)
+		return nil
+	}
+	isNew := o == nil
+	if isNew {
+		if o, err = w.begin(r); err != nil {
+			return err
+		}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
 		return o.err
 	}
-	o.x = *x
-	if o.x.Stream = ""; o.out != nil {
-		o.x.Stream = o.stream
+	if r.Kind == StreamRecord && o.out == nil {
+		if err := w.fail(o, w.openStream(o)); err != nil {
+			return err
+		}
 	}
-	return w.fail(o, w.writeExchange(o))
+	if isNew && !w.resumed {
+		err = w.createFile(o.file, r.Data)
+	} else {
+		err = w.replaceFile(o.file, r.Data, false)
+	}
+	if err == nil && r.Last {
+		err = w.finish(o)
+	}
+	return w.fail(o, err)
+}
+
+// begin remembers an exchange that is written before its end.
+func (w *Writer) begin(r *Record) (*openExchange, error) {
+	o := &openExchange{file: r.File}
+	if _, err := os.Lstat(w.path(r.File)); err == nil && !w.resumed {
+		return nil, w.taken(r.File)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, err := fmt.Fprintf(w.begun, "%d %s\n", r.ID, o.file); err != nil {
+		return nil, err
+	}
+	if !r.Last {
+		w.open[r.ID] = o
+	}
+	return o, nil
 }
 
 // fail keeps the first failure of an exchange, and passes it on.
@@ -191,6 +204,10 @@ func (w *Writer) fail(o *openExchange, err error) error {
 		return err
 	}
 	o.err = err
+	if o.out != nil {
+		_ = o.out.Close()
+		o.out = nil
+	}
 	w.failed(err)
 	return err
 }
@@ -204,43 +221,33 @@ func (w *Writer) failed(err error) {
 	}
 }
 
-func (w *Writer) writeExchange(o *openExchange) error {
-	data, err := encodeExchange(&o.x)
-	if err != nil {
-		return err
-	}
-	return w.writeFile(o.file, data, false)
-}
-
-// append writes a line in one write, so that only a crash of the machine or a
-// full disk can leave half of it. A line that is there already is passed over.
-func (w *Writer) append(o *openExchange, l *Line, nth int64) error {
+// append writes lines in one write, so that only a crash of the machine or a full
+// disk can leave half of one. Those that are there already are passed over.
+func (w *Writer) append(o *openExchange, r *Record) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
 		return o.err
 	}
-	if nth > 0 && nth <= o.lines {
-		return nil
-	}
-	if o.ended {
-		return fmt.Errorf("%s: a line behind the end line", o.stream)
+	data := r.Data
+	for there := o.lines - (r.Nth - 1); there > 0 && len(data) > 0; there-- {
+		data = data[bytes.IndexByte(data, '\n')+1:]
 	}
 	if o.out == nil {
 		if err := w.fail(o, w.openStream(o)); err != nil {
 			return err
 		}
 	}
-	bp := w.bufs.Get().(*[]byte)
-	defer w.bufs.Put(bp)
-	*bp = append(AppendLine((*bp)[:0], l), '\n')
-	if n, err := o.out.Write(*bp); err != nil {
-		o.cutBack(n)
-		return w.fail(o, err)
+	if len(data) > 0 {
+		if n, err := o.out.Write(data); err != nil {
+			o.cutBack(n)
+			return w.fail(o, err)
+		}
+		o.lines += int64(bytes.Count(data, []byte{'\n'}))
 	}
-	o.lines++
-	o.last = max(o.last, l.At)
-	o.ended = l.End != nil
+	if r.Last {
+		return w.fail(o, w.finish(o))
+	}
 	return nil
 }
 
@@ -255,54 +262,49 @@ func (o *openExchange) cutBack(n int) {
 	}
 }
 
-// openStream makes the stream file and writes its name into the exchange file.
-func (w *Writer) openStream(o *openExchange) error {
-	name := filepath.Join(w.dir, filepath.FromSlash(o.stream))
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	o.out = f
-	o.x.Stream = o.stream
-	return w.writeExchange(o)
+// openStream makes the stream file.
+func (w *Writer) openStream(o *openExchange) (err error) {
+	o.out, err = os.OpenFile(w.path(streamOf(o.file)), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	return err
 }
 
 // finish closes an exchange that is done, and has it made durable.
 func (w *Writer) finish(o *openExchange) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	files := []string{o.file}
 	var err error
-	files := []string{filepath.Join(w.dir, filepath.FromSlash(o.file))}
 	if o.out != nil {
-		files = append(files, o.out.Name())
+		files = append(files, streamOf(o.file))
 		err = o.out.Close()
 		o.out = nil
 	}
-	if o.err == nil {
-		w.durable.add(files...)
-	}
-	return w.fail(o, err)
+	w.durable.add(files...)
+	return err
 }
 
-// note takes a record that belongs to no exchange.
-func (w *Writer) note(r Record) error {
+// note takes a record that belongs to no exchange. There are few, and the manifest
+// must never be half on the disk: this does wait for it.
+func (w *Writer) note(r *Record) error {
+	n, err := r.Note()
+	if err != nil {
+		return fmt.Errorf("tape %s: %w", w.dir, err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	changed := false
-	if r.Opaque != nil {
-		changed = w.manifest.addOpaque(*r.Opaque)
+	if n.Opaque != nil {
+		changed = w.manifest.addOpaque(*n.Opaque)
 	}
-	if r.Name != nil {
-		changed = w.manifest.addName(*r.Name) || changed
+	if n.Name != nil {
+		changed = w.manifest.addName(*n.Name) || changed
 	}
-	if r.Problem != "" && !slices.Contains(w.manifest.Problems, r.Problem) {
-		w.manifest.Problems = append(w.manifest.Problems, r.Problem)
+	if n.Problem != "" && !slices.Contains(w.manifest.Problems, n.Problem) {
+		w.manifest.Problems = append(w.manifest.Problems, n.Problem)
 		changed = true
 	}
 	if !changed {
 		return nil
 	}
-	return w.writeFile(manifestName, encodeManifest(&w.manifest), false)
+	return w.replaceFile(manifestName, encodeManifest(&w.manifest), true)
 }
 
 // addOpaque counts a destination, and reports whether it is a new one. The list
@@ -353,8 +355,7 @@ func (w *Writer) Close(edit func(*Manifest)) error {
 	}
 	w.begun.Close()
 	for _, o := range w.open {
-		w.leaveOpen(o)
-		_ = w.finish(o) // kept by fail
+		_ = w.leaveOpen(o) // kept by fail
 	}
 	w.durable.close()
 
@@ -367,28 +368,71 @@ func (w *Writer) Close(edit func(*Manifest)) error {
 	if edit != nil {
 		edit(&w.manifest)
 	}
-	err := w.writeFile(manifestName, encodeManifest(&w.manifest), true)
+	err := w.replaceFile(manifestName, encodeManifest(&w.manifest), true)
 	return errors.Join(append(w.failures, err, os.Remove(w.begun.Name()))...)
 }
 
-// leaveOpen writes the end line of an exchange that had none.
-func (w *Writer) leaveOpen(o *openExchange) {
+// leaveOpen writes the end line of an exchange that had none, as far as it can be
+// read: its recorder ended before it did.
+func (w *Writer) leaveOpen(o *openExchange) error {
 	o.mu.Lock()
-	ended := o.ended || o.err != nil || o.x.Failed != ""
-	at := o.last
-	if o.x.Response != nil {
-		at = max(at, o.x.Response.At)
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return o.err
 	}
-	o.mu.Unlock()
-	if ended {
-		return
+	x, last, ended, err := w.readOpen(o)
+	if err != nil {
+		return w.fail(o, err)
 	}
-	_ = w.append(o, &Line{At: at, End: &httpstream.EndInfo{How: httpstream.Open}}, 0) // kept by fail
+	if !ended && x.Failed == "" {
+		if x.Response != nil {
+			last = max(last, x.Response.At)
+		}
+		line := append(AppendLine(nil, &Line{At: last, End: &httpstream.EndInfo{How: httpstream.Open}}), '\n')
+		if o.out != nil {
+			_, err = o.out.Write(line)
+		} else {
+			x.Lines = line
+			var data []byte
+			if data, err = encodeExchange(x); err == nil {
+				err = w.replaceFile(o.file, data, false)
+			}
+		}
+	}
+	return w.fail(o, errors.Join(err, w.finish(o)))
 }
 
-// writeFile replaces a file of the tape in one step; durable waits for the disk.
-func (w *Writer) writeFile(name string, data []byte, durable bool) error {
-	path := filepath.Join(w.dir, filepath.FromSlash(name))
+var errTaken = errors.New("a second exchange has the same number")
+
+func (w *Writer) taken(name string) error { return fmt.Errorf("%s: %w", w.path(name), errTaken) }
+
+// createFile makes a file of the tape that was not there, in one write. What is half
+// written is removed. An earlier writer may have made it just before it was killed.
+func (w *Writer) createFile(name string, data []byte) error {
+	path := w.path(name)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		if w.resumed {
+			return w.replaceFile(name, data, false)
+		}
+		return w.taken(name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(path)
+	}
+	return err
+}
+
+// replaceFile replaces a file of the tape in one step; durable waits for the disk.
+func (w *Writer) replaceFile(name string, data []byte, durable bool) error {
+	path := w.path(name)
 	dir, base := filepath.Split(path)
 	temp := filepath.Join(dir, "."+base+".tmp")
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)

@@ -184,12 +184,16 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 			g.attached = true
 			g.mu.Unlock()
 		}
-		// Without a CLI the lines are kept all the same, if they are records.
+		// Without a CLI the records are kept all the same.
 		if err := g.unsaved.add(line); err != nil {
 			g.out.Notice(event.Notice{Kind: event.Failed, Detail: err.Error()})
 		}
-		g.out.Raw(line)
+		g.out.Gather(line)
+		if !r.More() {
+			g.out.Flush()
+		}
 	}
+	g.out.Flush()
 	err := w.cmd.Wait()
 	g.mu.Lock()
 	ended := g.ended

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"sync"
@@ -9,23 +8,20 @@ import (
 	"github.com/wiretape/wiretape/compose/agent"
 )
 
-// recordPrefix begins the lines that carry a record.
-var recordPrefix = []byte(`{"record":`)
-
-// unsaved keeps the record lines that were sent to the CLI until it says that
-// they are on the tape. When the CLI is gone they go to a file, and with them
+// unsaved keeps the records that were sent to the CLI until it says that they are on
+// the tape. When the CLI is gone they go to a file, and with them
 // all that come after: what the app has heard is not lost with the CLI.
 type unsaved struct {
 	mu    sync.Mutex
-	lines []byte // one after the other
-	ends  []int  // of each line, in lines
+	bytes []byte // of the records, one after the other
+	ends  []int  // of each, in bytes
 	saved int64  // how many are on the tape
 	file  *os.File
 }
 
-// add keeps a line that is about to be sent, if it carries a record.
+// add keeps what is about to be sent, if it is a record.
 func (u *unsaved) add(line []byte) error {
-	if !bytes.HasPrefix(line, recordPrefix) {
+	if !agent.IsRecord(line) {
 		return nil
 	}
 	u.mu.Lock()
@@ -34,12 +30,12 @@ func (u *unsaved) add(line []byte) error {
 		_, err := u.file.Write(line)
 		return err
 	}
-	u.lines = append(u.lines, line...)
-	u.ends = append(u.ends, len(u.lines))
+	u.bytes = append(u.bytes, line...)
+	u.ends = append(u.ends, len(u.bytes))
 	return nil
 }
 
-// drop forgets the lines up to the nth that was ever added.
+// drop forgets the records up to the nth that was ever added.
 func (u *unsaved) drop(nth int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -49,7 +45,7 @@ func (u *unsaved) drop(nth int64) {
 	}
 	u.saved += int64(n)
 	cut := u.ends[n-1]
-	u.lines = u.lines[:copy(u.lines, u.lines[cut:])]
+	u.bytes = u.bytes[:copy(u.bytes, u.bytes[cut:])]
 	u.ends = u.ends[:copy(u.ends, u.ends[n:])]
 	for i := range u.ends {
 		u.ends[i] -= cut
@@ -65,8 +61,8 @@ func (u *unsaved) spill(dir string) error {
 		return err
 	}
 	u.file = f
-	_, err = f.Write(u.lines)
-	u.lines, u.ends = nil, nil
+	_, err = f.Write(u.bytes)
+	u.bytes, u.ends = nil, nil
 	return err
 }
 

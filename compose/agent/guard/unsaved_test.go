@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
 func TestWhatWasNotSavedIsInTheFile(t *testing.T) {
@@ -19,7 +20,8 @@ func TestWhatWasNotSavedIsInTheFile(t *testing.T) {
 		add := func() {
 			line := fmt.Sprintf(`{"event":{"number":%d}}`+"\n", r.IntN(9))
 			if r.IntN(3) > 0 {
-				line = fmt.Sprintf(`{"record":{"id":%d,"text":%q}}`+"\n", len(records), strings.Repeat("x", r.IntN(50)))
+				rec := tape.Record{Kind: tape.NoteRecord, ID: int64(len(records)), Data: []byte(strings.Repeat("x\n", r.IntN(50)))}
+				line = string(rec.Append(nil))
 				records = append(records, line)
 			}
 			if err := u.add([]byte(line)); err != nil {
@@ -58,11 +60,11 @@ func TestWhatWasNotSavedIsInTheFile(t *testing.T) {
 func TestASavedCountThatTheAgentNeverSentIsHarmless(t *testing.T) {
 	var u unsaved
 	u.drop(7)
-	if err := u.add([]byte(`{"record":{}}` + "\n")); err != nil {
+	if err := u.add((&tape.Record{Kind: tape.NoteRecord}).Append(nil)); err != nil {
 		t.Fatal(err)
 	}
 	u.drop(100)
-	if len(u.lines) != 0 || u.close() != nil {
-		t.Errorf("%d bytes are kept", len(u.lines))
+	if len(u.bytes) != 0 || u.close() != nil {
+		t.Errorf("%d bytes are kept", len(u.bytes))
 	}
 }

@@ -45,12 +45,14 @@ func TestCallsAreOfTheCasesThatRanOrThatTheyName(t *testing.T) {
 	rec := record.New(record.Options{}, func(r tape.Record) error {
 		mu.Lock()
 		defer mu.Unlock()
+		x, err := r.Exchange()
 		switch {
-		case r.Exchange == nil:
-		case r.Exchange.Kind == tape.Case:
-			cases[r.Exchange.Request.URL] = r.Exchange.Number
+		case err != nil:
+			return err
+		case x.Kind == tape.Case:
+			cases[x.Request.URL] = x.Number
 		default:
-			calls[r.Exchange.Request.URL] = append([]int{r.Exchange.Case}, r.Exchange.Cases...)
+			calls[x.Request.URL] = append([]int{x.Case}, x.Cases...)
 		}
 		return nil
 	})

@@ -25,6 +25,7 @@ const maxUnresolved = 100
 type recordJob struct {
 	s        *serving
 	recorder *record.Recorder
+	wire     []byte // of the record that is being sent
 
 	mu     sync.Mutex
 	failed map[string]bool // names that could not be resolved
@@ -37,14 +38,12 @@ func newRecordJob(s *serving) *recordJob {
 		MaxPending: maxPending,
 		Redact:     tape.NewRedactor(s.start.Redact),
 		OnExchange: r.onExchange,
+		Flush:      s.out.Flush,
 	}, func(rec tape.Record) error {
-		line, err := rec.AppendJSON([]byte(`{"record":`))
-		if err != nil {
-			return err
-		}
-		return s.out.Raw(append(line, '}', '\n'))
+		r.wire = rec.Append(r.wire[:0])
+		return s.out.Gather(r.wire)
 	})
-	s.dns.Keep = func(n tape.Name) { r.recorder.Add(tape.Record{Name: &n}) }
+	s.dns.Keep = func(n tape.Name) { r.recorder.Add(tape.Note{Name: &n}) }
 	s.dns.Unresolved = r.unresolved
 	return r
 }
@@ -81,12 +80,15 @@ func (r *recordJob) caseSink(st proxy.Stream, port int) httpstream.Sink {
 func (r *recordJob) opaque(n event.Notice) {
 	r.recorder.NotUnderstood(n)
 	if why := n.Missing(); why != "" {
-		r.recorder.Add(tape.Record{Problem: why})
+		r.recorder.Add(tape.Note{Problem: why})
 	}
 }
 
 func (r *recordJob) onExchange(e event.Exchange) {
-	r.s.out.Send(agent.FromAgent{Event: &event.Event{Exchange: &e}})
+	line, err := r.s.out.Line(agent.FromAgent{Event: &event.Event{Exchange: &e}})
+	if err == nil {
+		r.s.out.Gather(line)
+	}
 }
 
 func (r *recordJob) close(ctx context.Context) error { return r.recorder.Close(ctx) }

@@ -92,7 +92,7 @@ func (r *replayJob) keepName() func(tape.Name) {
 	if r.misses == nil {
 		return nil
 	}
-	return func(n tape.Name) { r.misses.Add(tape.Record{Name: &n}) }
+	return func(n tape.Name) { r.misses.Add(tape.Note{Name: &n}) }
 }
 
 // requestRules is what of the noise is about the app's requests.

@@ -59,13 +59,10 @@ func (s *serving) runCases(m *agent.Run) *agent.Reply {
 // recordAgain sends what becomes of a case as updates.
 func (r *replayJob) recordAgain(x *tape.Exchange) *runner.Retake {
 	id := r.tries.Add(1)
-	rec := record.New(record.Options{Start: r.begun, MaxPending: maxPending, Redact: tape.NewRedactor(r.s.start.Redact)}, func(u tape.Record) error {
+	rec := record.New(record.Options{
+		Start: r.begun, MaxPending: maxPending, Redact: tape.NewRedactor(r.s.start.Redact), CasesFrom: x.Number,
+	}, func(u tape.Record) error {
 		u.ID = id
-		if u.Exchange != nil {
-			again := *u.Exchange
-			again.Number = x.Number
-			u.Exchange = &again
-		}
 		return r.s.out.Send(agent.FromAgent{Update: &u})
 	})
 	return &runner.Retake{
