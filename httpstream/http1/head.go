@@ -89,8 +89,11 @@ func checkBothFramings(h httpstream.Fields, response bool) error {
 // rule 5); in a request only as it was written the first time.
 func contentLength(h httpstream.Fields, response bool) (int64, error) {
 	first, length := "", int64(-1)
-	for _, list := range h.Values("Content-Length") {
-		for v := range strings.SplitSeq(list, ",") {
+	for i := range h {
+		if !strings.EqualFold(h[i].Name, "Content-Length") {
+			continue
+		}
+		for v := range strings.SplitSeq(h[i].Value, ",") {
 			v = strings.Trim(v, " \t")
 			n, err := strconv.ParseUint(v, 10, 63) // takes digits only
 			switch {
@@ -119,9 +122,14 @@ func listOf(h httpstream.Fields, name string) []string {
 }
 
 func hasToken(h httpstream.Fields, name, token string) bool {
-	for _, m := range listOf(h, name) {
-		if strings.EqualFold(m, token) {
-			return true
+	for i := range h {
+		if !strings.EqualFold(h[i].Name, name) {
+			continue
+		}
+		for m := range strings.SplitSeq(h[i].Value, ",") {
+			if strings.EqualFold(strings.Trim(m, " \t"), token) {
+				return true
+			}
 		}
 	}
 	return false
@@ -145,13 +153,18 @@ func parseRequestLine(line string) (*httpstream.RequestHead, error) {
 // parseStatusLine reads "HTTP-version SP status-code SP [ reason-phrase ]"
 // (RFC 9112 section 4); the second space may be missing, as it is in practice.
 func parseStatusLine(line string) (*httpstream.ResponseHead, error) {
-	proto, rest, _ := strings.Cut(line, " ")
-	code, _, _ := strings.Cut(rest, " ")
-	status, err := strconv.ParseUint(code, 10, 16)
-	if !isVersion(proto) || len(code) != 3 || err != nil || status < 100 {
+	proto, status, ok := splitStatusLine(line)
+	if !ok {
 		return nil, malformed("a status line that is not version and status")
 	}
-	return &httpstream.ResponseHead{Proto: proto, Status: int(status), Line: line}, nil
+	return &httpstream.ResponseHead{Proto: proto, Status: status, Line: line}, nil
+}
+
+func splitStatusLine(line string) (proto string, status int, ok bool) {
+	proto, rest, _ := strings.Cut(line, " ")
+	code, _, _ := strings.Cut(rest, " ")
+	n, err := strconv.ParseUint(code, 10, 16)
+	return proto, int(n), isVersion(proto) && len(code) == 3 && err == nil && n >= 100
 }
 
 // parseField reads a field line (RFC 9112 section 5). White space before the
@@ -180,9 +193,10 @@ func parseField(line string) (httpstream.Field, error) {
 // steers tells the fields that say where a message ends, where it goes, or what
 // becomes of the connection.
 func steers(name string) bool {
-	switch strings.ToLower(name) {
-	case "content-length", "transfer-encoding", "host", "connection", "upgrade", "expect", "trailer", "te":
-		return true
+	for _, n := range [...]string{"content-length", "transfer-encoding", "host", "connection", "upgrade", "expect", "trailer", "te"} {
+		if len(n) == len(name) && strings.EqualFold(n, name) {
+			return true
+		}
 	}
 	return false
 }
@@ -329,7 +343,7 @@ func appendResponse(b []byte, head *httpstream.ResponseHead) []byte {
 
 // statusLine returns the line as it came, unless there is none or it names another status.
 func statusLine(head *httpstream.ResponseHead) string {
-	if was, err := parseStatusLine(head.Line); err == nil && was.Status == head.Status {
+	if _, status, ok := splitStatusLine(head.Line); ok && status == head.Status {
 		return head.Line
 	}
 	proto := head.Proto
@@ -361,6 +375,9 @@ func AppendFields(b []byte, fs httpstream.Fields) []byte {
 // a value with a line break in it.
 func checkFields(fs httpstream.Fields) error {
 	for i := range fs {
+		if isPlainField(&fs[i]) {
+			continue
+		}
 		line := strings.TrimSuffix(string(AppendFields(nil, fs[i:i+1])), "\r\n")
 		if err := checkValue([]byte(line)); err != nil {
 			return fmt.Errorf("field %q: %w", fs[i].Name, err)
@@ -373,4 +390,22 @@ func checkFields(fs httpstream.Fields) error {
 		}
 	}
 	return nil
+}
+
+// isPlainField reports whether a field is written as "Name: value" and can be read
+// back: as most are, so that these cost nothing to check.
+func isPlainField(f *httpstream.Field) bool {
+	if f.Sep != "" || f.After != "" || !isToken(f.Name) {
+		return false
+	}
+	steers := steers(f.Name)
+	for i := 0; i < len(f.Value); i++ {
+		switch c := f.Value[i]; {
+		case c == 0 || c == '\r' || c == '\n':
+			return false
+		case steers && (c < ' ' && c != '\t' || c == 0x7f):
+			return false
+		}
+	}
+	return true
 }

@@ -226,6 +226,7 @@ func (p *parser) takeLine(b []byte, limit int, kind lineKind) (n int, line []byt
 }
 
 func (p *parser) head(b []byte) (int, event, error) {
+	text := p.wholeHead(b)
 	n := 0
 	for n < len(b) {
 		kind := lineOfField
@@ -236,24 +237,46 @@ func (p *parser) head(b []byte) (int, event, error) {
 		if err != nil {
 			return n, event{}, err
 		}
+		var s string
+		if text != "" {
+			s = text[n : n+len(line)]
+		} else {
+			s = string(line)
+		}
 		n += m
 		switch {
 		case line == nil:
 			return n, event{}, nil
 		case p.first:
-			err = p.firstLine(string(line))
+			err = p.firstLine(s)
 			p.first = false
 		case len(line) == 0:
 			ev, err := p.headDone()
 			return n, ev, err
 		default:
-			err = p.field(string(line))
+			err = p.field(s)
 		}
 		if err != nil {
 			return n, event{}, err
 		}
 	}
 	return n, event{}, nil
+}
+
+// wholeHead returns a head as one text, which its lines are parts of, where b has all
+// of it; else nothing.
+func (p *parser) wholeHead(b []byte) string {
+	if !p.first || len(p.line) > 0 {
+		return ""
+	}
+	end := bytes.Index(b, []byte("\r\n\r\n"))
+	if end < 0 {
+		return ""
+	}
+	if n := bytes.Count(b[:end], []byte{'\n'}); n > 0 {
+		p.fields = make(httpstream.Fields, 0, n)
+	}
+	return string(b[:end+len("\r\n\r\n")])
 }
 
 func (p *parser) firstLine(line string) (err error) {

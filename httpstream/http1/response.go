@@ -12,6 +12,9 @@ import (
 	"github.com/wiretape/wiretape/httpstream/internal/transport"
 )
 
+// maxKeptOut is how much room a connection keeps for its next answer, in bytes.
+const maxKeptOut = 16 << 10
+
 // What happens to a connection after an answer.
 type fate uint8
 
@@ -46,7 +49,9 @@ type responseWriter struct {
 
 func newResponseWriter(c *serverConn, req *httpstream.RequestHead) *responseWriter {
 	expect := req.Proto != "HTTP/1.0" && hasToken(req.Header, "Expect", "100-continue")
-	return &responseWriter{c: c, req: req, expect: expect}
+	w := &responseWriter{c: c, req: req, expect: expect, buf: c.out}
+	c.out = nil
+	return w
 }
 
 // proceed tells a client that waits for it to send the body.
@@ -334,5 +339,9 @@ func (w *responseWriter) finish() fate {
 		w.ended = true
 		w.abort()
 	}
+	if cap(w.buf) <= maxKeptOut {
+		w.c.out = w.buf[:0]
+	}
+	w.buf = nil
 	return w.fate
 }

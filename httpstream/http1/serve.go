@@ -62,6 +62,7 @@ type serverConn struct {
 	p   parser
 	cur input  // what was received; data is the part that is not parsed yet
 	buf []byte // all of what was received
+	out []byte // of the answer before; its room is used again
 }
 
 // clientEnded is called when nothing more comes from the client.
@@ -277,15 +278,26 @@ func (b *requestBody) drain() bool {
 	if b.w.expects() {
 		return false // the client may or may not send the body
 	}
+	if b.ended && b.err == nil && !b.tunnel && !b.c.switched.Load() {
+		b.passedBy()
+		return true
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	for n := 0; n <= maxDrain; n += len(b.rest) {
 		if err := b.fill(ctx.Done()); err != nil {
-			if err == io.EOF && b.c.p.state == undecided {
-				b.c.p.resume()
+			if err == io.EOF {
+				b.passedBy()
 			}
 			return err == io.EOF
 		}
 	}
 	return false
+}
+
+// passedBy goes on in HTTP behind a request that offered another protocol.
+func (b *requestBody) passedBy() {
+	if b.c.p.state == undecided {
+		b.c.p.resume()
+	}
 }

@@ -167,9 +167,9 @@ func (v *view) keysOf(x *tape.Exchange) keys {
 	k := keys{head: q.headKey()}
 	k.headed = q.fieldKey(k.head, allFields)
 	whole := q.fieldKey(k.head, fieldsKept)
-	k.whole = whole.with(q.body.key(&v.rules))
+	k.whole = q.bodyKey(whole, q.body.key(&v.rules))
 	if !q.body.empty() {
-		k.hashed = whole.with(q.body.hashKey())
+		k.hashed = q.bodyKey(whole, q.body.hashKey())
 	}
 	return k
 }

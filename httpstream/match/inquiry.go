@@ -19,6 +19,7 @@ type Inquiry struct {
 		sites  [1]site
 		fields [4]field
 		groups [1]*group
+		key    [256]byte
 	}
 }
 
@@ -73,7 +74,7 @@ func (in *Inquiry) seen(i int) *seen {
 	s := seen{view: v}
 	if i == 0 {
 		s.r = v.rules.head(q.Method, q.Protocol, q.URL, q.Header, in.room.fields[:0])
-		s.sites = in.room.sites[:0]
+		s.r.scratch, s.sites = in.room.key[:0], in.room.sites[:0]
 	} else {
 		s.r = v.rules.head(q.Method, q.Protocol, q.URL, q.Header, nil)
 	}
@@ -167,9 +168,9 @@ func (in *Inquiry) find(s *seen, groups []*group) []*group {
 	s.r.setBody(in.q.Header, bodyOf(in.q))
 	for _, p := range s.sites {
 		whole := s.r.fieldKey(p.head, fieldsKept)
-		g := s.view.calls[whole.with(s.r.body.key(&s.view.rules))]
+		g := s.view.calls[s.r.bodyKey(whole, s.r.body.key(&s.view.rules))]
 		if g == nil && !s.r.body.empty() {
-			g = s.view.hashed[whole.with(s.r.body.hashKey())]
+			g = s.view.hashed[s.r.bodyKey(whole, s.r.body.hashKey())]
 		}
 		if g != nil {
 			groups = append(groups, g)

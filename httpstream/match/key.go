@@ -28,15 +28,16 @@ func (k *keyWriter) addPairs(ps []pair) {
 	k.end()
 }
 
-func (k *keyWriter) key() key {
+// key is that of what was written, whose room the request then has for the next.
+func (k *keyWriter) key(q *request) key {
+	q.scratch = k.b[:0]
 	sum := sha256.Sum256(k.b)
 	return key(sum[:len(key{})])
 }
 
 // headKey identifies everything but body and header fields.
 func (q *request) headKey() key {
-	var room [256]byte
-	k := keyWriter{room[:0]}
+	k := keyWriter{q.scratch}
 	k.add(q.method)
 	k.add(q.protocol)
 	k.add(q.addr.scheme)
@@ -44,7 +45,7 @@ func (q *request) headKey() key {
 	k.add(q.addr.port)
 	k.add(q.addr.path)
 	k.addPairs(q.query)
-	return k.key()
+	return k.key(q)
 }
 
 // A filter says which of the fields that count belong into a key.
@@ -57,8 +58,7 @@ const (
 
 // fieldKey adds the values of the fields to a head's key.
 func (q *request) fieldKey(head key, which filter) key {
-	var room [512]byte
-	k := keyWriter{append(room[:0], head[:]...)}
+	k := keyWriter{append(q.scratch, head[:]...)}
 	for i := range q.fields {
 		f := &q.fields[i]
 		if which == fieldsKept && f.ofBody() && q.body.empty() {
@@ -68,13 +68,12 @@ func (q *request) fieldKey(head key, which filter) key {
 		k.add(f.value)
 	}
 	k.end()
-	return k.key()
+	return k.key(q)
 }
 
-// with adds what a body's key is to that of the head and the fields.
-func (k key) with(body string) key {
-	var room [256]byte
-	w := keyWriter{append(room[:0], k[:]...)}
-	w.add(body)
-	return w.key()
+// bodyKey adds the body's own key to that of the head and the fields.
+func (q *request) bodyKey(whole key, body string) key {
+	k := keyWriter{append(q.scratch, whole[:]...)}
+	k.add(body)
+	return k.key(q)
 }

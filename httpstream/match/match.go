@@ -73,6 +73,8 @@ type request struct {
 	query            []pair // sorted, without ignored names
 	fields           []field
 	body             body
+
+	scratch []byte // empty; for its keys
 }
 
 func (r *Rules) query(q *Query) *request {

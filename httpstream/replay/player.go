@@ -137,6 +137,7 @@ type play struct {
 	req    *httpstream.Request
 	w      httpstream.ResponseWriter
 	steps  timeline
+	step   step // the one under way
 	// May be nil.
 	watcher Watcher
 
@@ -207,10 +208,11 @@ func (p *play) follow() {
 // run takes the steps one by one.
 func (p *play) run() error {
 	for !p.over {
-		s, err := p.steps.next(p.ctx)
-		if err != nil {
+		var err error
+		if p.step, err = p.steps.next(p.ctx); err != nil {
 			return errors.Join(p.flush(), err)
 		}
+		s := &p.step
 		switch s.what {
 		case clientChunk:
 			p.follow()
@@ -336,7 +338,7 @@ func (p *play) scale(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / p.player.Speed)
 }
 
-func (p *play) write(s step) error {
+func (p *play) write(s *step) error {
 	p.pending = true
 	switch s.what {
 	case interimHead:
@@ -411,7 +413,7 @@ func (p *play) end(end *httpstream.EndInfo) error {
 // does so again, in time. One whose client went away, or that was still going
 // when the recording ended, stays open: what came next is not known, and a
 // client that goes away again does not ask.
-func (p *play) cutShort(s step) error {
+func (p *play) cutShort(s *step) error {
 	if err := p.due(s.at); err != nil {
 		return err
 	}
