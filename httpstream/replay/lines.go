@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"bytes"
 	"context"
 	"sync"
 
@@ -30,11 +29,14 @@ const (
 	// more than itself, up to prefetchLines. Many streams that begin together
 	// would else decode what nobody waits for while requests wait to be read.
 	prefetchFirst = 8
+	// maxRoom is how long a chunk's room is at most that is used again, in bytes.
+	maxRoom = 16 << 10
 )
 
 // A lineSource gives a timeline its lines.
 type lineSource interface {
-	// next returns the next line, whose data nobody changes, or io.EOF.
+	// next returns the next line, or io.EOF. The line's data is valid until the next
+	// call, in a two-way stream for good.
 	next(ctx context.Context) (tape.Line, error)
 	// close ends the reading, and returns when the file is closed.
 	close()
@@ -44,6 +46,8 @@ type lineSource interface {
 // disk, and not further than prefetchBytes, so that no body is held whole.
 type prefetcher struct {
 	lines  chan fetched
+	free   chan []byte // room of chunks that were played; nil where they may be needed longer
+	taken  []byte      // the chunk that next returned last
 	cancel context.CancelFunc
 	ended  chan struct{}
 
@@ -69,6 +73,9 @@ func prefetch(ctx context.Context, open func() (LineReader, error), twoWay bool)
 		ended:  make(chan struct{}),
 		window: prefetchFirst,
 		room:   make(chan struct{}, 1),
+	}
+	if !twoWay { // else what the client said is compared later
+		p.free = make(chan []byte, prefetchLines)
 	}
 	go func() {
 		defer close(p.ended)
@@ -96,7 +103,7 @@ func (p *prefetcher) read(ctx context.Context, open func() (LineReader, error), 
 			}
 			continue
 		}
-		l.Data = bytes.Clone(l.Data)
+		l.Data = p.copied(l.Data)
 		if err := p.hold(ctx, len(l.Data)); err != nil {
 			return err
 		}
@@ -104,6 +111,30 @@ func (p *prefetcher) read(ctx context.Context, open func() (LineReader, error), 
 			return err
 		}
 	}
+}
+
+// copied returns a copy of a chunk, in the room of one that was played.
+func (p *prefetcher) copied(data []byte) []byte {
+	if data == nil {
+		return nil
+	}
+	var room []byte
+	select {
+	case room = <-p.free:
+	default:
+	}
+	return append(room[:0], data...)
+}
+
+// recycle takes back the room of the chunk that was taken last.
+func (p *prefetcher) recycle() {
+	if c := cap(p.taken); c > 0 && c <= maxRoom {
+		select {
+		case p.free <- p.taken:
+		default:
+		}
+	}
+	p.taken = nil
 }
 
 // hold waits until there is room for a line of n bytes; one always has room.
@@ -136,10 +167,12 @@ func (p *prefetcher) send(ctx context.Context, f fetched) error {
 
 // next implements lineSource.
 func (p *prefetcher) next(ctx context.Context) (tape.Line, error) {
+	p.recycle()
 	select {
 	case f := <-p.lines:
 		if f.err == nil {
 			p.release(len(f.line.Data))
+			p.taken = f.line.Data
 		}
 		return f.line, f.err
 	case <-ctx.Done():

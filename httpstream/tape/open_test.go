@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -163,4 +164,23 @@ func BenchmarkOpen(b *testing.B) {
 	tp, each := memoryOf(b, dir)
 	b.ReportMetric(float64(each), "B/call")
 	runtime.KeepAlive(tp)
+}
+
+func TestALineIsReadWithoutAnAllocation(t *testing.T) {
+	const n = 1000
+	var stream []byte
+	for range n {
+		stream = append(AppendLine(stream, chunk(0, "data: {\"a\":\"é\"}\n\n")), '\n')
+	}
+	s := newStreamReader(bytes.NewReader(bytes.Repeat(stream, 12)), "x.ndjson")
+	each := testing.AllocsPerRun(10, func() {
+		for range n {
+			if _, err := s.Next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}) / n
+	if each > 0.1 {
+		t.Errorf("%.1f allocations a line", each)
+	}
 }

@@ -130,7 +130,8 @@ func (q *quickReader) literal(v []byte, n int, rule lineRule) []byte {
 	return out
 }
 
-// quickLines returns the lines of a small answer below so many lines of its file.
+// quickLines returns the lines of a small answer below so many lines of its file, in
+// the room that data has.
 func quickLines(data []byte, above int) (lines []byte, ok bool) {
 	if len(data) == 0 || data[len(data)-1] != '\n' {
 		return nil, false
@@ -145,7 +146,7 @@ func quickLines(data []byte, above int) (lines []byte, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	lines, _, ok = appendLiteral(nil, data, v, 2, eachALine)
+	lines, _, ok = appendLiteral(data[:0], data, v, 2, eachALine)
 	return lines, ok
 }
 

@@ -30,9 +30,6 @@ func (x *Exchange) loadLines() ([]byte, error) {
 	if err != nil {
 		return nil, &FormatError{File: x.File, Msg: err.Error(), Hint: "restore the file, or record the tape again", Err: err}
 	}
-	if lines, ok := quickLines(data, x.LinesAbove); ok {
-		return lines, nil
-	}
 	again, err := decodeExchange(data, x.File)
 	if err != nil {
 		return nil, err
@@ -41,6 +38,24 @@ func (x *Exchange) loadLines() ([]byte, error) {
 		return nil, &FormatError{File: x.File, Msg: "was changed since the tape was opened", Hint: "start again with the tape as it is now"}
 	}
 	return again.Lines, nil
+}
+
+// smallStream opens the lines of a small answer, in a block that has the file.
+func (t *Tape) smallStream(x *Exchange) (*StreamReader, error) {
+	s := &StreamReader{name: x.File, line: x.LinesAbove, version: t.Manifest.Version}
+	block := t.blocks.take()
+	if data, ok := readQuickly(x.File, block[:]); ok {
+		if s.left, ok = quickLines(data, x.LinesAbove); ok {
+			s.blocks, s.block = &t.blocks, block
+			return s, nil
+		}
+	}
+	t.blocks.Put(block)
+	var err error
+	if s.left, err = x.loadLines(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // answerSize is how many bytes a recorded answer's body has, and how it ended.

@@ -47,12 +47,11 @@ type StreamReader struct {
 // Stream opens the stream of an exchange of the tape. An exchange that has none
 // gives a reader without lines.
 func (t *Tape) Stream(x *Exchange) (*StreamReader, error) {
-	if x.Lines != nil || x.linesInFile() {
-		lines, err := x.loadLines()
-		if err != nil {
-			return nil, err
-		}
-		return &StreamReader{left: lines, name: x.File, line: x.LinesAbove, version: t.Manifest.Version}, nil
+	if x.linesInFile() {
+		return t.smallStream(x)
+	}
+	if x.Lines != nil {
+		return &StreamReader{left: x.Lines, name: x.File, line: x.LinesAbove, version: t.Manifest.Version}, nil
 	}
 	if x.Stream == "" {
 		return &StreamReader{none: true}, nil
