@@ -3,12 +3,14 @@ package compose
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 func TestContainersAreBornInTheSession(t *testing.T) {
 	p := &apiProxy{project: "shop", adopt: func(service string) (string, map[string]string) {
 		if service == "db" {
-			return "/wiretape-1/s0", map[string]string{labelSession: "1"}
+			return "/wiretape-1/s0", map[string]string{session.LabelSession: "1"}
 		}
 		return "", nil
 	}}
@@ -34,7 +36,7 @@ func TestContainersAreBornInTheSession(t *testing.T) {
 			if err := json.Unmarshal(body, &got); err != nil {
 				t.Fatal(err)
 			}
-			if got.HostConfig.CgroupParent != test.parent || got.Labels[labelSession] != test.session || got.HostConfig.Memory != "9007199254740993" {
+			if got.HostConfig.CgroupParent != test.parent || got.Labels[session.LabelSession] != test.session || got.HostConfig.Memory != "9007199254740993" {
 				t.Errorf("got %s", body)
 			}
 		})

@@ -44,14 +44,14 @@ type ExitError struct {
 func (e *ExitError) Error() string { return fmt.Sprintf("%s failed: %v", e.Name, e.Err) }
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// Run runs the command with our own standard streams, in an environment in
-// which docker compose means the session's project. When ctx ends, the command
+// Run runs the command with our own standard streams and env on top of our own
+// environment; see Session.Env. When ctx ends, the command
 // and its children are interrupted, as by Ctrl-C, and killed if that is not
 // enough; so they are where this process is killed. The error is an *ExitError if the command failed.
-func (c *Command) Run(ctx context.Context, s *Session) error {
+func (c *Command) Run(ctx context.Context, env []string) error {
 	cmd := exec.Command(c.path)
 	cmd.Args = c.argv
-	cmd.Env = append(os.Environ(), s.Env()...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	restore := foreground(cmd)
 	defer restore()

@@ -20,12 +20,15 @@ func TestACommandThatIsNotThere(t *testing.T) {
 	}
 }
 
-// aSession has what a command needs of one.
-func aSession() *Session {
-	return &Session{
-		opt: &Options{Mode: "record", ProjectFlags: ProjectFlags{Profiles: []string{"debug"}}}, state: State{Project: "shop", Session: "id"},
-		project: &Project{Files: []string{"/p/compose.yaml", "/p/a:b.yaml"}}, override: "/tmp/o.yaml",
+// sessionEnv is the environment of a command in a session.
+func sessionEnv() []string {
+	opt := &Options{ProjectFlags: ProjectFlags{Profiles: []string{"debug"}}}
+	opt.Mode = "record"
+	rt := &composeRuntime{
+		opt: opt, name: "shop", overridePath: "/tmp/o.yaml",
+		project: &Project{Files: []string{"/p/compose.yaml", "/p/a:b.yaml"}},
 	}
+	return rt.environment("id")
 }
 
 func TestTheCommandsEnvironmentMeansTheSession(t *testing.T) {
@@ -34,7 +37,7 @@ func TestTheCommandsEnvironmentMeansTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = c.Run(t.Context(), aSession())
+	err = c.Run(t.Context(), sessionEnv())
 	var exit *ExitError
 	if !errors.As(err, &exit) || exit.Code != 3 || exit.Name != "sh" {
 		t.Errorf("the error is %v", err)
@@ -67,7 +70,7 @@ func TestACommandIsInterruptedWithItsChildren(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	err = c.Run(ctx, aSession())
+	err = c.Run(ctx, sessionEnv())
 	var exit *ExitError
 	if !errors.As(err, &exit) || exit.Code != 130 {
 		t.Errorf("the error is %v", err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 const (
@@ -18,8 +20,8 @@ const (
 	finishTime = 1500 * time.Millisecond
 	// killAfter is how long it may take to end once it was interrupted.
 	killAfter = 5 * time.Second
-	// settleTime is how long an engine may take for requests that were interrupted.
-	settleTime = 500 * time.Millisecond
+	// engineGrace is how long an engine may take for requests that were interrupted.
+	engineGrace = 500 * time.Millisecond
 )
 
 // A composeCLI runs the user's own docker compose on one project.
@@ -50,7 +52,7 @@ func (c composeCLI) byHand(args ...string) string {
 	for _, f := range c.files {
 		full = append(full, "-f", f)
 	}
-	return shellJoin(append(full, args...))
+	return session.ShellJoin(append(full, args...))
 }
 
 func runDocker(ctx context.Context, docker string, env []string, line func(string), args ...string) ([]byte, error) {
@@ -129,16 +131,4 @@ func (t *lineTee) tell(b []byte) {
 	if s := strings.TrimSpace(string(b)); t.line != nil && s != "" {
 		t.line(s)
 	}
-}
-
-// shellJoin quotes words where a shell would split or expand them.
-func shellJoin(words []string) string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$`*?[]{}()<>|&;#~!") {
-			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-		out[i] = w
-	}
-	return strings.Join(out, " ")
 }

@@ -133,9 +133,9 @@ func (d *doctor) kernelCan() Finding {
 }
 
 func (d *doctor) runAgent(ctx context.Context) ([]byte, error) {
-	host := agentHost(d.info, d.opt.Privileged)
+	host := session.AgentHost(d.info, d.opt.Privileged)
 	host.NetworkMode = "none"
-	name := "wiretape-doctor-" + newID()
+	name := "wiretape-doctor-" + session.NewID()
 	created, err := d.engine.ContainerCreate(ctx, &container.Config{
 		Image: d.image, Entrypoint: []string{images.Executable}, Cmd: []string{"agent", "doctor"},
 		AttachStdout: true, AttachStderr: true,

@@ -25,6 +25,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/dev/leaktest"
 	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/images"
@@ -190,8 +191,8 @@ func (p *testProject) remove() {
 	opt := p.options()
 	opt.Progress = nil
 	Down(ctx, opt)
-	for _, l := range []string{label(composeProject, p.name).Value, label(labelProject, p.name).Value} {
-		list, _ := containersWith(ctx, p.engine, filters.Arg("label", l))
+	for _, l := range []string{session.Label(composeProject, p.name).Value, session.Label(session.LabelProject, p.name).Value} {
+		list, _ := session.ContainersWith(ctx, p.engine, filters.Arg("label", l))
 		for _, c := range list {
 			p.engine.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
 			for _, m := range c.Mounts { // compose made anonymous ones named by keeping them
@@ -214,12 +215,15 @@ func (p *testProject) remove() {
 func (p *testProject) options() Options {
 	return Options{
 		ProjectFlags: ProjectFlags{ProjectName: p.name, Files: []string{filepath.Join(p.dir, "compose.yaml")}},
-		Mode:         "record", Tape: filepath.Join(p.dir, "tapes", "default"), OnMiss: "fail", Speed: 1,
-		Root: p.root, Agent: p.agent, Version: "test", ReadyTimeout: 20 * time.Second,
-		Progress: func(m Progress) {
-			if m.Kind != Detail || testing.Verbose() {
-				p.t.Logf("%s: %s %s", time.Now().Format("05.000"), m.Text, m.Hint)
-			}
+		ReadyTimeout: 20 * time.Second,
+		Options: session.Options{
+			Mode: "record", Tape: filepath.Join(p.dir, "tapes", "default"), OnMiss: "fail", Speed: 1,
+			Root: p.root, Agent: p.agent, Version: "test",
+			Progress: func(m Progress) {
+				if m.Kind != Detail || testing.Verbose() {
+					p.t.Logf("%s: %s %s", time.Now().Format("05.000"), m.Text, m.Hint)
+				}
+			},
 		},
 	}
 }
@@ -253,11 +257,11 @@ func (p *testProject) inventory() []string {
 			p.t.Fatal(err)
 		}
 	}
-	for _, l := range []filters.KeyValuePair{label(composeProject, p.name), label(labelProject, p.name)} {
-		list, err := containersWith(ctx, p.engine, l)
+	for _, l := range []filters.KeyValuePair{session.Label(composeProject, p.name), session.Label(session.LabelProject, p.name)} {
+		list, err := session.ContainersWith(ctx, p.engine, l)
 		check(err)
 		for _, c := range list {
-			all = append(all, fmt.Sprintf("container %s %s session=%q", nameOf(c), c.State, c.Labels[labelSession]))
+			all = append(all, fmt.Sprintf("container %s %s session=%q", session.NameOf(c), c.State, c.Labels[session.LabelSession]))
 		}
 		nets, err := p.engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(l)})
 		check(err)
@@ -287,18 +291,18 @@ func cgroupsOf(session string) []string {
 }
 
 // wantAsBefore checks that the project is as it was found.
-func (p *testProject) wantAsBefore(before []string, session string) {
+func (p *testProject) wantAsBefore(before []string, id string) {
 	p.t.Helper()
 	if after := p.inventory(); !slices.Equal(before, after) {
 		p.t.Errorf("not left as found\nbefore:\n\t%s\nafter:\n\t%s", strings.Join(before, "\n\t"), strings.Join(after, "\n\t"))
 	}
-	if session == "" {
+	if id == "" {
 		return
 	}
-	if left := cgroupsOf(session); len(left) > 0 {
+	if left := cgroupsOf(id); len(left) > 0 {
 		p.t.Errorf("cgroups are left: %v", left)
 	}
-	dangling, err := p.engine.VolumeList(context.Background(), volume.ListOptions{Filters: filters.NewArgs(label(labelSession, session))})
+	dangling, err := p.engine.VolumeList(context.Background(), volume.ListOptions{Filters: filters.NewArgs(session.Label(session.LabelSession, id))})
 	if err != nil || len(dangling.Volumes) > 0 {
 		p.t.Errorf("volumes are left: %v %v", dangling.Volumes, err)
 	}

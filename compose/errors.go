@@ -16,8 +16,18 @@ type (
 	Kind  = session.Kind
 )
 
-// A Result is what became of a recording.
-type Result = session.Result
+// A Result is what became of a recording, and a Progress something to tell the user.
+type (
+	Result   = session.Result
+	Progress = session.Progress
+)
+
+const (
+	Detail = session.Detail
+	Info   = session.Info
+	Warn   = session.Warn
+	Failed = session.Failed
+)
 
 const (
 	Usage       = session.Usage

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/images"
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
@@ -24,8 +25,11 @@ func runHelper(project, file, agentFile, ca, emptyTape string) int {
 			_, err = Run(context.Background(), Options{
 				ProjectFlags: ProjectFlags{ProjectName: project, Files: []string{file}},
 				KeepNetworks: os.Getenv(helperEnv+"_KEEP_NETWORKS") != "",
-				Mode:         mode, Tape: tape, Speed: 1, OnMiss: "fail",
-				Root: root, Agent: binary, Version: "test", ReadyTimeout: 20 * time.Second,
+				ReadyTimeout: 20 * time.Second,
+				Options: session.Options{
+					Mode: mode, Tape: tape, Speed: 1, OnMiss: "fail",
+					Root: root, Agent: binary, Version: "test",
+				},
 			}, func(_ context.Context, s *Session) error {
 				fmt.Print(s.ID())
 				for _, port := range s.Published() {

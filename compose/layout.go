@@ -11,20 +11,15 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 )
-
-// A Warning is something that the user should know before a session runs.
-type Warning struct {
-	Text string
-	Hint string
-}
 
 // A layout is how the agent is wired to the services of a project.
 type layout struct {
 	targets  []target
-	attach   []attachment // networks that the agent joins
-	ingress  []ingress
-	warnings []Warning
+	attach   []session.Network // networks that the agent joins
+	ingress  []session.Port
+	warnings []session.Warning
 	// crowded are services all of whose networks have no address left for the
 	// agent: they meet it on a network of the session's own.
 	crowded []string
@@ -36,31 +31,8 @@ type layout struct {
 
 // A target is a service whose calls are caught.
 type target struct {
-	Name   string
+	session.Service
 	Parent string // cgroup_parent in the override
-	Cgroup string // the same as a path from the hierarchy's root
-	// Networks are the engine's names of the networks that its containers are
-	// on, those that the agent should be reached on first.
-	Networks []string
-	Trust    string // the folder in its containers that has the trust files
-	Folder   string // the same in the trust volume
-}
-
-// An attachment is a network that the agent joins.
-type attachment struct {
-	Network  string // the engine's name
-	External bool
-	// Taken are addresses that services ask for on it; the agent must not get one.
-	Taken []string
-}
-
-// An ingress is a published port that the agent takes over.
-type ingress struct {
-	Listen    int // in the agent's container
-	Service   string
-	Port      int    // in the service's container
-	HostIP    string // empty for all addresses
-	Published string // a port, a range of ports, or empty for any
 }
 
 // firstIngress is the first port that the agent listens on for what comes in.
@@ -75,9 +47,9 @@ type netRef struct {
 	full     bool // no address is left for the agent
 }
 
-// lay decides what the agent needs. containerNets has the networks of containers
+// newLayout decides what the agent needs. containerNets has the networks of containers
 // outside the project whose network a service uses, by container.
-func lay(p *Project, state State, opt *Options, containerNets map[string][]string) (*layout, error) {
+func newLayout(p *Project, state session.State, opt *Options, before Snapshot, containerNets map[string][]string) (*layout, error) {
 	names, err := p.targets(opt.Services)
 	if err != nil {
 		return nil, err
@@ -87,7 +59,7 @@ func lay(p *Project, state State, opt *Options, containerNets map[string][]strin
 		names, _ = p.targets(nil)
 	}
 	l := &layout{}
-	if opt.fenced() && !opt.KeepNetworks {
+	if opt.Isolates() && !opt.KeepNetworks {
 		l.replaceNetworks(p, state)
 	}
 	refs := make(map[string][]netRef)
@@ -96,7 +68,7 @@ func lay(p *Project, state State, opt *Options, containerNets map[string][]strin
 		if s.Provider != nil {
 			continue // not a container
 		}
-		nets := p.netsOf(s, state.network(), containerNets, state.Before, nil)
+		nets := p.netsOf(s, state.Network(), containerNets, before, nil)
 		if len(nets) == 0 {
 			l.warn("", "service %s has no network: nothing of it is recorded or replayed", name)
 			continue
@@ -105,18 +77,18 @@ func lay(p *Project, state State, opt *Options, containerNets map[string][]strin
 			if owner := p.networkOwner(s); !slices.Contains(l.crowded, owner) {
 				l.crowded = append(l.crowded, owner)
 			}
-			nets = append([]netRef{{name: state.sideNetwork()}}, nets...)
+			nets = append([]netRef{{name: state.SideNetwork()}}, nets...)
 		}
 		refs[name] = nets
 		l.targets = append(l.targets, l.target(s, nets, state, len(l.targets)))
 	}
-	l.attachTo(p, refs, state.network())
+	l.attachTo(p, refs, state.Network())
 	for _, t := range l.targets {
-		l.takePorts(p, p.Services[t.Name], opt.Mode, state.Before)
+		l.takePorts(p, p.Services[t.Name], opt.Mode, before)
 	}
 	switch {
-	case opt.fenced():
-		l.warnUnfenced(p, refs, state.network())
+	case opt.Isolates():
+		l.warnUnfenced(p, refs, state.Network())
 	case opt.Mode == agent.Replay:
 		l.warn("without --on-miss, nothing gets out", "the services can reach the outside: calls that the tape does not answer are made for real")
 	}
@@ -124,12 +96,12 @@ func lay(p *Project, state State, opt *Options, containerNets map[string][]strin
 }
 
 func (l *layout) warn(hint, format string, args ...any) {
-	l.warnings = append(l.warnings, Warning{Text: fmt.Sprintf(format, args...), Hint: hint})
+	l.warnings = append(l.warnings, session.Warning{Text: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-func (l *layout) target(s types.ServiceConfig, nets []netRef, state State, n int) target {
-	t := target{Name: s.Name, Folder: fmt.Sprintf("s%d", n)}
-	t.Cgroup, t.Parent = state.serviceCgroup(n)
+func (l *layout) target(s types.ServiceConfig, nets []netRef, state session.State, n int) target {
+	t := target{Service: session.Service{Name: s.Name, Folder: fmt.Sprintf("s%d", n)}}
+	t.Cgroup, t.Parent = state.ServiceCgroup(n)
 	for _, ref := range nets {
 		t.Networks = append(t.Networks, ref.name)
 	}
@@ -254,7 +226,7 @@ func (l *layout) attachTo(p *Project, refs map[string][]netRef, bridge string) {
 	cover(func(r netRef) bool { return r.ipv6 && !r.full })
 	delete(chosen, bridge) // the agent is made on it
 	for _, name := range slices.Sorted(maps.Keys(chosen)) {
-		l.attach = append(l.attach, attachment{Network: name, External: chosen[name].external, Taken: p.staticAddresses(name)})
+		l.attach = append(l.attach, session.Network{Name: name, External: chosen[name].external, Taken: p.staticAddresses(name)})
 	}
 }
 
@@ -287,7 +259,7 @@ func (l *layout) takePorts(p *Project, s types.ServiceConfig, mode agent.Mode, b
 			continue
 		}
 		for range l.copies(s, port, before) {
-			l.ingress = append(l.ingress, ingress{
+			l.ingress = append(l.ingress, session.Port{
 				Listen: firstIngress + len(l.ingress), Service: s.Name, Port: int(port.Target),
 				HostIP: port.HostIP, Published: published(port),
 			})

@@ -25,10 +25,11 @@ type LogLine struct {
 	Text    string
 }
 
-// Logs gives hear what the project's containers wrote since then, one container
+// Logs calls each with what the project's containers wrote since then, one container
 // after the other. A container whose log can't be read is left out.
-func (s *Session) Logs(ctx context.Context, since time.Time, hear func(LogLine)) error {
-	list, err := s.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(label(composeProject, s.state.Project))})
+func (s *Session) Logs(ctx context.Context, since time.Time, each func(LogLine)) error {
+	e := s.rt.watcher.env.Engine
+	list, err := e.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(session.Label(composeProject, s.Project()))})
 	if err != nil {
 		return session.EngineError(err)
 	}
@@ -37,24 +38,24 @@ func (s *Session) Logs(ctx context.Context, since time.Time, hear func(LogLine))
 		if service == "" || c.Labels[composeOneOff] == "True" {
 			continue
 		}
-		r, err := s.engine.ContainerLogs(ctx, c.ID, container.LogsOptions{
+		r, err := e.ContainerLogs(ctx, c.ID, container.LogsOptions{
 			ShowStdout: true, ShowStderr: true, Timestamps: true, Since: since.Format(time.RFC3339Nano),
 		})
 		if err != nil {
 			continue
 		}
 		terminal := false
-		if c, err := s.engine.ContainerInspect(ctx, c.ID); err == nil && c.Config != nil {
+		if c, err := e.ContainerInspect(ctx, c.ID); err == nil && c.Config != nil {
 			terminal = c.Config.Tty
 		}
-		readLog(r, terminal, func(at time.Time, text string) { hear(LogLine{service, at, text}) })
+		readLog(r, terminal, func(at time.Time, text string) { each(LogLine{service, at, text}) })
 		r.Close()
 	}
 	return nil
 }
 
 // readLog takes a log with times apart.
-func readLog(r io.Reader, terminal bool, hear func(time.Time, string)) {
+func readLog(r io.Reader, terminal bool, each func(time.Time, string)) {
 	r = io.LimitReader(r, maxLog)
 	if !terminal {
 		pr, pw := io.Pipe()
@@ -71,7 +72,7 @@ func readLog(r io.Reader, terminal bool, hear func(time.Time, string)) {
 	for lines.Scan() {
 		stamp, text, _ := strings.Cut(lines.Text(), " ")
 		if at, err := time.Parse(time.RFC3339Nano, stamp); err == nil {
-			hear(at, strings.TrimRight(text, "\r"))
+			each(at, strings.TrimRight(text, "\r"))
 		}
 	}
 }

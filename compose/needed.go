@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 // A DeadError is a container that ended and is not started again.
@@ -38,9 +39,9 @@ type needed struct {
 func (s *Session) WhileTheyRun(ctx context.Context, services []string, f func(context.Context) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	s.needed.Store(&needed{services, end})
-	defer s.needed.Store(nil)
-	s.findDead(ctx, services)
+	s.rt.watcher.needed.Store(&needed{services, end})
+	defer s.rt.watcher.needed.Store(nil)
+	s.rt.watcher.findDead(ctx, services)
 	err := f(ctx)
 	if dead := (*DeadError)(nil); errors.As(context.Cause(ctx), &dead) {
 		return context.Cause(ctx)
@@ -49,29 +50,29 @@ func (s *Session) WhileTheyRun(ctx context.Context, services []string, f func(co
 }
 
 // findDead looks for what ended before anybody needed it.
-func (s *Session) findDead(ctx context.Context, services []string) {
-	list, err := s.engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
-		label(composeProject, s.state.Project), label(labelSession, s.state.Session),
+func (w *watcher) findDead(ctx context.Context, services []string) {
+	list, err := w.env.Engine.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
+		session.Label(composeProject, w.env.State.Project), session.Label(session.LabelSession, w.env.State.Session),
 		filters.Arg("status", "exited"), filters.Arg("status", "dead"))})
 	if err != nil {
 		return // the first case that does not get through says so
 	}
 	for _, c := range list {
 		if slices.Contains(services, c.Labels[composeService]) && c.Labels[composeOneOff] != "True" {
-			s.died(ctx, c.ID, c.Labels[composeService], "")
+			w.died(ctx, c.ID, c.Labels[composeService], "")
 			return
 		}
 	}
 }
 
 // died ends what needs a container that ended, and reports whether anything does.
-func (s *Session) died(ctx context.Context, id, service, code string) bool {
-	n := s.needed.Load()
+func (w *watcher) died(ctx context.Context, id, service, code string) bool {
+	n := w.needed.Load()
 	if n == nil {
 		return false
 	}
 	dead := &DeadError{Service: service, Code: code}
-	if c, err := s.engine.ContainerInspect(ctx, id); err == nil && c.State != nil {
+	if c, err := w.env.Engine.ContainerInspect(ctx, id); err == nil && c.State != nil {
 		if c.State.Running || c.State.Restarting {
 			return false
 		}
@@ -80,7 +81,7 @@ func (s *Session) died(ctx context.Context, id, service, code string) bool {
 	if dead.Code == "0" && !slices.Contains(n.services, service) {
 		return false // its work is done
 	}
-	dead.Lines = s.lastLines(ctx, id, logLines)
+	dead.Lines = session.LastLines(ctx, w.env.Engine, id, logLines)
 	n.end(&Error{Kind: App, Err: dead, Hint: "its last lines say why; mend it, and run the test again"})
 	return true
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/wiretape/wiretape/compose/session"
 	mitmtls "github.com/wiretape/wiretape/tls"
 	"go.yaml.in/yaml/v3"
 )
@@ -58,23 +59,23 @@ type overrideVolume struct {
 
 // override renders the compose file that wires the services to the agent.
 // imageEnv has the environment of the services' images, by service.
-func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[string]map[string]string) ([]byte, error) {
+func (s services) override(state session.State, imageEnv map[string]map[string]string) ([]byte, error) {
 	f := overrideFile{
 		Services: make(map[string]overrideService),
 		Networks: make(map[string]overrideNetwork),
-		Volumes:  map[string]overrideVolume{trustKey: {Name: state.volume(), External: true}},
+		Volumes:  map[string]overrideVolume{trustKey: {Name: state.Volume(), External: true}},
 	}
-	mark := map[string]string{labelSession: state.Session}
-	for name, s := range p.Services {
-		if s.Provider == nil {
+	mark := map[string]string{session.LabelSession: state.Session}
+	for name, svc := range s.Services {
+		if svc.Provider == nil {
 			o := overrideService{Labels: mark}
-			o.Volumes = f.keepAnonymous(s, state.Before)
+			o.Volumes = f.keepAnonymous(svc, s.before)
 			f.Services[name] = o
 		}
 	}
-	for _, t := range l.targets {
-		s := p.Services[t.Name]
-		merge := mitmtls.MergeEnv(userEnv(s, imageEnv[t.Name]), t.Trust)
+	for _, t := range s.layout.targets {
+		svc := s.Services[t.Name]
+		merge := mitmtls.MergeEnv(userEnv(svc, imageEnv[t.Name]), t.Trust)
 		o := overrideService{
 			CgroupParent: t.Parent,
 			Environment:  make(map[string]string, len(merge.Env)),
@@ -86,46 +87,46 @@ func (l *layout) override(p *Project, state State, opt *Options, imageEnv map[st
 			o.Environment[k] = escape(v)
 		}
 		var err error
-		if o.Ports, err = l.leftPorts(s); err != nil {
+		if o.Ports, err = s.layout.leftPorts(svc); err != nil {
 			return nil, err
 		}
 		f.Services[t.Name] = o
 	}
-	if err := l.rewire(p, f.Services); err != nil {
+	if err := s.layout.rewire(s.Project, f.Services); err != nil {
 		return nil, err
 	}
-	for key, n := range p.Networks {
+	for key, n := range s.Networks {
 		if n.External {
 			continue
 		}
-		o := overrideNetwork{Internal: opt.fenced()}
-		if l.replaced[key] {
+		o := overrideNetwork{Internal: s.opt.Isolates()}
+		if s.layout.replaced[key] {
 			o.Name, o.replaces = n.Name, true
 		}
 		// What the session makes is known by its label. A network that stays as it
 		// is must not get one: compose would make it again.
-		if !state.Before.hasNetwork(n.Name) || o.Internal && !n.Internal {
+		if !s.before.hasNetwork(n.Name) || o.Internal && !n.Internal {
 			o.Labels = mark
 		}
 		if o.Internal || o.Labels != nil {
 			f.Networks[key] = o
 		}
 	}
-	for key, v := range p.Volumes {
-		if !bool(v.External) && !slices.Contains(state.Before.Volumes, v.Name) {
+	for key, v := range s.Volumes {
+		if !bool(v.External) && !slices.Contains(s.before.Volumes, v.Name) {
 			f.Volumes[key] = overrideVolume{Labels: mark}
 		}
 	}
 	// All networks are written out: a service that names none has the default one
 	// only as long as it has no other.
-	for _, name := range l.crowded {
+	for _, name := range s.layout.crowded {
 		o := f.Services[name]
 		var err error
-		if o.Networks, err = networksOf(p.Services[name], sideKey); err != nil {
+		if o.Networks, err = networksOf(s.Services[name], sideKey); err != nil {
 			return nil, err
 		}
 		f.Services[name] = o
-		f.Networks[sideKey] = overrideNetwork{Name: state.sideNetwork(), Internal: true, Labels: mark}
+		f.Networks[sideKey] = overrideNetwork{Name: state.SideNetwork(), Internal: true, Labels: mark}
 	}
 	var buf bytes.Buffer
 	fmt.Fprintf(&buf, "# Written by wiretape for its session %s, and removed with it.\n", state.Session)
@@ -179,7 +180,7 @@ func escape(s string) string { return strings.ReplaceAll(s, "$", "$$") }
 // leftPorts is what remains of a service's ports: those that the agent does not
 // take over. It is nil if it takes none.
 func (l *layout) leftPorts(s types.ServiceConfig) (*yaml.Node, error) {
-	if !slices.ContainsFunc(l.ingress, func(i ingress) bool { return i.Service == s.Name }) {
+	if !slices.ContainsFunc(l.ingress, func(i session.Port) bool { return i.Service == s.Name }) {
 		return nil, nil
 	}
 	left := []types.ServicePortConfig{}

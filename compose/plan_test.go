@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/google/go-cmp/cmp"
@@ -63,7 +62,7 @@ func archiveFile(a *txtar.Archive, name string) *txtar.File {
 // planOf plans the session that an archive describes, without an engine.
 func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 	t.Helper()
-	opt := &Options{Mode: agent.Record, Tape: "/tapes/default"}
+	opt := &Options{Options: session.Options{Mode: agent.Record, Tape: "/tapes/default"}}
 	engine := session.EngineInfo{Version: "28.0.0", Arch: "amd64"}
 	var before Snapshot
 	imageEnv := map[string]map[string]string{}
@@ -102,22 +101,21 @@ func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 		}
 	}
 	p := loadForTest(t, archive, opt.Profiles)
-	before.setAside(p, opt.fenced())
-	state, err := newState("0a1b2c3d", p, opt.Mode, engine, before, "/tmp/x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	state.Host, state.PID, state.Created = "host", 1, time.Time{}
-	l, err := lay(p, state, opt, nets)
+	before.setAside(p, opt.Isolates())
+	e := &session.Env{Info: engine, Options: &opt.Options, State: session.State{
+		Session: "0a1b2c3d", Project: p.Name, Mode: opt.Mode, Systemd: engine.Systemd,
+	}}
+	l, err := newLayout(p, e.State, opt, before, nets)
 	if err != nil {
 		return map[string]string{"plan": "error: " + err.Error() + "\n"}
 	}
-	override, err := l.override(p, state, opt, imageEnv)
+	rt := &composeRuntime{opt: opt, name: p.Name, project: p, services: services{p, opt, before, l}}
+	override, err := rt.services.override(e.State, imageEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		"plan":     newPlan(p, state, engine, opt, l, override).String(),
+		"plan":     session.NewPlan(e, rt.wiring(e, override)).String(),
 		"override": shortOverride(string(override)),
 	}
 }

@@ -14,16 +14,3 @@ func ownProcessGroup(cmd *exec.Cmd) {
 func interruptGroup(p *os.Process) error { return p.Kill() }
 func terminateGroup(p *os.Process) error { return p.Kill() }
 func killGroup(p *os.Process) error      { return p.Kill() }
-
-// processAlive reports whether this host has a process of that id.
-func processAlive(pid int) bool {
-	p, err := os.FindProcess(pid)
-	if err != nil {
-		return false
-	}
-	p.Release()
-	return true
-}
-
-// processBirth is not known here.
-func processBirth(int) string { return "" }

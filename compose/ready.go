@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/session"
 	"golang.org/x/sync/errgroup"
@@ -33,13 +31,21 @@ const (
 // errNotReady ends the wait for the services.
 var errNotReady = errors.New("the services did not get ready in time")
 
+// readiness waits for the services to be ready.
+type readiness struct {
+	env      *session.Env
+	services services
+	link     *session.Link
+	timeout  time.Duration // that they have, for messages
+}
+
 // A serviceError is a service that doesn't come up.
-func (r *Session) serviceError(service, id, what string) error {
+func (r *readiness) serviceError(service, id, what string) error {
 	// The wait is over, so its context may be.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	text := fmt.Sprintf("service %s %s", service, what)
-	if logs := r.lastLines(ctx, id, logLines); logs != "" {
+	if logs := session.LastLines(ctx, r.env.Engine, id, logLines); logs != "" {
 		text += "; its last lines:\n" + indent(logs)
 	}
 	return &Error{Kind: App, Err: errors.New(text),
@@ -47,22 +53,6 @@ func (r *Session) serviceError(service, id, what string) error {
 }
 
 func indent(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") }
-
-// lastLines returns the end of a container's log.
-func (r *Session) lastLines(ctx context.Context, id string, n int) string {
-	logs, err := r.engine.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(n)})
-	if err != nil {
-		return ""
-	}
-	defer logs.Close()
-	var out bytes.Buffer
-	if c, err := r.engine.ContainerInspect(ctx, id); err == nil && c.Config != nil && c.Config.Tty {
-		out.ReadFrom(logs)
-	} else {
-		stdcopy.StdCopy(&out, &out, logs)
-	}
-	return strings.TrimSpace(out.String())
-}
 
 // A waiting is a service that is not known to be ready.
 type waiting struct {
@@ -72,18 +62,18 @@ type waiting struct {
 	id      string    // the container that lacks it
 }
 
-// waitReady waits until every service is healthy, or runs and listens, or has
+// wait waits until every service is healthy, or runs and listens, or has
 // ended with success.
-func (r *Session) waitReady(ctx context.Context) error {
-	r.opt.progress(Detail, "waiting for the services to get ready", "")
+func (r *readiness) wait(ctx context.Context) error {
+	r.env.Report(session.Detail, "waiting for the services to get ready", "")
 	open := make(map[string]*waiting)
-	for name, s := range r.project.Services {
-		if s.Provider == nil && replicasOf(s, r.state.Before) > 0 {
+	for name, s := range r.services.Services {
+		if s.Provider == nil && replicasOf(s, r.services.before) > 0 {
 			open[name] = &waiting{}
 		}
 	}
 	for {
-		if err := r.lookReady(ctx, open); err != nil && ctx.Err() == nil {
+		if err := r.look(ctx, open); err != nil && ctx.Err() == nil {
 			return err
 		}
 		if len(open) == 0 {
@@ -102,7 +92,7 @@ func (r *Session) waitReady(ctx context.Context) error {
 	}
 }
 
-func (r *Session) notReadyError(open map[string]*waiting) error {
+func (r *readiness) notReadyError(open map[string]*waiting) error {
 	var names []string
 	for name := range open {
 		names = append(names, name)
@@ -113,16 +103,16 @@ func (r *Session) notReadyError(open map[string]*waiting) error {
 	if what == "" {
 		what = "does not run"
 	}
-	what = fmt.Sprintf("%s after %v", what, r.opt.readyTimeout())
+	what = fmt.Sprintf("%s after %v", what, r.timeout)
 	if len(names) > 1 {
 		what += " (nor are ready: " + strings.Join(names[1:], ", ") + ")"
 	}
 	return r.serviceError(names[0], w.id, what)
 }
 
-// lookReady looks at the services that are open and drops those that are ready.
-func (r *Session) lookReady(ctx context.Context, open map[string]*waiting) error {
-	list, err := containersWith(ctx, r.engine, r.ours()...)
+// look looks at the services that are open and drops those that are ready.
+func (r *readiness) look(ctx context.Context, open map[string]*waiting) error {
+	list, err := session.ContainersWith(ctx, r.env.Engine, ours(r.env)...)
 	if err != nil {
 		return session.EngineError(err)
 	}
@@ -134,7 +124,7 @@ func (r *Session) lookReady(ctx context.Context, open map[string]*waiting) error
 			continue
 		}
 		g.Go(func() (err error) {
-			all[i], err = r.engine.ContainerInspect(ctx, c.ID)
+			all[i], err = r.env.Engine.ContainerInspect(ctx, c.ID)
 			return session.IgnoreMissing(err)
 		})
 	}
@@ -161,7 +151,7 @@ func (r *Session) lookReady(ctx context.Context, open map[string]*waiting) error
 
 // serviceReady looks at the containers of one service. An error means that it
 // will not get ready any more.
-func (r *Session) serviceReady(ctx context.Context, name string, cs []container.InspectResponse, w *waiting) (bool, error) {
+func (r *readiness) serviceReady(ctx context.Context, name string, cs []container.InspectResponse, w *waiting) (bool, error) {
 	checked, running := false, 0
 	for _, c := range cs {
 		w.id = c.ID
@@ -204,10 +194,10 @@ func lastProbe(h *container.Health) string {
 }
 
 // listens reports whether the containers of a service listen on its ports.
-func (r *Session) listens(ctx context.Context, name string, cs []container.InspectResponse, running int, w *waiting) (bool, error) {
+func (r *readiness) listens(ctx context.Context, name string, cs []container.InspectResponse, running int, w *waiting) (bool, error) {
 	ports, declared := r.portsOf(name, cs)
 	// The agent can't look into services that are no targets.
-	if len(ports) == 0 || !slices.ContainsFunc(r.layout.targets, func(t target) bool { return t.Name == name }) {
+	if len(ports) == 0 || !slices.ContainsFunc(r.services.layout.targets, func(t target) bool { return t.Name == name }) {
 		return time.Since(w.since) > runGrace, nil
 	}
 	reply, err := r.link.Request(ctx, agent.ToAgent{Listening: &agent.Listening{Service: name}})
@@ -237,8 +227,8 @@ func (r *Session) listens(ctx context.Context, name string, cs []container.Inspe
 
 // portsOf lists the TCP ports that a service publishes or exposes. declared
 // tells whether the compose file says so, or only the image.
-func (r *Session) portsOf(name string, cs []container.InspectResponse) (ports []int, declared bool) {
-	s := r.project.Services[name]
+func (r *readiness) portsOf(name string, cs []container.InspectResponse) (ports []int, declared bool) {
+	s := r.services.Services[name]
 	for _, p := range s.Ports {
 		if isTCP(p) {
 			ports = append(ports, int(p.Target))
@@ -271,7 +261,7 @@ func joinInts(ns []int) string {
 }
 
 // whyNotUp finds the service that docker compose up failed for, if it was one.
-func (r *Session) whyNotUp(err error) error {
+func (r *readiness) whyNotUp(err error) error {
 	timedOut := errors.Is(err, errNotReady)
 	var cmd *CommandError
 	if !timedOut && !errors.As(err, &cmd) {
@@ -279,14 +269,14 @@ func (r *Session) whyNotUp(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	list, lerr := containersWith(ctx, r.engine, r.ours()...)
+	list, lerr := session.ContainersWith(ctx, r.env.Engine, ours(r.env)...)
 	if lerr != nil {
 		return nil
 	}
 	var late error
 	for _, c := range list {
 		service := c.Labels[composeService]
-		info, ierr := r.engine.ContainerInspect(ctx, c.ID)
+		info, ierr := r.env.Engine.ContainerInspect(ctx, c.ID)
 		if ierr != nil || info.ContainerJSONBase == nil || !isReplica(c.Labels) {
 			continue
 		}
@@ -301,11 +291,11 @@ func (r *Session) whyNotUp(err error) error {
 			return r.serviceError(service, c.ID, "is unhealthy"+lastProbe(health))
 		case !timedOut || late != nil:
 		case health != nil && health.Status == container.Starting && info.State.Running:
-			late = r.serviceError(service, c.ID, fmt.Sprintf("is not healthy after %v%s", r.opt.readyTimeout(), lastProbe(health)))
+			late = r.serviceError(service, c.ID, fmt.Sprintf("is not healthy after %v%s", r.timeout, lastProbe(health)))
 		}
 	}
 	if timedOut && late == nil {
-		return &Error{Kind: App, Err: fmt.Errorf("%w: docker compose up did not end within %v", errNotReady, r.opt.readyTimeout()),
+		return &Error{Kind: App, Err: fmt.Errorf("%w: docker compose up did not end within %v", errNotReady, r.timeout),
 			Hint: "give it longer with --ready-timeout"}
 	}
 	return late

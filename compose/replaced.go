@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/wiretape/wiretape/compose/session"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -17,7 +18,7 @@ const bridgeKey = "wiretape-bridge"
 // those that it does not make, which can't be closed off: with the same keys, so
 // that services keep their aliases there. Fixed addresses can't be kept, since an
 // engine gives no subnet to two networks.
-func (l *layout) replaceNetworks(p *Project, state State) {
+func (l *layout) replaceNetworks(p *Project, state session.State) {
 	l.replaced = make(map[string]bool)
 	networks, services := maps.Clone(p.Networks), maps.Clone(p.Services)
 	if networks == nil {
@@ -30,7 +31,7 @@ func (l *layout) replaceNetworks(p *Project, state State) {
 		}
 		l.replaced[key] = true
 		names = append(names, name)
-		networks[key] = types.NetworkConfig{Name: state.network() + "-" + key, Internal: true}
+		networks[key] = types.NetworkConfig{Name: state.Network() + "-" + key, Internal: true}
 	}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		s := services[name]

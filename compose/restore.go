@@ -17,62 +17,35 @@ import (
 	"github.com/wiretape/wiretape/compose/session"
 )
 
-// A leftover is something that an undo could not take back.
-type leftover struct {
-	err    error
-	byHand string // the command that does it
-	// harmless is set where nothing of the project depends on it, and final where
-	// another undo has nothing to add to byHand.
-	harmless, final bool
-}
-
-func (l *leftover) Error() string { return l.err.Error() }
-func (l *leftover) Unwrap() error { return l.err }
-
-// leftovers lists what an undo's error has: one for each error that was joined.
-func leftovers(err error, byHand string) []*leftover {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []*leftover
-		for _, e := range joined.Unwrap() {
-			all = append(all, leftovers(e, byHand)...)
-		}
-		return all
-	}
-	if l, ok := err.(*leftover); ok {
-		return []*leftover{l}
-	}
-	return []*leftover{{err: err, byHand: byHand}}
-}
-
 // restoring puts a project back as it was before the session.
 type restoring struct {
-	r      *Session
+	env    *session.Env
 	before Snapshot
 }
 
 // networks makes networks again that the session removed or replaced. One that
 // somebody else made meanwhile stays.
-func (b *restoring) networks(ctx context.Context) error {
+func (r *restoring) networks(ctx context.Context) error {
 	var errs []error
-	for _, want := range b.before.Networks {
-		now, err := b.r.engine.NetworkInspect(ctx, want.Name, network.InspectOptions{})
+	for _, want := range r.before.Networks {
+		now, err := r.env.Engine.NetworkInspect(ctx, want.Name, network.InspectOptions{})
 		if err == nil && now.Name != want.Name { // it is another one's ID
 			now, err = network.Inspect{}, errdefs.ErrNotFound
 		}
 		switch {
-		case err == nil && (now.ID == want.ID || now.Labels[labelSession] != b.r.state.Session):
+		case err == nil && (now.ID == want.ID || now.Labels[session.LabelSession] != r.env.State.Session):
 			continue
 		case err == nil:
-			err = b.r.removeNetwork(ctx, now)
+			err = session.RemoveNetwork(ctx, r.env.Engine, now)
 		case errdefs.IsNotFound(err):
 			err = nil
 		}
 		if err == nil {
-			err = b.makeNetwork(ctx, want)
+			err = r.makeNetwork(ctx, want)
 		}
 		if err != nil {
-			errs = append(errs, &leftover{err: fmt.Errorf("make network %s again: %w", want.Name, err),
-				byHand: "docker network rm " + want.Name + " && docker compose -p " + b.r.state.Project + " up -d"})
+			errs = append(errs, &session.Leftover{Err: fmt.Errorf("make network %s again: %w", want.Name, err),
+				ByHand: "docker network rm " + want.Name + " && docker compose -p " + r.env.State.Project + " up -d"})
 		}
 	}
 	return errors.Join(errs...)
@@ -80,66 +53,66 @@ func (b *restoring) networks(ctx context.Context) error {
 
 // makeNetwork makes a network as it was: also with the addresses that the
 // engine chose for it, unless somebody took them meanwhile.
-func (b *restoring) makeNetwork(ctx context.Context, n Network) error {
-	_, err := b.r.engine.NetworkCreate(ctx, n.Name, n.Create)
-	if err == nil || !strings.Contains(err.Error(), "overlap") || b.hasFixedAddress(n.Name) {
+func (r *restoring) makeNetwork(ctx context.Context, n Network) error {
+	_, err := r.env.Engine.NetworkCreate(ctx, n.Name, n.Create)
+	if err == nil || !strings.Contains(err.Error(), "overlap") || r.hasFixedAddress(n.Name) {
 		return err
 	}
 	opt := n.Create
 	opt.IPAM = &network.IPAM{Driver: n.Create.IPAM.Driver, Options: n.Create.IPAM.Options}
-	_, err = b.r.engine.NetworkCreate(ctx, n.Name, opt)
+	_, err = r.env.Engine.NetworkCreate(ctx, n.Name, opt)
 	return err
 }
 
-func (b *restoring) hasFixedAddress(network string) bool {
-	return slices.ContainsFunc(b.before.Containers, func(c Container) bool { return c.Networks[network].IPAM != nil })
+func (r *restoring) hasFixedAddress(network string) bool {
+	return slices.ContainsFunc(r.before.Containers, func(c Container) bool { return c.Networks[network].IPAM != nil })
 }
 
 // containers gives the containers their names back, their networks and their
 // state, and looks with the engine whether they have them.
-func (b *restoring) containers(ctx context.Context) error {
+func (r *restoring) containers(ctx context.Context) error {
 	var errs []error
 	there := make(map[string]container.InspectResponse)
 	var wanted []Container
-	for _, c := range b.before.Containers {
-		now, err := b.r.engine.ContainerInspect(ctx, c.ID)
+	for _, c := range r.before.Containers {
+		now, err := r.env.Engine.ContainerInspect(ctx, c.ID)
 		switch {
 		case errdefs.IsNotFound(err):
-			errs = append(errs, &leftover{err: fmt.Errorf("container %s was removed while the session ran", c.Name),
-				byHand: "docker compose -p " + b.r.state.Project + " up -d " + c.Service, final: true})
+			errs = append(errs, &session.Leftover{Err: fmt.Errorf("container %s was removed while the session ran", c.Name),
+				ByHand: "docker compose -p " + r.env.State.Project + " up -d " + c.Service, Left: session.Final})
 			continue
-		case err == nil && strings.TrimPrefix(now.Name, "/") == b.r.state.asideName(c):
-			err = b.r.engine.ContainerRename(ctx, c.ID, c.Name)
+		case err == nil && strings.TrimPrefix(now.Name, "/") == asideName(r.env, c):
+			err = r.env.Engine.ContainerRename(ctx, c.ID, c.Name)
 		}
 		if err == nil {
-			err = b.attach(ctx, c, now)
+			err = r.attach(ctx, c, now)
 		}
 		if err != nil {
-			errs = append(errs, &leftover{err: fmt.Errorf("put container %s back: %w", c.Name, err), byHand: setAside{b.before}.byHand(b.r)})
+			errs = append(errs, &session.Leftover{Err: fmt.Errorf("put container %s back: %w", c.Name, err), ByHand: setAside{r.before}.ByHand(r.env)})
 			continue
 		}
 		there[c.ID] = now
 		wanted = append(wanted, c)
 	}
 	for _, c := range startOrder(wanted, there) {
-		if err := b.bringTo(ctx, c); err != nil {
+		if err := r.bringTo(ctx, c); err != nil {
 			verb := "start "
 			if !c.Running {
 				verb = "stop "
 			}
-			errs = append(errs, &leftover{err: fmt.Errorf("container %s: %w", c.Name, err), byHand: "docker " + verb + c.Name, final: true})
+			errs = append(errs, &session.Leftover{Err: fmt.Errorf("container %s: %w", c.Name, err), ByHand: "docker " + verb + c.Name, Left: session.Final})
 		}
 	}
 	for _, c := range wanted {
-		if err := b.verify(ctx, c); err != nil {
-			errs = append(errs, &leftover{err: fmt.Errorf("container %s: %w", c.Name, err), byHand: "docker start " + c.Name, final: true})
+		if err := r.verify(ctx, c); err != nil {
+			errs = append(errs, &session.Leftover{Err: fmt.Errorf("container %s: %w", c.Name, err), ByHand: "docker start " + c.Name, Left: session.Final})
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // attach connects a container to the networks that it was on, where it is not.
-func (b *restoring) attach(ctx context.Context, c Container, now container.InspectResponse) error {
+func (r *restoring) attach(ctx context.Context, c Container, now container.InspectResponse) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(c.Networks)) {
 		want := c.Networks[name]
@@ -147,7 +120,7 @@ func (b *restoring) attach(ctx context.Context, c Container, now container.Inspe
 		if now.NetworkSettings != nil {
 			has = now.NetworkSettings.Networks[name]
 		}
-		n, err := b.r.engine.NetworkInspect(ctx, name, network.InspectOptions{})
+		n, err := r.env.Engine.NetworkInspect(ctx, name, network.InspectOptions{})
 		if err == nil && has != nil && (has.NetworkID == n.ID || has.NetworkID == "" && !now.State.Running) {
 			continue
 		}
@@ -155,10 +128,10 @@ func (b *restoring) attach(ctx context.Context, c Container, now container.Inspe
 			if !now.State.Running {
 				want.MAC = has.MacAddress
 			}
-			err = b.r.engine.NetworkDisconnect(ctx, name, c.ID, true)
+			err = r.env.Engine.NetworkDisconnect(ctx, name, c.ID, true)
 		}
 		if err == nil {
-			err = b.r.engine.NetworkConnect(ctx, name, c.ID, want.settings())
+			err = r.env.Engine.NetworkConnect(ctx, name, c.ID, want.settings())
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("connect it to network %s: %w", name, err))
@@ -168,34 +141,34 @@ func (b *restoring) attach(ctx context.Context, c Container, now container.Inspe
 }
 
 // bringTo starts a container that ran, and pauses it if it was.
-func (b *restoring) bringTo(ctx context.Context, c Container) error {
-	now, err := b.r.engine.ContainerInspect(ctx, c.ID)
+func (r *restoring) bringTo(ctx context.Context, c Container) error {
+	now, err := r.env.Engine.ContainerInspect(ctx, c.ID)
 	if err != nil {
 		return err
 	}
 	switch {
 	case c.Running && !now.State.Running:
-		if err := b.r.engine.ContainerStart(ctx, c.ID, container.StartOptions{}); err != nil {
+		if err := r.env.Engine.ContainerStart(ctx, c.ID, container.StartOptions{}); err != nil {
 			return fmt.Errorf("start it: %w", err)
 		}
 		now.State.Paused = false
 	case !c.Running && now.State.Running:
-		if err := b.r.engine.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil {
+		if err := r.env.Engine.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil {
 			return fmt.Errorf("stop it: %w", err)
 		}
 	}
 	if c.Paused && !now.State.Paused {
-		return b.r.engine.ContainerPause(ctx, c.ID)
+		return r.env.Engine.ContainerPause(ctx, c.ID)
 	}
 	if !c.Paused && now.State.Paused {
-		return b.r.engine.ContainerUnpause(ctx, c.ID)
+		return r.env.Engine.ContainerUnpause(ctx, c.ID)
 	}
 	return nil
 }
 
 // verify looks whether a container is as it was.
-func (b *restoring) verify(ctx context.Context, c Container) error {
-	now, err := b.r.engine.ContainerInspect(ctx, c.ID)
+func (r *restoring) verify(ctx context.Context, c Container) error {
+	now, err := r.env.Engine.ContainerInspect(ctx, c.ID)
 	if err != nil {
 		return err
 	}
@@ -204,7 +177,7 @@ func (b *restoring) verify(ctx context.Context, c Container) error {
 		errs = append(errs, fmt.Errorf("it is called %s", name))
 	}
 	if running := now.State.Running || now.State.Restarting; running != c.Running {
-		errs = append(errs, fmt.Errorf("it is %s%s", now.State.Status, b.lastWords(ctx, c)))
+		errs = append(errs, fmt.Errorf("it is %s%s", now.State.Status, r.lastWords(ctx, c)))
 	} else if now.State.Paused != c.Paused {
 		errs = append(errs, fmt.Errorf("it is %s", now.State.Status))
 	}
@@ -226,11 +199,11 @@ func (b *restoring) verify(ctx context.Context, c Container) error {
 	return errors.Join(errs...)
 }
 
-func (b *restoring) lastWords(ctx context.Context, c Container) string {
+func (r *restoring) lastWords(ctx context.Context, c Container) string {
 	if !c.Running {
 		return ""
 	}
-	logs := b.r.lastLines(ctx, c.ID, 5)
+	logs := session.LastLines(ctx, r.env.Engine, c.ID, 5)
 	if logs == "" {
 		return ""
 	}
@@ -294,25 +267,4 @@ func usesNamespace(c container.InspectResponse, other string) bool {
 	}
 	return string(c.HostConfig.NetworkMode) == "container:"+other ||
 		string(c.HostConfig.IpcMode) == "container:"+other || string(c.HostConfig.PidMode) == "container:"+other
-}
-
-// removeNetwork removes a network, also one on which the engine still believes
-// containers to be that are gone.
-func (r *Session) removeNetwork(ctx context.Context, n network.Inspect) error {
-	err := session.IgnoreMissing(r.engine.NetworkRemove(ctx, n.ID))
-	if err == nil {
-		return nil
-	}
-	now, ierr := r.engine.NetworkInspect(ctx, n.ID, network.InspectOptions{})
-	if ierr != nil {
-		return session.IgnoreMissing(ierr)
-	}
-	for id, endpoint := range now.Containers {
-		c, ierr := r.engine.ContainerInspect(ctx, id)
-		if ierr == nil && c.State.Running {
-			return fmt.Errorf("%w (container %s uses it)", err, strings.TrimPrefix(c.Name, "/"))
-		}
-		r.engine.NetworkDisconnect(ctx, n.ID, cmp.Or(endpoint.Name, id), true)
-	}
-	return session.IgnoreMissing(r.engine.NetworkRemove(ctx, n.ID))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/google/go-cmp/cmp"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/session"
 )
 
 // netsYAML has what an undo can get wrong: several networks with aliases, fixed
@@ -102,7 +103,7 @@ func (p *testProject) fingerprints() map[string]string {
 	p.t.Helper()
 	ctx := context.Background()
 	out := make(map[string]string)
-	list, err := containersWith(ctx, p.engine, label(composeProject, p.name))
+	list, err := session.ContainersWith(ctx, p.engine, session.Label(composeProject, p.name))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func (p *testProject) fingerprints() map[string]string {
 		}
 		out["container "+info.Name] = toJSON(p.t, print)
 	}
-	found, err := p.engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(label(composeProject, p.name))})
+	found, err := p.engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(session.Label(composeProject, p.name))})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -163,11 +164,11 @@ func (p *testProject) wantExactly(before map[string]string) {
 		p.t.Errorf("the project is not as it was (-before +now):\n%s", diff)
 	}
 	for _, kind := range []string{"volume", "network"} {
-		if left := p.docker(kind, "ls", "-q", "--filter", "label="+labelProject+"="+p.name); left != "" {
+		if left := p.docker(kind, "ls", "-q", "--filter", "label="+session.LabelProject+"="+p.name); left != "" {
 			p.t.Errorf("%ss are left: %s", kind, left)
 		}
 	}
-	if left := p.docker("ps", "-aq", "--filter", "label="+labelProject+"="+p.name); left != "" {
+	if left := p.docker("ps", "-aq", "--filter", "label="+session.LabelProject+"="+p.name); left != "" {
 		p.t.Errorf("containers are left: %s", left)
 	}
 }
@@ -213,7 +214,7 @@ func (p *testProject) lookAsTheCommand(s *Session) {
 	if all := docker("ps", "-a", "--format", "{{.Names}}"); strings.Contains(all, "-aside-") || !strings.Contains(all, p.name+"-web-1") {
 		p.t.Errorf("docker ps shows %s", all)
 	}
-	state := p.docker("volume", "inspect", s.state.volume(), "--format", "{{json .Labels}}")
+	state := p.docker("volume", "inspect", "wiretape-"+s.ID()+"-trust", "--format", "{{json .Labels}}")
 	if strings.Contains(state, "hush-hush") || !strings.Contains(state, p.name+"-web-1") {
 		p.t.Errorf("the state has what it must not have, or lacks what it must: %s", state)
 	}

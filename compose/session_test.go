@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -187,7 +188,7 @@ func helperMain() int {
 	if os.Getenv(helperEnv) == "command" {
 		command, err := FindCommand(os.Args[1:])
 		if err == nil {
-			err = command.Run(context.Background(), aSession())
+			err = command.Run(context.Background(), sessionEnv())
 		}
 		fmt.Fprintln(os.Stderr, "the helper's command ended:", err)
 		return 1
@@ -238,7 +239,7 @@ func TestTheCLIIsKilledAndDownCleansUp(t *testing.T) {
 		t.Errorf("down: %d sessions, %v", n, err)
 	}
 	p.wantAsBefore(before, id)
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), session.TempPrefix+"*")); len(left) > 0 {
 		t.Errorf("folders are left: %v", left)
 	}
 }
@@ -519,7 +520,7 @@ func TestTheCommandsComposeIsTheSessions(t *testing.T) {
 	var id string
 	result, err := Run(t.Context(), p.options(), func(ctx context.Context, s *Session) error {
 		id = s.ID()
-		if err := command.Run(ctx, s); err != nil {
+		if err := command.Run(ctx, s.Env()); err != nil {
 			return err
 		}
 		_, err := fetch(ctx, s, "http://api.example.com/after")

@@ -34,10 +34,10 @@ func (s setAside) UndoCall() string {
 	return "give them their names and networks back, start those that ran, and look whether all is as it was"
 }
 
-func (s setAside) byHand(r *Session) string {
+func (s setAside) ByHand(e *session.Env) string {
 	var cmds []string
 	for _, c := range s.Before.aside() {
-		cmds = append(cmds, "docker rename "+r.state.asideName(c)+" "+c.Name)
+		cmds = append(cmds, "docker rename "+asideName(e, c)+" "+c.Name)
 		if c.Running {
 			cmds = append(cmds, "docker start "+c.Name)
 		}
@@ -53,10 +53,10 @@ func (s setAside) names() []string {
 	return names
 }
 
-func (s setAside) do(ctx context.Context, r *Session) error {
-	list, err := containersWith(ctx, r.engine, label(composeProject, r.state.Project))
+func (s setAside) Do(ctx context.Context, e *session.Env) (session.None, error) {
+	list, err := session.ContainersWith(ctx, e.Engine, session.Label(composeProject, e.State.Project))
 	if err != nil {
-		return session.EngineError(err)
+		return session.None{}, session.EngineError(err)
 	}
 	aside := s.Before.aside()
 	list = slices.DeleteFunc(list, func(c container.Summary) bool {
@@ -64,30 +64,35 @@ func (s setAside) do(ctx context.Context, r *Session) error {
 	})
 	for _, c := range list {
 		if c.State == "paused" { // it can't stop by itself
-			if err := r.engine.ContainerUnpause(ctx, c.ID); err != nil {
-				return session.EngineError(err)
+			if err := e.Engine.ContainerUnpause(ctx, c.ID); err != nil {
+				return session.None{}, session.EngineError(err)
 			}
 		}
 	}
 	// A stop that was begun is waited for: it would hit the undo.
-	if err := r.stopInOrder(context.WithoutCancel(ctx), list, func(container.Summary) bool { return false }); err != nil {
-		return session.EngineError(err)
+	if err := stopInOrder(context.WithoutCancel(ctx), e.Engine, list, func(container.Summary) bool { return false }); err != nil {
+		return session.None{}, session.EngineError(err)
 	}
 	for _, c := range aside {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return session.None{}, context.Cause(ctx)
 		}
-		if err := r.engine.ContainerRename(context.WithoutCancel(ctx), c.ID, r.state.asideName(c)); err != nil {
+		if err := e.Engine.ContainerRename(context.WithoutCancel(ctx), c.ID, asideName(e, c)); err != nil {
 			if errdefs.IsNotFound(err) {
-				return session.EnvironmentError("try again", "container %s was removed while the session began", c.Name)
+				return session.None{}, session.EnvironmentError("try again", "container %s was removed while the session began", c.Name)
 			}
-			return session.EngineError(fmt.Errorf("rename %s: %w", c.Name, err))
+			return session.None{}, session.EngineError(fmt.Errorf("rename %s: %w", c.Name, err))
 		}
 	}
-	return nil
+	return session.None{}, nil
 }
 
-func (s setAside) undo(ctx context.Context, r *Session) error {
-	b := &restoring{r: r, before: s.Before}
-	return errors.Join(b.networks(ctx), b.containers(ctx))
+func (s setAside) Undo(ctx context.Context, e *session.Env) error {
+	r := &restoring{env: e, before: s.Before}
+	return errors.Join(r.networks(ctx), r.containers(ctx))
+}
+
+// asideName is what a container is called while it is set aside.
+func asideName(e *session.Env, c Container) string {
+	return "wiretape-" + e.State.Session + "-aside-" + c.Name
 }

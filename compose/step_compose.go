@@ -21,8 +21,10 @@ import (
 
 // composeCreate makes the project's containers with the override.
 type composeCreate struct {
-	Before Snapshot
-	Scale  []string
+	Scale    []string
+	services services
+	cli      *overriddenCLI
+	override []byte // as far as it is known beforehand
 }
 
 func (s composeCreate) Call() string {
@@ -36,54 +38,95 @@ func (s composeCreate) UndoCall() string {
 	return "remove its containers, and the networks and volumes that were not there before"
 }
 
-func (s composeCreate) byHand(r *Session) string {
-	return "docker rm -f -v $(docker ps -a -q --filter label=" + labelSession + "=" + r.state.Session + ")"
+func (s composeCreate) ByHand(e *session.Env) string {
+	return "docker rm -f -v $(docker ps -a -q --filter label=" + session.LabelSession + "=" + e.State.Session + ")"
 }
 
-func (s composeCreate) do(ctx context.Context, r *Session) error {
-	if err := os.WriteFile(r.override, r.plan.Override, 0o600); err != nil {
-		return err
+func (s composeCreate) Do(ctx context.Context, e *session.Env) (session.Created, error) {
+	if err := os.WriteFile(s.cli.override, s.override, 0o600); err != nil {
+		return session.Created{}, err
 	}
 	args := append([]string{"create"}, s.Scale...)
-	if err := r.compose(ctx, args...); err != nil {
-		return err
+	if err := s.cli.run(ctx, e, args...); err != nil {
+		return session.Created{}, err
 	}
 	// An image that was built or pulled just now may set variables that the
 	// override must add to.
-	env, err := r.imageEnv(ctx)
+	env, err := s.services.imageEnv(ctx, e.Engine)
 	if err != nil {
-		return err
+		return session.Created{}, err
 	}
-	text, err := r.layout.override(r.project, r.state, r.opt, env)
-	if err != nil || bytes.Equal(text, r.plan.Override) {
-		return err
+	text, err := s.services.override(e.State, env)
+	if err != nil {
+		return session.Created{}, err
 	}
-	r.plan.Override = text
-	if err := os.WriteFile(r.override, text, 0o600); err != nil {
+	if !bytes.Equal(text, s.override) {
+		if err := s.again(ctx, e, text, args); err != nil {
+			return session.Created{}, err
+		}
+	}
+	return s.created(ctx, e, env)
+}
+
+// again makes the containers once more, with another override.
+func (s composeCreate) again(ctx context.Context, e *session.Env, override []byte, args []string) error {
+	if err := os.WriteFile(s.cli.override, override, 0o600); err != nil {
 		return err
 	}
 	// Compose would keep the anonymous volumes of the containers that it replaces,
 	// and with that make them named ones, which nobody removes.
-	list, err := containersWith(ctx, r.engine, r.ours()...)
+	list, err := session.ContainersWith(ctx, e.Engine, ours(e)...)
 	if err != nil {
 		return session.EngineError(err)
 	}
 	for _, c := range list {
-		if err := r.removeContainer(ctx, c); err != nil {
+		if err := session.RemoveContainer(ctx, e.Engine, c); err != nil {
 			return err
 		}
 	}
-	return r.compose(ctx, args...)
+	return s.cli.run(ctx, e, args...)
 }
 
-// compose runs docker compose on the session's project, with the override.
-func (r *Session) compose(ctx context.Context, args ...string) error {
-	line := func(text string) { r.opt.progress(Detail, text, "") }
-	dc := r.project.with(r.override)
-	dc.env = append(dc.env, r.api.env()...)
+// created tells what was made. env has the environment of the services' images.
+func (s composeCreate) created(ctx context.Context, e *session.Env, env map[string]map[string]string) (session.Created, error) {
+	list, err := session.ContainersWith(ctx, e.Engine, ours(e)...)
+	if err != nil {
+		return session.Created{}, session.EngineError(err)
+	}
+	created := session.Created{Environments: make(map[string]session.ProgramEnv)}
+	for _, c := range list {
+		created.Containers = append(created.Containers, session.Container{ID: c.ID, Name: session.NameOf(c), Service: c.Labels[composeService]})
+	}
+	for _, t := range s.services.layout.targets {
+		svc := s.services.Services[t.Name]
+		created.Environments[t.Name] = session.ProgramEnv{Variables: userEnv(svc, env[t.Name]), WorkingDir: svc.WorkingDir}
+	}
+	return created, nil
+}
+
+func (s composeCreate) Undo(ctx context.Context, e *session.Env) error {
+	if err := s.cli.waitForEngine(ctx); err != nil {
+		return err
+	}
+	return errors.Join(removeContainers(ctx, e.Engine, ours(e)...), s.removeNetworks(ctx, e), s.removeVolumes(ctx, e))
+}
+
+// An overriddenCLI runs docker compose on the session's project, with the override.
+type overriddenCLI struct {
+	project  *Project // nil where only the state is known
+	override string   // the path of the generated compose file
+	api      *apiProxy
+
+	interrupted bool // one was, so that the engine may still be at work for it
+}
+
+func (c *overriddenCLI) run(ctx context.Context, e *session.Env, args ...string) error {
+	line := func(text string) { e.Report(session.Detail, text, "") }
+	dc := c.project.with(c.override)
+	dc.env = append(dc.env, c.api.env()...)
 	_, err := dc.run(ctx, line, append([]string{"--ansi", "never", "--progress", "plain"}, args...)...)
 	if err != nil && ctx.Err() != nil {
-		r.unsettled = true
+		c.interrupted = true
 	}
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -93,63 +136,56 @@ func (r *Session) compose(ctx context.Context, args ...string) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	return &Error{Kind: Environment, Err: err, Hint: "try the same without wiretape: " + r.project.cli.byHand(args[0])}
+	return &Error{Kind: Environment, Err: err, Hint: "try the same without wiretape: " + c.project.cli.byHand(args[0])}
 }
 
-func (s composeCreate) undo(ctx context.Context, r *Session) error {
-	if err := r.settle(ctx); err != nil {
-		return err
-	}
-	return errors.Join(r.removeContainers(ctx, r.ours()...), r.removeNetworks(ctx), r.removeVolumes(ctx))
-}
-
-// settle waits for what the engine may still be doing for a docker compose that
+// waitForEngine waits for what the engine may still be doing for a docker compose that
 // was interrupted.
-func (r *Session) settle(ctx context.Context) error {
-	if !r.unsettled {
+func (c *overriddenCLI) waitForEngine(ctx context.Context) error {
+	if !c.interrupted {
 		return nil
 	}
-	r.unsettled = false
-	return session.Pause(ctx, settleTime)
+	c.interrupted = false
+	return session.Pause(ctx, engineGrace)
 }
 
 // ours selects what docker compose made for the session: the override labels it.
-func (r *Session) ours() []filters.KeyValuePair {
-	return []filters.KeyValuePair{label(composeProject, r.state.Project), label(labelSession, r.state.Session)}
+func ours(e *session.Env) []filters.KeyValuePair {
+	return []filters.KeyValuePair{session.Label(composeProject, e.State.Project), session.Label(session.LabelSession, e.State.Session)}
 }
 
 // removeNetworks removes the networks that the session made, but for those that
 // are in the place of the project's own: restoring replaces them.
-func (r *Session) removeNetworks(ctx context.Context) error {
-	list, err := r.engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(r.ours()...)})
+func (s composeCreate) removeNetworks(ctx context.Context, e *session.Env) error {
+	list, err := e.Engine.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(ours(e)...)})
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, n := range list {
-		if r.state.Before.hasNetwork(n.Name) {
+		if s.services.before.hasNetwork(n.Name) {
 			continue
 		}
-		if err := r.removeNetwork(ctx, n); err != nil {
-			errs = append(errs, &leftover{err: fmt.Errorf("remove network %s: %w", n.Name, err),
-				byHand: "docker network rm " + n.Name, harmless: true, final: true})
+		if err := session.RemoveNetwork(ctx, e.Engine, n); err != nil {
+			errs = append(errs, &session.Leftover{Err: fmt.Errorf("remove network %s: %w", n.Name, err),
+				ByHand: "docker network rm " + n.Name, Left: session.Harmless})
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // removeVolumes removes the volumes that the session made.
-func (r *Session) removeVolumes(ctx context.Context) error {
-	list, err := r.engine.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(r.ours()...)})
+func (s composeCreate) removeVolumes(ctx context.Context, e *session.Env) error {
+	list, err := e.Engine.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(ours(e)...)})
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, v := range list.Volumes {
-		if !slices.Contains(r.state.Before.Volumes, v.Name) {
-			if err := session.IgnoreMissing(r.engine.VolumeRemove(ctx, v.Name, false)); err != nil {
-				errs = append(errs, &leftover{err: fmt.Errorf("remove volume %s: %w", v.Name, err),
-					byHand: "docker volume rm " + v.Name, harmless: true, final: true})
+		if !slices.Contains(s.services.before.Volumes, v.Name) {
+			if err := session.IgnoreMissing(e.Engine.VolumeRemove(ctx, v.Name, false)); err != nil {
+				errs = append(errs, &session.Leftover{Err: fmt.Errorf("remove volume %s: %w", v.Name, err),
+					ByHand: "docker volume rm " + v.Name, Left: session.Harmless})
 			}
 		}
 	}
@@ -158,8 +194,11 @@ func (r *Session) removeVolumes(ctx context.Context) error {
 
 // composeUp starts the services and waits until they are ready.
 type composeUp struct {
-	Before Snapshot
-	Scale  []string
+	Scale    []string
+	services services
+	cli      *overriddenCLI
+	agent    *session.Planned[session.Started]
+	watcher  *watcher
 }
 
 func (s composeUp) Call() string {
@@ -171,62 +210,73 @@ func (s composeUp) UndoCall() string {
 	return "stop the services, and remove their containers"
 }
 
-func (s composeUp) byHand(r *Session) string { return "docker compose -p " + r.state.Project + " stop" }
-
-func (s composeUp) do(ctx context.Context, r *Session) error {
-	r.watch()
-	ctx, cancel := context.WithTimeoutCause(ctx, r.opt.readyTimeout(), errNotReady)
-	defer cancel()
-	args := append([]string{"up", "--detach", "--no-recreate", "--no-build"}, s.Scale...)
-	if err := r.compose(ctx, args...); err != nil {
-		if why := r.whyNotUp(err); why != nil {
-			return why
-		}
-		return err
-	}
-	return r.waitReady(ctx)
+func (s composeUp) ByHand(e *session.Env) string {
+	return "docker compose -p " + e.State.Project + " stop"
 }
 
-func (s composeUp) undo(ctx context.Context, r *Session) error {
-	if err := r.settle(ctx); err != nil {
+func (s composeUp) Do(ctx context.Context, e *session.Env) (session.None, error) {
+	started := s.agent.Result()
+	s.cli.api.publish(started.Ports)
+	s.watcher.start(started.Link)
+	timeout := s.services.opt.readyTimeout()
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNotReady)
+	defer cancel()
+	r := &readiness{env: e, services: s.services, link: started.Link, timeout: timeout}
+	args := append([]string{"up", "--detach", "--no-recreate", "--no-build"}, s.Scale...)
+	if err := s.cli.run(ctx, e, args...); err != nil {
+		if why := r.whyNotUp(err); why != nil {
+			return session.None{}, why
+		}
+		return session.None{}, err
+	}
+	if err := r.wait(ctx); err != nil {
+		return session.None{}, err
+	}
+	s.watcher.servicesAreReady()
+	return session.None{}, nil
+}
+
+func (s composeUp) Undo(ctx context.Context, e *session.Env) error {
+	s.watcher.stop()
+	if err := s.cli.waitForEngine(ctx); err != nil {
 		return err
 	}
-	if r.project != nil {
-		r.runStopHooks(ctx)
+	if s.services.Project != nil {
+		s.runStopHooks(ctx, e)
 	}
-	list, err := containersWith(ctx, r.engine, r.ours()...)
+	list, err := session.ContainersWith(ctx, e.Engine, ours(e)...)
 	if err != nil {
 		return err
 	}
-	return r.stopInOrder(ctx, list, func(container.Summary) bool { return true })
+	return stopInOrder(ctx, e.Engine, list, func(container.Summary) bool { return true })
 }
 
 // runStopHooks leaves to docker compose what only it can do when services stop.
-func (r *Session) runStopHooks(ctx context.Context) {
+func (s composeUp) runStopHooks(ctx context.Context, e *session.Env) {
 	var hooked, provided []string
-	for name, s := range r.project.Services {
+	for name, svc := range s.services.Services {
 		switch {
-		case s.Provider != nil:
+		case svc.Provider != nil:
 			provided = append(provided, name)
-		case len(s.PreStop) > 0:
+		case len(svc.PreStop) > 0:
 			hooked = append(hooked, name)
 		}
 	}
 	if len(hooked) > 0 {
-		if err := r.compose(ctx, append([]string{"stop"}, hooked...)...); err != nil {
-			r.opt.progress(Warn, "pre_stop hooks: "+err.Error(), "")
+		if err := s.cli.run(ctx, e, append([]string{"stop"}, hooked...)...); err != nil {
+			e.Report(session.Warn, "pre_stop hooks: "+err.Error(), "")
 		}
 	}
 	if len(provided) > 0 {
-		if err := r.compose(ctx, append([]string{"down"}, provided...)...); err != nil {
-			r.opt.progress(Warn, "stop provider services: "+err.Error(), "")
+		if err := s.cli.run(ctx, e, append([]string{"down"}, provided...)...); err != nil {
+			e.Report(session.Warn, "stop provider services: "+err.Error(), "")
 		}
 	}
 }
 
 // stopInOrder stops containers, those that depend on others first, and removes
 // those that remove selects.
-func (r *Session) stopInOrder(ctx context.Context, list []container.Summary, remove func(container.Summary) bool) error {
+func stopInOrder(ctx context.Context, e session.Engine, list []container.Summary, remove func(container.Summary) bool) error {
 	dependents := make(map[string][]string) // service → services that depend on it
 	waits := make(map[string]*sync.WaitGroup)
 	for _, c := range list {
@@ -253,7 +303,7 @@ func (r *Session) stopInOrder(ctx context.Context, list []container.Summary, rem
 					waits[d].Wait()
 				}
 			}
-			if err := r.stopContainer(ctx, c, remove(c)); err != nil {
+			if err := stopContainer(ctx, e, c, remove(c)); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, err)
@@ -265,37 +315,29 @@ func (r *Session) stopInOrder(ctx context.Context, list []container.Summary, rem
 	return errors.Join(errs...)
 }
 
-func (r *Session) stopContainer(ctx context.Context, c container.Summary, remove bool) error {
+func stopContainer(ctx context.Context, e session.Engine, c container.Summary, remove bool) error {
 	if c.State != "created" && c.State != "exited" && c.State != "dead" {
-		if err := r.engine.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("stop %s: %w", nameOf(c), err)
+		if err := e.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("stop %s: %w", session.NameOf(c), err)
 		}
 	}
 	if !remove {
 		return nil
 	}
-	return r.removeContainer(ctx, c)
-}
-
-func (r *Session) removeContainer(ctx context.Context, c container.Summary) error {
-	err := r.engine.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
-	if err != nil && !errdefs.IsNotFound(err) && !strings.Contains(err.Error(), "already in progress") {
-		return fmt.Errorf("remove %s: %w", nameOf(c), err)
-	}
-	return nil
+	return session.RemoveContainer(ctx, e, c)
 }
 
 // removeContainers removes the containers that args select, and waits for
 // removals that others began.
-func (r *Session) removeContainers(ctx context.Context, args ...filters.KeyValuePair) error {
+func removeContainers(ctx context.Context, e session.Engine, args ...filters.KeyValuePair) error {
 	for {
-		list, err := containersWith(ctx, r.engine, args...)
+		list, err := session.ContainersWith(ctx, e, args...)
 		if err != nil || len(list) == 0 {
 			return err
 		}
 		var errs []error
 		for _, c := range list {
-			errs = append(errs, r.removeContainer(ctx, c))
+			errs = append(errs, session.RemoveContainer(ctx, e, c))
 		}
 		if err := errors.Join(errs...); err != nil {
 			return err

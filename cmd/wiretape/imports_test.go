@@ -113,11 +113,11 @@ var rooms = map[string]room{
 		why: "it only chooses which of the agent's programs runs",
 	},
 	"compose/session": {
-		may: []string{"compose/agent", "httpstream/tape", "images", "tls"},
+		may: []string{"compose/agent", "httpstream/event", "httpstream/tape", "images", "tls"},
 		why: "a session knows steps and an agent, and not what its services run in",
 	},
 	"compose": {
-		may: []string{"compose/agent", "compose/session", "httpstream/event", "httpstream/tape", "images", "tls"},
+		may: []string{"compose/agent", "compose/session", "images", "tls"},
 		why: "it talks with the agent over a line, and leaves the kernel and the wire to it",
 	},
 	"cmd/wiretape": {

@@ -141,12 +141,10 @@ func asRecorded(o sessionOptions) playOptions {
 
 // forSession are the options of a session; it reads wiretape.yaml.
 func (o *sessionOptions) forSession(mode agent.Mode, tape string, r *reporter) (compose.Options, config, error) {
-	opt := compose.Options{
-		ProjectFlags: o.project,
-		Mode:         mode, Version: version, Privileged: o.privileged, Debug: o.debug,
-		ReadyTimeout: o.readyTimeout, Speed: 1,
-		Progress: r.progress, Message: r.message,
-	}
+	opt := compose.Options{ProjectFlags: o.project, ReadyTimeout: o.readyTimeout}
+	opt.Mode, opt.Version, opt.Speed = mode, version, 1
+	opt.Privileged, opt.Debug = o.privileged, o.debug
+	opt.Progress, opt.Message = r.progress, r.message
 	if opt.ReadyTimeout <= 0 {
 		return opt, config{}, usagef("for example --ready-timeout 90s", "--ready-timeout %s is not positive", opt.ReadyTimeout)
 	}

@@ -128,7 +128,7 @@ func poorer(result *compose.Result) bool {
 // runCommand runs COMMAND. Where the session ended under it, and not because of
 // the user, that is the news, not how the command took it.
 func runCommand(ctx, user context.Context, command *compose.Command, s *compose.Session) error {
-	err := command.Run(ctx, s)
+	err := command.Run(ctx, s.Env())
 	if err != nil && ctx.Err() != nil && user.Err() == nil {
 		return context.Cause(ctx)
 	}
@@ -278,9 +278,10 @@ func (r *reporter) message(m agent.FromAgent) {
 func runDown(ctx context.Context, o sessionOptions, io streams) error {
 	r := newReporter(io.out, o.output)
 	defer r.out.flush()
-	n, err := compose.Down(ctx, compose.Options{
-		ProjectFlags: o.project, Version: version, Privileged: o.privileged, Progress: r.progress, Message: r.message,
-	})
+	opt := compose.Options{ProjectFlags: o.project}
+	opt.Version, opt.Privileged = version, o.privileged
+	opt.Progress, opt.Message = r.progress, r.message
+	n, err := compose.Down(ctx, opt)
 	if err != nil {
 		return err
 	}

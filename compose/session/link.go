@@ -1,5 +1,3 @@
-// Package session runs a session over the services of a runtime: it talks with the agent,
-// writes the recording, and knows nothing of compose files.
 package session
 
 import (

@@ -1,4 +1,4 @@
-package compose
+package session
 
 import (
 	"archive/tar"
@@ -15,7 +15,6 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/wiretape/wiretape/compose/session"
 	mitmtls "github.com/wiretape/wiretape/tls"
 	"golang.org/x/sync/errgroup"
 )
@@ -23,67 +22,64 @@ import (
 // writeTrust collects the root certificates of each service's containers and
 // writes what their runtimes must be given to trust ours as well.
 type writeTrust struct {
-	Volume  string
-	Targets []target
+	Volume   string
+	Services []Service
+	created  *Planned[Created]
 }
 
 func (s writeTrust) Call() string {
-	names := make([]string, len(s.Targets))
-	for i, t := range s.Targets {
+	names := make([]string, len(s.Services))
+	for i, t := range s.Services {
 		names[i] = t.Name
 	}
 	return fmt.Sprintf("write to volume %s the root certificates of %s, and ours", s.Volume, strings.Join(names, ", "))
 }
-func (s writeTrust) Cause() string          { return "runtimes trust the certificates that the proxy shows" }
-func (s writeTrust) UndoCall() string       { return "removing the volume removes them" }
-func (s writeTrust) byHand(*Session) string { return "" }
+func (s writeTrust) Cause() string      { return "runtimes trust the certificates that the proxy shows" }
+func (s writeTrust) UndoCall() string   { return "removing the volume removes them" }
+func (s writeTrust) ByHand(*Env) string { return "" }
 
-func (s writeTrust) undo(context.Context, *Session) error { return nil }
+func (s writeTrust) Undo(context.Context, *Env) error { return nil }
 
-func (s writeTrust) do(ctx context.Context, r *Session) error {
-	list, err := containersWith(ctx, r.engine, r.ours()...)
-	if err != nil {
-		return session.EngineError(err)
-	}
-	env, err := r.imageEnv(ctx)
-	if err != nil {
-		return err
-	}
+// Do returns the roots that the services' containers trusted on their own, as PEM, by
+// service.
+func (s writeTrust) Do(ctx context.Context, e *Env) (map[string][]byte, error) {
+	created := s.created.Result()
 	var mu sync.Mutex
-	files := make(map[string][]byte)
+	files, roots := make(map[string][]byte), make(map[string][]byte)
 	g, gctx := errgroup.WithContext(ctx)
-	for _, t := range s.Targets {
-		i := slices.IndexFunc(list, func(c container.Summary) bool { return c.Labels[composeService] == t.Name })
-		merge := mitmtls.MergeEnv(userEnv(r.project.Services[t.Name], env[t.Name]), t.Trust)
+	for _, svc := range s.Services {
+		env := created.Environments[svc.Name]
+		i := slices.IndexFunc(created.Containers, func(c Container) bool { return c.Service == svc.Name })
+		merge := mitmtls.MergeEnv(env.Variables, svc.Trust)
 		for _, kept := range merge.Kept {
-			r.opt.progress(Warn, fmt.Sprintf("service %s keeps its own trust store %s (%s): its programs may reject our certificates",
-				t.Name, kept.Path, kept.Variable), "import the output of wiretape ca export into it")
+			e.Report(Warn, fmt.Sprintf("service %s keeps its own trust store %s (%s): its programs may reject our certificates",
+				svc.Name, kept.Path, kept.Variable), "import the output of wiretape ca export into it")
 		}
 		g.Go(func() error {
 			var own []byte
 			if i >= 0 {
 				var err error
-				if own, err = r.ownRoots(gctx, list[i].ID, r.project.Services[t.Name].WorkingDir, merge.Files); err != nil {
-					return fmt.Errorf("read the root certificates of service %s: %w", t.Name, err)
+				if own, err = ownRoots(gctx, e.Engine, created.Containers[i].ID, env.WorkingDir, merge.Files); err != nil {
+					return fmt.Errorf("read the root certificates of service %s: %w", svc.Name, err)
 				}
 			}
-			bundle, err := trustFiles(r.opt.Root, t.Trust, own)
+			bundle, err := trustFiles(e.Options.Root, svc.Trust, own)
 			if err != nil {
-				return fmt.Errorf("service %s: %w", t.Name, err)
+				return fmt.Errorf("service %s: %w", svc.Name, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			r.roots[t.Name] = own
+			roots[svc.Name] = own
 			for name, data := range bundle {
-				files[path.Join(t.Folder, name)] = data
+				files[path.Join(svc.Folder, name)] = data
 			}
 			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return err
+		return nil, err
 	}
-	return r.putFiles(ctx, r.state.agent(), agentTrust, files)
+	return roots, putFiles(ctx, e.Engine, e.State.agent(), agentTrust, files)
 }
 
 // trustFiles are the files of one service: its own roots and ours, or Mozilla's
@@ -98,10 +94,10 @@ func trustFiles(root *mitmtls.Root, dir string, own []byte) (map[string][]byte, 
 
 // ownRoots reads the roots that a container trusts on its own, as PEM: its
 // operating system's, and the files that its variables name.
-func (r *Session) ownRoots(ctx context.Context, id, workDir string, named []mitmtls.EnvFile) ([]byte, error) {
+func ownRoots(ctx context.Context, e Engine, id, workDir string, named []mitmtls.EnvFile) ([]byte, error) {
 	var roots []byte
 	for _, file := range mitmtls.ContainerRootFiles() {
-		data, err := r.readFile(ctx, id, file)
+		data, err := readFile(ctx, e, id, file)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +111,7 @@ func (r *Session) ownRoots(ctx context.Context, id, workDir string, named []mitm
 		if !path.IsAbs(file) {
 			file = path.Join("/", workDir, file)
 		}
-		data, err := r.readFile(ctx, id, file)
+		data, err := readFile(ctx, e, id, file)
 		if err != nil {
 			return nil, err
 		}
@@ -129,9 +125,9 @@ const maxRootFile = 16 << 20
 
 // readFile reads a file of a container, with symbolic links followed. It
 // returns nothing for what is not there or not a file.
-func (r *Session) readFile(ctx context.Context, id, file string) ([]byte, error) {
+func readFile(ctx context.Context, e Engine, id, file string) ([]byte, error) {
 	for range 16 {
-		content, stat, err := r.engine.CopyFromContainer(ctx, id, file)
+		content, stat, err := e.CopyFromContainer(ctx, id, file)
 		if errdefs.IsNotFound(err) || err != nil && strings.Contains(err.Error(), "not a directory") {
 			return nil, nil
 		}
@@ -181,7 +177,7 @@ func firstFile(r io.Reader) (data []byte, link string, err error) {
 }
 
 // putFiles writes files below dir in a container, readable by everyone.
-func (r *Session) putFiles(ctx context.Context, id, dir string, files map[string][]byte) error {
+func putFiles(ctx context.Context, e Engine, id, dir string, files map[string][]byte) error {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	made := make(map[string]bool)
@@ -204,41 +200,8 @@ func (r *Session) putFiles(ctx context.Context, id, dir string, files map[string
 	if err := w.Close(); err != nil {
 		return err
 	}
-	if err := r.engine.CopyToContainer(ctx, id, dir, &buf, container.CopyToContainerOptions{}); err != nil {
+	if err := e.CopyToContainer(ctx, id, dir, &buf, container.CopyToContainerOptions{}); err != nil {
 		return fmt.Errorf("write the trust files: %w", err)
 	}
 	return nil
-}
-
-// imageEnv returns the variables that the images of the targets set, by
-// service. Images that are not there yet have none.
-func (r *Session) imageEnv(ctx context.Context) (map[string]map[string]string, error) {
-	var mu sync.Mutex
-	byService := make(map[string]map[string]string)
-	g, ctx := errgroup.WithContext(ctx)
-	for _, t := range r.layout.targets {
-		ref := r.project.Services[t.Name].Image
-		if ref == "" {
-			ref = r.state.Project + "-" + t.Name
-		}
-		g.Go(func() error {
-			img, err := r.engine.ImageInspect(ctx, ref)
-			if errdefs.IsNotFound(err) || err == nil && img.Config == nil {
-				return nil
-			}
-			if err != nil {
-				return session.EngineError(err)
-			}
-			env := make(map[string]string)
-			for _, kv := range img.Config.Env {
-				k, v, _ := strings.Cut(kv, "=")
-				env[k] = v
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			byService[t.Name] = env
-			return nil
-		})
-	}
-	return byService, g.Wait()
 }

@@ -2,31 +2,17 @@ package compose
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
-	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/session"
 	"golang.org/x/sync/errgroup"
-)
-
-// Labels on what a session makes on the engine.
-const (
-	labelSession = "io.wiretape.session" // its ID; also on the containers that run in it
-	labelProject = "io.wiretape.project" // the compose project
-	labelState   = "io.wiretape.state"   // on the trust volume: the State, as JSON
-	labelUndone  = "io.wiretape.undone"  // on a volume beside one that could not be removed: that state is of no use
 )
 
 // Labels that compose sets.
@@ -129,24 +115,6 @@ func (s Snapshot) aside() []Container {
 	return out
 }
 
-func label(name, value string) filters.KeyValuePair {
-	return filters.Arg("label", name+"="+value)
-}
-
-// containersWith lists containers in any state by label, in the order of their names.
-func containersWith(ctx context.Context, e session.Engine, args ...filters.KeyValuePair) ([]container.Summary, error) {
-	list, err := e.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(args...)})
-	slices.SortFunc(list, func(a, b container.Summary) int { return strings.Compare(nameOf(a), nameOf(b)) })
-	return list, err
-}
-
-func nameOf(c container.Summary) string {
-	if len(c.Names) == 0 {
-		return c.ID
-	}
-	return strings.TrimPrefix(c.Names[0], "/")
-}
-
 func observeProject(ctx context.Context, e session.Engine, project string) (Snapshot, error) {
 	var s Snapshot
 	g, ctx := errgroup.WithContext(ctx)
@@ -155,7 +123,7 @@ func observeProject(ctx context.Context, e session.Engine, project string) (Snap
 		return err
 	})
 	g.Go(func() error {
-		list, err := e.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(label(composeProject, project))})
+		list, err := e.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(session.Label(composeProject, project))})
 		for _, n := range list {
 			s.Networks = append(s.Networks, networkOf(n))
 		}
@@ -163,7 +131,7 @@ func observeProject(ctx context.Context, e session.Engine, project string) (Snap
 		return err
 	})
 	g.Go(func() error {
-		list, err := e.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(label(composeProject, project))})
+		list, err := e.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(session.Label(composeProject, project))})
 		for _, v := range list.Volumes {
 			s.Volumes = append(s.Volumes, v.Name)
 		}
@@ -177,7 +145,7 @@ func observeProject(ctx context.Context, e session.Engine, project string) (Snap
 }
 
 func observeContainers(ctx context.Context, e session.Engine, project string) ([]Container, error) {
-	list, err := containersWith(ctx, e, label(composeProject, project))
+	list, err := session.ContainersWith(ctx, e, session.Label(composeProject, project))
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +178,7 @@ var anonymousName = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func containerOf(c container.Summary, info container.InspectResponse) Container {
 	out := Container{
-		ID: c.ID, Name: nameOf(c), Service: c.Labels[composeService],
+		ID: c.ID, Name: session.NameOf(c), Service: c.Labels[composeService],
 		Running:   info.State.Running || info.State.Restarting || info.State.Paused,
 		Paused:    info.State.Paused,
 		Networks:  make(map[string]Endpoint),
@@ -266,160 +234,4 @@ func networkOf(n network.Inspect) Network {
 		opt.ConfigFrom = &n.ConfigFrom
 	}
 	return Network{Name: n.Name, ID: n.ID, Create: opt}
-}
-
-// A State is what the undo of a session depends on. It is kept in a label, for
-// the case that the CLI is killed.
-type State struct {
-	Session string     `json:"session"`
-	Project string     `json:"project"`
-	Mode    agent.Mode `json:"mode"`
-	Host    string     `json:"host"` // where the CLI runs
-	PID     int        `json:"pid"`
-	Process string     `json:"process,omitempty"` // tells that process from a later one with its number
-	Created time.Time  `json:"created"`
-	Systemd bool       `json:"systemd,omitempty"`
-	Before  Snapshot   `json:"before"`
-	Temp    string     `json:"temp"` // the session's folder on that host
-	// Recording is the folder on that host in which a tape is being recorded.
-	Recording string `json:"recording,omitempty"`
-}
-
-func newState(id string, p *Project, mode agent.Mode, e session.EngineInfo, before Snapshot, tmp string) (State, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		return State{}, err
-	}
-	return State{
-		Session: id, Project: p.Name, Mode: mode, Host: host, PID: os.Getpid(), Process: processBirth(os.Getpid()),
-		Created: time.Now().UTC().Truncate(time.Second), Systemd: e.Systemd, Before: before, Temp: tmp,
-	}, nil
-}
-
-// removeTemp removes the session's folder, where it is on this host and could be
-// nothing else.
-func (s State) removeTemp() error {
-	host, err := os.Hostname()
-	if dir := filepath.Dir(s.Temp); err != nil || host != s.Host || dir != filepath.Clean(os.TempDir()) && dir != shortTemp ||
-		!strings.HasPrefix(filepath.Base(s.Temp), tempPrefix) {
-		return err
-	}
-	return os.RemoveAll(s.Temp)
-}
-
-func (s State) volume() string  { return "wiretape-" + s.Session + "-trust" }
-func (s State) undone() string  { return "wiretape-" + s.Session + "-undone" }
-func (s State) network() string { return "wiretape-" + s.Session }
-
-// sideNetwork is for services whose own networks have no room for the agent.
-func (s State) sideNetwork() string { return "wiretape-" + s.Session + "-side" }
-
-func (s State) agent() string { return "wiretape-" + s.Session + "-agent" }
-
-// asideName is what a container is called while it is set aside.
-func (s State) asideName(c Container) string { return "wiretape-" + s.Session + "-aside-" + c.Name }
-
-// labels are on all that the session makes for itself.
-func (s State) labels() map[string]string {
-	return map[string]string{labelSession: s.Session, labelProject: s.Project}
-}
-
-// cgroup is the session's cgroup as a path from the root of the hierarchy.
-func (s State) cgroup() string {
-	if s.Systemd {
-		return "/wiretape.slice/wiretape-" + s.Session + ".slice"
-	}
-	return "/wiretape-" + s.Session
-}
-
-// serviceCgroup returns the cgroup of the n-th service, and how compose names it.
-func (s State) serviceCgroup(n int) (path, parent string) {
-	if s.Systemd {
-		parent = fmt.Sprintf("wiretape-%s-s%d.slice", s.Session, n)
-		return s.cgroup() + "/" + parent, parent
-	}
-	path = fmt.Sprintf("%s/s%d", s.cgroup(), n)
-	return path, path
-}
-
-// A found session is one that was begun and not undone.
-type foundSession struct {
-	State
-	agentRuns bool
-}
-
-// findSessions lists the sessions of a project, or of all if project is "".
-func findSessions(ctx context.Context, e session.Engine, project string) ([]foundSession, error) {
-	which := filters.Arg("label", labelProject)
-	if project != "" {
-		which = label(labelProject, project)
-	}
-	list, err := e.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(which)})
-	if err != nil {
-		return nil, session.EngineError(err)
-	}
-	var found []foundSession
-	undone := make(map[string]bool)
-	for _, v := range list.Volumes {
-		if v.Labels[labelUndone] != "" {
-			undone[v.Labels[labelSession]] = true
-		}
-	}
-	for _, v := range list.Volumes {
-		var f foundSession
-		if undone[v.Labels[labelSession]] {
-			continue
-		}
-		if err := json.Unmarshal([]byte(v.Labels[labelState]), &f.State); err != nil || f.Session == "" {
-			continue
-		}
-		found = append(found, f)
-	}
-	if len(found) == 0 {
-		return nil, nil
-	}
-	agents, err := containersWith(ctx, e, which)
-	if err != nil {
-		return nil, session.EngineError(err)
-	}
-	for i := range found {
-		found[i].agentRuns = slices.ContainsFunc(agents, func(c container.Summary) bool {
-			return nameOf(c) == found[i].agent() && c.State == "running"
-		})
-	}
-	slices.SortFunc(found, func(a, b foundSession) int {
-		if c := a.Created.Compare(b.Created); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Session, b.Session)
-	})
-	return found, nil
-}
-
-// alive reports whether somebody still holds the session. Its agent ends when
-// its CLI does; before there is an agent, the CLI's process tells.
-func (f foundSession) alive() bool {
-	if here, alive := f.cli(); here {
-		return alive
-	}
-	return f.agentRuns
-}
-
-// cli tells whether the session's CLI is or was on this host, and whether it is alive: its
-// number may be another process's by now.
-func (s State) cli() (here, alive bool) {
-	host, err := os.Hostname()
-	if err != nil || host != s.Host {
-		return false, false
-	}
-	return true, processAlive(s.PID) && (s.Process == "" || s.Process == processBirth(s.PID))
-}
-
-// cutOffTape is the folder of the tape that the session was recording, if that is on
-// this host and nobody writes it any more; "" otherwise.
-func (s State) cutOffTape() string {
-	if here, alive := s.cli(); !here || alive {
-		return ""
-	}
-	return s.Recording
 }

@@ -1,4 +1,4 @@
-package compose
+package session
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
-	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/images"
 )
 
@@ -23,39 +22,43 @@ func (s makeVolume) Call() string     { return "create volume " + s.Name }
 func (s makeVolume) Cause() string    { return "containers read the root certificates from it" }
 func (s makeVolume) UndoCall() string { return "remove it" }
 
-func (s makeVolume) byHand(*Session) string { return "docker volume rm " + s.Name }
+func (s makeVolume) ByHand(*Env) string { return "docker volume rm " + s.Name }
 
-func (s makeVolume) do(ctx context.Context, r *Session) error {
-	state, err := json.Marshal(r.state)
+func (s makeVolume) Do(ctx context.Context, e *Env) (None, error) {
+	state, err := json.Marshal(e.State)
 	if err != nil {
-		return err
+		return None{}, err
 	}
-	labels := r.state.labels()
+	labels := e.State.labels()
 	labels[labelState] = string(state)
-	if _, err := r.engine.VolumeCreate(context.WithoutCancel(ctx), volume.CreateOptions{Name: s.Name, Labels: labels}); err != nil {
-		return session.EngineError(err)
+	if _, err := e.Engine.VolumeCreate(context.WithoutCancel(ctx), volume.CreateOptions{Name: s.Name, Labels: labels}); err != nil {
+		return None{}, EngineError(err)
 	}
 	// Two sessions that begin at once see each other now; the first stays.
-	found, err := findSessions(ctx, r.engine, r.state.Project)
+	found, err := Find(ctx, e.Engine, e.State.Project)
 	if err != nil {
-		return err
+		return None{}, err
 	}
-	if len(found) > 0 && found[0].Session != r.state.Session {
-		return alreadyRunning(r.state.Project)
+	if len(found) > 0 && found[0].Session != e.State.Session {
+		return None{}, alreadyRunning(e.State.Project)
 	}
-	return nil
+	return None{}, nil
 }
 
-func (s makeVolume) undo(ctx context.Context, r *Session) error {
-	err := session.IgnoreMissing(r.engine.VolumeRemove(ctx, s.Name, true))
+func (s makeVolume) Undo(ctx context.Context, e *Env) error {
+	err := IgnoreMissing(e.Engine.VolumeRemove(ctx, s.Name, true))
 	if err == nil {
 		return nil
 	}
 	// The rest is undone, and must not be once more, when the project is another.
-	labels := r.state.labels()
-	labels[labelUndone] = "true"
-	_, merr := r.engine.VolumeCreate(ctx, volume.CreateOptions{Name: r.state.undone(), Labels: labels})
-	return errors.Join(&leftover{err: fmt.Errorf("remove volume %s: %w", s.Name, err), byHand: s.byHand(r), harmless: merr == nil, final: true}, merr)
+	labels := e.State.labels()
+	labels[LabelUndone] = "true"
+	left := Harmless
+	_, merr := e.Engine.VolumeCreate(ctx, volume.CreateOptions{Name: e.State.undone(), Labels: labels})
+	if merr != nil {
+		left = Final
+	}
+	return errors.Join(&Leftover{Err: fmt.Errorf("remove volume %s: %w", s.Name, err), ByHand: s.ByHand(e), Left: left}, merr)
 }
 
 func alreadyRunning(project string) error {
@@ -72,23 +75,23 @@ func (s makeNetwork) Cause() string {
 }
 func (s makeNetwork) UndoCall() string { return "remove it" }
 
-func (s makeNetwork) byHand(*Session) string { return "docker network rm " + s.Name }
+func (s makeNetwork) ByHand(*Env) string { return "docker network rm " + s.Name }
 
-func (s makeNetwork) do(ctx context.Context, r *Session) error {
-	_, err := r.engine.NetworkCreate(context.WithoutCancel(ctx), s.Name, network.CreateOptions{Driver: "bridge", Labels: r.state.labels()})
+func (s makeNetwork) Do(ctx context.Context, e *Env) (None, error) {
+	_, err := e.Engine.NetworkCreate(context.WithoutCancel(ctx), s.Name, network.CreateOptions{Driver: "bridge", Labels: e.State.labels()})
 	if err != nil {
-		return session.EngineError(err)
+		return None{}, EngineError(err)
 	}
-	return nil
+	return None{}, nil
 }
 
-func (s makeNetwork) undo(ctx context.Context, r *Session) error {
-	n, err := r.engine.NetworkInspect(ctx, s.Name, network.InspectOptions{})
+func (s makeNetwork) Undo(ctx context.Context, e *Env) error {
+	n, err := e.Engine.NetworkInspect(ctx, s.Name, network.InspectOptions{})
 	if err == nil {
-		err = r.removeNetwork(ctx, n)
+		err = RemoveNetwork(ctx, e.Engine, n)
 	}
-	if err = session.IgnoreMissing(err); err != nil {
-		return &leftover{err: fmt.Errorf("remove network %s: %w", s.Name, err), byHand: s.byHand(r), harmless: true, final: true}
+	if err = IgnoreMissing(err); err != nil {
+		return &Leftover{Err: fmt.Errorf("remove network %s: %w", s.Name, err), ByHand: s.ByHand(e), Left: Harmless}
 	}
 	return nil
 }
@@ -99,65 +102,68 @@ type loadImage struct{ Arch string }
 func (s loadImage) Call() string {
 	return "load the agent's image for linux/" + s.Arch + " if it is missing"
 }
-func (s loadImage) Cause() string          { return "the agent is this program in a container" }
-func (s loadImage) UndoCall() string       { return "" }
-func (s loadImage) byHand(*Session) string { return "" }
+func (s loadImage) Cause() string      { return "the agent is this program in a container" }
+func (s loadImage) UndoCall() string   { return "" }
+func (s loadImage) ByHand(*Env) string { return "" }
 
-func (s loadImage) do(ctx context.Context, r *Session) error {
-	binary := r.opt.Agent
-	if binary == nil {
-		var err error
-		if binary, err = images.AgentBinary(s.Arch); err != nil {
-			return &Error{Kind: Environment, Err: err}
-		}
-	}
-	img := images.AgentImage(binary, r.opt.Version)
-	loaded, err := images.Ensure(ctx, r.engine, img)
-	if err != nil {
-		return session.EngineError(err)
-	}
-	if loaded {
-		r.opt.progress(Detail, "loaded the image "+img.Ref, "")
-	}
-	r.image = img.Ref
-	return nil
+func (s loadImage) Do(ctx context.Context, e *Env) (ref string, err error) {
+	return ensureImage(ctx, e, s.Arch)
 }
 
-func (s loadImage) undo(context.Context, *Session) error { return nil }
+// ensureImage makes sure of the agent's image and returns its name.
+func ensureImage(ctx context.Context, e *Env, arch string) (ref string, err error) {
+	binary := e.Options.Agent
+	if binary == nil {
+		if binary, err = images.AgentBinary(arch); err != nil {
+			return "", &Error{Kind: Environment, Err: err}
+		}
+	}
+	img := images.AgentImage(binary, e.Options.Version)
+	loaded, err := images.Ensure(ctx, e.Engine, img)
+	if err != nil {
+		return "", EngineError(err)
+	}
+	if loaded {
+		e.Report(Detail, "loaded the image "+img.Ref, "")
+	}
+	return img.Ref, nil
+}
+
+func (s loadImage) Undo(context.Context, *Env) error { return nil }
 
 // joinNetwork connects the agent to a network of the project's services.
-type joinNetwork struct{ attachment }
+type joinNetwork struct{ Network }
 
 func (s joinNetwork) Call() string {
 	if s.External {
-		return "connect the agent to the external network " + s.Network
+		return "connect the agent to the external network " + s.Name
 	}
-	return "connect the agent to network " + s.Network
+	return "connect the agent to network " + s.Name
 }
-func (s joinNetwork) Cause() string          { return "the services on it reach the agent there" }
-func (s joinNetwork) UndoCall() string       { return "removing the agent's container disconnects it" }
-func (s joinNetwork) byHand(*Session) string { return "" }
+func (s joinNetwork) Cause() string      { return "the services on it reach the agent there" }
+func (s joinNetwork) UndoCall() string   { return "removing the agent's container disconnects it" }
+func (s joinNetwork) ByHand(*Env) string { return "" }
 
-func (s joinNetwork) do(ctx context.Context, r *Session) error {
+func (s joinNetwork) Do(ctx context.Context, e *Env) (None, error) {
 	endpoint := &network.EndpointSettings{}
 	if len(s.Taken) > 0 {
-		n, err := r.engine.NetworkInspect(ctx, s.Network, network.InspectOptions{})
+		n, err := e.Engine.NetworkInspect(ctx, s.Name, network.InspectOptions{})
 		if err != nil {
-			return session.EngineError(err)
+			return None{}, EngineError(err)
 		}
 		endpoint.IPAMConfig = freeAddresses(n, s.Taken)
 	}
-	if err := r.engine.NetworkConnect(context.WithoutCancel(ctx), s.Network, r.state.agent(), endpoint); err != nil {
+	if err := e.Engine.NetworkConnect(context.WithoutCancel(ctx), s.Name, e.State.agent(), endpoint); err != nil {
 		if text := strings.ToLower(err.Error()); strings.Contains(text, "no available") || strings.Contains(text, "address already in use") {
-			return session.EnvironmentError("stop a container that is on it (docker network inspect "+s.Network+"), or give it a larger subnet",
-				"network %s has no address left for the agent: %w", s.Network, err)
+			return None{}, EnvironmentError("stop a container that is on it (docker network inspect "+s.Name+"), or give it a larger subnet",
+				"network %s has no address left for the agent: %w", s.Name, err)
 		}
-		return session.EngineError(err)
+		return None{}, EngineError(err)
 	}
-	return nil
+	return None{}, nil
 }
 
-func (s joinNetwork) undo(context.Context, *Session) error { return nil }
+func (s joinNetwork) Undo(context.Context, *Env) error { return nil }
 
 // freeAddresses chooses addresses at the end of a network's subnets, because
 // services ask for addresses that the engine could give to the agent first.

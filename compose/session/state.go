@@ -1,0 +1,171 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/wiretape/wiretape/compose/agent"
+)
+
+// Labels on what a session makes on the engine.
+const (
+	LabelSession = "io.wiretape.session" // its ID; also on the containers that run in it
+	LabelProject = "io.wiretape.project" // the compose project
+	labelState   = "io.wiretape.state"   // on the trust volume: the State, as JSON
+	LabelUndone  = "io.wiretape.undone"  // on a volume beside one that could not be removed: that state is of no use
+)
+
+// A State is what the undo of a session depends on. It is kept in a label, for
+// the case that the CLI is killed.
+type State struct {
+	Session string     `json:"session"`
+	Project string     `json:"project"`
+	Mode    agent.Mode `json:"mode"`
+	Host    string     `json:"host"` // where the CLI runs
+	PID     int        `json:"pid"`
+	Process string     `json:"process,omitempty"` // tells that process from a later one with its number
+	Created time.Time  `json:"created"`
+	Systemd bool       `json:"systemd,omitempty"`
+	// Before is what the runtime keeps of the project for its undo.
+	Before json.RawMessage `json:"before"`
+	Temp   string          `json:"temp"` // the session's folder on that host
+	// Recording is the folder on that host in which a tape is being recorded.
+	Recording string `json:"recording,omitempty"`
+}
+
+func newState(id, project string, mode agent.Mode, e EngineInfo, tmp string) (State, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return State{}, err
+	}
+	return State{
+		Session: id, Project: project, Mode: mode, Host: host, PID: os.Getpid(), Process: processBirth(os.Getpid()),
+		Created: time.Now().UTC().Truncate(time.Second), Systemd: e.Systemd, Temp: tmp,
+	}, nil
+}
+
+// Volume is the name of the trust volume.
+func (s State) Volume() string { return "wiretape-" + s.Session + "-trust" }
+
+func (s State) undone() string { return "wiretape-" + s.Session + "-undone" }
+
+// Network is the name of the agent's own network.
+func (s State) Network() string { return "wiretape-" + s.Session }
+
+// SideNetwork is for services whose own networks have no room for the agent.
+func (s State) SideNetwork() string { return "wiretape-" + s.Session + "-side" }
+
+func (s State) agent() string { return "wiretape-" + s.Session + "-agent" }
+
+// labels are on all that the session makes for itself.
+func (s State) labels() map[string]string {
+	return map[string]string{LabelSession: s.Session, LabelProject: s.Project}
+}
+
+// cgroup is the session's cgroup as a path from the root of the hierarchy.
+func (s State) cgroup() string {
+	if s.Systemd {
+		return "/wiretape.slice/wiretape-" + s.Session + ".slice"
+	}
+	return "/wiretape-" + s.Session
+}
+
+// ServiceCgroup returns the cgroup of the n-th service, and how a runtime asks for it.
+func (s State) ServiceCgroup(n int) (path, parent string) {
+	if s.Systemd {
+		parent = fmt.Sprintf("wiretape-%s-s%d.slice", s.Session, n)
+		return s.cgroup() + "/" + parent, parent
+	}
+	path = fmt.Sprintf("%s/s%d", s.cgroup(), n)
+	return path, path
+}
+
+// A found session is one that was begun and not undone.
+type Found struct {
+	State
+	agentRuns bool
+}
+
+// Find lists the sessions of a project, or of all if project is "".
+func Find(ctx context.Context, e Engine, project string) ([]Found, error) {
+	which := filters.Arg("label", LabelProject)
+	if project != "" {
+		which = Label(LabelProject, project)
+	}
+	list, err := e.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(which)})
+	if err != nil {
+		return nil, EngineError(err)
+	}
+	var found []Found
+	undone := make(map[string]bool)
+	for _, v := range list.Volumes {
+		if v.Labels[LabelUndone] != "" {
+			undone[v.Labels[LabelSession]] = true
+		}
+	}
+	for _, v := range list.Volumes {
+		var f Found
+		if undone[v.Labels[LabelSession]] {
+			continue
+		}
+		if err := json.Unmarshal([]byte(v.Labels[labelState]), &f.State); err != nil || f.Session == "" {
+			continue
+		}
+		found = append(found, f)
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	agents, err := ContainersWith(ctx, e, which)
+	if err != nil {
+		return nil, EngineError(err)
+	}
+	for i := range found {
+		found[i].agentRuns = slices.ContainsFunc(agents, func(c container.Summary) bool {
+			return NameOf(c) == found[i].agent() && c.State == "running"
+		})
+	}
+	slices.SortFunc(found, func(a, b Found) int {
+		if c := a.Created.Compare(b.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Session, b.Session)
+	})
+	return found, nil
+}
+
+// alive reports whether somebody still holds the  Its agent ends when
+// its CLI does; before there is an agent, the CLI's process tells.
+func (f Found) alive() bool {
+	if here, alive := f.cli(); here {
+		return alive
+	}
+	return f.agentRuns
+}
+
+// cli tells whether the session's CLI is or was on this host, and whether it is alive: its
+// number may be another process's by now.
+func (s State) cli() (here, alive bool) {
+	host, err := os.Hostname()
+	if err != nil || host != s.Host {
+		return false, false
+	}
+	return true, processAlive(s.PID) && (s.Process == "" || s.Process == processBirth(s.PID))
+}
+
+// cutOffTape is the folder of the tape that the session was recording, if that is on
+// this host and nobody writes it any more; "" otherwise.
+func (s State) cutOffTape() string {
+	if here, alive := s.cli(); !here || alive {
+		return ""
+	}
+	return s.Recording
+}
