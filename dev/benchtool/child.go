@@ -31,6 +31,7 @@ type child struct {
 	b    *bench
 	cmd  *exec.Cmd
 	addr string
+	dir  string // of its files, where it has one of its own
 	said lastLines
 	read chan struct{} // closed when its output has ended
 	peer bool          // a program of others, whose end is not judged

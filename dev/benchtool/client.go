@@ -32,8 +32,10 @@ type job struct {
 	// unless KeepAlive is set, instead of all at once.
 	InTurn, KeepAlive bool
 	// Roots, where set, are PEM certificates to trust, and the client speaks
-	// HTTP/2 over TLS; Proxy is the host:port of a forward proxy to use, if any.
+	// HTTP/2 over TLS, or HTTP/1.1 if HTTP1 is set; Proxy is the host:port of a
+	// forward proxy to use, if any.
 	Roots, Proxy string
+	HTTP1        bool
 }
 
 // A stream is what a client saw of one answer, in nanoseconds of the monotonic clock.
@@ -86,6 +88,8 @@ type client struct {
 
 func (c *client) run() ([]stream, error) {
 	switch {
+	case c.HTTP1:
+		return c.runTLS()
 	case c.Roots != "":
 		return c.runHTTP2()
 	case c.InTurn:
@@ -155,7 +159,11 @@ func (c *client) dial() (*clientConn, error) {
 		return nil, err
 	}
 	timed := &timedConn{Conn: conn, clock: c.clock}
-	return &clientConn{timed, bufio.NewReaderSize(timed, 64<<10)}, nil
+	buffer := 64 << 10
+	if len(c.Paths) > 500 {
+		buffer = 4 << 10
+	}
+	return &clientConn{timed, bufio.NewReaderSize(timed, buffer)}, nil
 }
 
 func (c *clientConn) get(path string) (stream, error) {
@@ -215,6 +223,34 @@ func (s *stream) readEvents(body *timedReader) error {
 		}
 	}
 	return lines.Err()
+}
+
+// runTLS gets the first path over TLS and HTTP/1.1.
+func (c *client) runTLS() ([]stream, error) {
+	addr := c.Addr
+	if c.Proxy != "" {
+		addr = c.Proxy
+	}
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if c.Proxy != "" {
+		fmt.Fprintf(conn, "CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", c.Addr)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("CONNECT %s: %s", c.Addr, resp.Status)
+		}
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(c.Roots))
+	timed := &timedConn{Conn: tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}), clock: c.clock}
+	s, err := (&clientConn{timed, bufio.NewReaderSize(timed, 64<<10)}).get(c.Paths[0])
+	return []stream{s}, err
 }
 
 // runHTTP2 gets the paths in turn with net/http, which sees an event once it has

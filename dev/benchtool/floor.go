@@ -51,7 +51,7 @@ func runFloor(args []string) error {
 	if *spins {
 		f.spinner = newSpinner(clk)
 	}
-	l, err := listen()
+	l, err := listen(s.listen)
 	if err != nil {
 		return err
 	}

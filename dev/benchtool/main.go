@@ -46,6 +46,12 @@ type options struct {
 	again      int           // calls of the tape of which one is asked for
 	firsts     int           // short streams that are played for the first byte
 	heads      int           // requests for the time to the head, each round
+	large      int           // calls of the tape that is opened
+	streams    int           // that are recorded at once
+	drips      int           // events of each of them
+	sessions   int           // rounds of a session
+	fetches    int           // requests in a container, each round
+	cases      int           // of a test
 }
 
 // fullOptions are for docs/benchmarks.md.
@@ -53,6 +59,7 @@ func fullOptions() options {
 	return options{
 		peers: true, rounds: 5, rateRounds: 3, one: 4 * time.Second, many: 10 * time.Second, parallel: 200, long: 30 * time.Second,
 		blob: 1 << 30, steady: 20 * time.Second, brief: 3 * time.Second, distinct: 24_000, again: 7_000, firsts: 20, heads: 100,
+		large: 100_000, streams: 5000, drips: 10, sessions: 5, fetches: 200, cases: 1000,
 	}
 }
 
@@ -61,6 +68,7 @@ func quickOptions() options {
 	return options{
 		rounds: 1, rateRounds: 1, one: 300 * time.Millisecond, many: 300 * time.Millisecond, parallel: 5, long: 300 * time.Millisecond,
 		blob: 1 << 20, steady: 300 * time.Millisecond, brief: 200 * time.Millisecond, distinct: 200, again: 100, firsts: 2, heads: 5,
+		large: 200, streams: 20, drips: 2, sessions: 1, fetches: 5, cases: 3,
 	}
 }
 
@@ -71,21 +79,29 @@ const recordPatience = 5 * time.Minute
 type figure struct {
 	name, title string
 	measure     func(context.Context, *bench, *results.Figure) error
+	engine      bool // needs a Docker engine
 }
 
 func figures() []figure {
 	return []figure{
-		{"record-rate", "recording small answers", measureRecordRate},
-		{"record", "what recording adds to a chunk and to a head", measureRecord},
-		{"record-parallel", "the same for many streams at once", measureRecordParallel},
-		{"record-memory", "memory and throughput for one large stream", measureRecordMemory},
-		{"replay-rate", "replaying small answers without any wait", measureReplayRate},
-		{"replay-distinct", "replaying each call of a large tape", measureReplayDistinct},
-		{"replay-again", "replaying one call of a large tape again and again", measureReplayAgain},
-		{"replay", "how far from its recorded time a chunk arrives, one stream", measureReplay},
-		{"replay-parallel", "the same for many streams at once", measureReplayParallel},
-		{"replay-long", "whether a long stream drifts", measureReplayLong},
-		{"replay-http2", "one stream over HTTP/2 and TLS", measureReplayHTTP2},
+		{"record-rate", "recording small answers", measureRecordRate, false},
+		{"record", "what recording adds to a chunk and to a head", measureRecord, false},
+		{"record-parallel", "the same for many streams at once", measureRecordParallel, false},
+		{"record-memory", "memory and throughput for one large stream", measureRecordMemory, false},
+		{"record-tls", "one download over TLS", measureRecordTLS, false},
+		{"record-streams", "thousands of streams at once", measureRecordStreams, false},
+		{"tape-open", "opening a large tape", measureTapeOpen, false},
+		{"tape-disk", "a small call on the disk", measureTapeDisk, false},
+		{"replay-rate", "replaying small answers without any wait", measureReplayRate, false},
+		{"replay-distinct", "replaying each call of a large tape", measureReplayDistinct, false},
+		{"replay-again", "replaying one call of a large tape again and again", measureReplayAgain, false},
+		{"replay", "how far from its recorded time a chunk arrives, one stream", measureReplay, false},
+		{"replay-parallel", "the same for many streams at once", measureReplayParallel, false},
+		{"replay-long", "whether a long stream drifts", measureReplayLong, false},
+		{"replay-http2", "one stream over HTTP/2 and TLS", measureReplayHTTP2, false},
+		{"session", "what a session adds to docker compose up and down", measureSession, true},
+		{"container", "first byte in a container of a session", measureContainer, true},
+		{"test", "testing many short cases", measureTest, true},
 	}
 }
 
@@ -110,9 +126,17 @@ func run(args []string) error {
 		case roleLoad:
 			return runLoad(os.Stdin, os.Stdout)
 		case roleSmall:
-			return runSmall()
+			return runSmall(args[1:])
 		case roleLimit:
 			return runLimit(args[1:])
+		case roleIdle:
+			return runIdle()
+		case roleFetch:
+			return runFetch(args[1:], os.Stdout)
+		case roleFront:
+			return runFront(args[1:])
+		case roleOpen:
+			return runOpen(os.Stdin, os.Stdout)
 		}
 	}
 	return runBench(args)

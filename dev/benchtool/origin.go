@@ -25,16 +25,17 @@ const (
 
 // serverFlags are those of origin and floor: with a certificate they speak
 // HTTP/2 over TLS.
-type serverFlags struct{ cert, key string }
+type serverFlags struct{ listen, cert, key string }
 
 func (s *serverFlags) add(flags *flag.FlagSet) {
+	flags.StringVar(&s.listen, "listen", "", "`host:port` to listen on, a free port of loopback if empty")
 	flags.StringVar(&s.cert, "cert", "", "certificate `file`")
 	flags.StringVar(&s.key, "key", "", "key `file`")
 }
 
-// serve serves h on a free port of loopback, and says which.
+// serve serves h, and says where.
 func (s *serverFlags) serve(h http.Handler) error {
-	l, err := listen()
+	l, err := listen(s.listen)
 	if err != nil {
 		return err
 	}
@@ -45,8 +46,12 @@ func (s *serverFlags) serve(h http.Handler) error {
 	return server.Serve(l)
 }
 
-func listen() (net.Listener, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// listen listens at an address, or on a free port of loopback, and says where.
+func listen(addr string) (net.Listener, error) {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
 	if err == nil {
 		fmt.Println(servingOn, l.Addr())
 	}
@@ -69,6 +74,8 @@ func runOrigin(args []string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/stream/{seed}", o.stream)
 	mux.HandleFunc("/head", o.head)
+	mux.HandleFunc("/drip/{number}", o.drip)
+	mux.HandleFunc("/blob/file", o.file)
 	mux.HandleFunc("/blob/{kind}", o.blob)
 	return s.serve(mux)
 }
@@ -113,6 +120,44 @@ func (o origin) head(w http.ResponseWriter, _ *http.Request) {
 	o.begin(w)
 	time.Sleep(headPause)
 	w.Write(appendEvent(nil, 0, o.clock.now()))
+}
+
+// drip sends one event every dripEvery: /drip/NUMBER?events=N.
+func (o origin) drip(w http.ResponseWriter, r *http.Request) {
+	events, err := strconv.Atoi(r.FormValue("events"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	o.begin(w)
+	for n := range events {
+		if sleep(r.Context(), dripEvery) != nil {
+			return
+		}
+		if _, err := w.Write(appendEvent(nil, n, o.clock.now())); err != nil {
+			return
+		}
+		w.(http.Flusher).Flush()
+	}
+}
+
+// file sends a download of a length: /blob/file?size=BYTES.
+func (o origin) file(w http.ResponseWriter, r *http.Request) {
+	size, err := strconv.ParseInt(r.FormValue("size"), 10, 64)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	block := bytes.Repeat([]byte("\xff\x00\x80a"), 16<<10)
+	for size > 0 {
+		n, err := w.Write(block[:min(size, int64(len(block)))])
+		if err != nil {
+			return
+		}
+		size -= int64(n)
+	}
 }
 
 // blob sends much as fast as it goes: /blob/text?size=BYTES or /blob/binary.

@@ -146,7 +146,7 @@ func (b *bench) startNginx(ctx context.Context, origin string, streams bool, cer
 	if cert.cert != "" {
 		scheme = "https"
 		server = fmt.Sprintf(" ssl;\n\t\tssl_certificate %s; ssl_certificate_key %s;", cert.cert, cert.key)
-		location += fmt.Sprintf(" proxy_ssl_verify on; proxy_ssl_trusted_certificate %s; proxy_ssl_name 127.0.0.1;", cert.cert)
+		location += fmt.Sprintf(" proxy_ssl_verify on; proxy_ssl_trusted_certificate %s; proxy_ssl_name bench;", cert.cert)
 	}
 	conf := fmt.Sprintf(nginxConf, user, origin, port, server, scheme, location)
 	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o600); err != nil {
@@ -216,7 +216,7 @@ func (b *bench) place(name string) (dir, port string, err error) {
 
 // startAt starts a server that listens where it was told, and waits until it does.
 func (b *bench) startAt(ctx context.Context, addr, dir, name string, args ...string) (*child, error) {
-	c := &child{b: b, cmd: exec.Command(name, args...), read: make(chan struct{}), addr: addr, peer: true}
+	c := &child{b: b, cmd: exec.Command(name, args...), read: make(chan struct{}), addr: addr, dir: dir, peer: true}
 	c.cmd.Dir = dir
 	if err := c.run(make(chan string, 1)); err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func (b *bench) replayFlows(ctx context.Context, ask func(via *child) error, ori
 	}
 	return b.startAt(ctx, "127.0.0.1:"+port, dir, p.program, "-q", "--mode", "reverse:http://"+o.addr,
 		"--listen-host", "127.0.0.1", "--listen-port", port, "--set", "confdir="+dir, "--set", "connection_strategy=lazy",
-		"--set", "server_replay_nopop=true", "--set", "server_replay_kill_extra=true", "--server-replay", filepath.Join(via.cmd.Dir, flowFile))
+		"--set", "server_replay_nopop=true", "--set", "server_replay_kill_extra=true", "--server-replay", filepath.Join(via.dir, flowFile))
 }
 
 // aimockCannot says how aimock answers a request that is not one of an LLM vendor's API.

@@ -40,10 +40,16 @@ func smallAnswer(number string) (answer []byte, at int) {
 // runSmall is the origin of small answers: one thread that finds the number in a
 // request, sets it in an answer made before, and writes that. It does as little
 // as can be, so that what is measured is what stands in front of it.
-func runSmall() error {
+func runSmall(args []string) error {
+	flags := flag.NewFlagSet(roleSmall, flag.ContinueOnError)
+	var s serverFlags
+	s.add(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1)
-	l, err := listen()
+	l, err := listen(s.listen)
 	if err != nil {
 		return err
 	}
