@@ -15,6 +15,7 @@ MODULES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 AGENTS := amd64 arm64
 PACKAGES ?= ./...
+comma := ,
 
 # Tests fail, rather than skip, where the engine or the kernel is missing.
 export WIRETAPE_REQUIRE_ENGINE ?= 1
@@ -43,7 +44,7 @@ lint: bin/staticcheck ## check format, vet for each system, staticcheck
 	GOOS=windows go vet -trimpath ./...
 	bin/staticcheck ./...
 	@for m in $(MODULES); do (set -x; cd "$$m" && go vet ./... && ../../bin/staticcheck ./...); done
-	@for s in dev/engine dev/toolchain dev/bench dev/fuzz dev/flake .ci/run; do bash -n "$$s"; done
+	@for s in dev/engine dev/toolchain dev/bench dev/peers/install dev/fuzz dev/flake .ci/run; do bash -n "$$s"; done
 
 bin/staticcheck: dev/tools/go.mod dev/tools/go.sum
 	go -C dev/tools build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
@@ -59,9 +60,9 @@ demo: build ## record examples/chat, take the outside world away, and test it
 	examples/chat/demo.sh
 
 .PHONY: bench
-bench: build ## measure: replay accuracy, added latency, memory, session overhead
+bench: build ## measure beside peers, into docs/benchmarks (ROWS=record,replay for some; dev/bench --help)
 	dev/engine
-	dev/bench
+	dev/bench --write $(subst $(comma), ,$(ROWS))
 
 .PHONY: flake
 flake: ## run every test 20 times idle and 20 times beside a load, and list what ever failed

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"regexp"
 	"slices"
 )
 
@@ -239,11 +240,16 @@ func (f *File) Put(figures []*Figure, names []string) {
 	})
 }
 
-// Save writes the file.
+// Save writes the file, with lists of numbers and rounds on a line each, so that
+// a change can be read.
 func (f *File) Save(path string) error {
 	data, err := json.MarshalIndent(f, "", " ")
 	if err != nil {
 		return err
+	}
+	space := regexp.MustCompile(`\s+`)
+	for _, list := range []string{`\[[-+0-9.eE,\s]+\]`, `\{\s+"n": [^}]*\}`} {
+		data = regexp.MustCompile(list).ReplaceAllFunc(data, func(b []byte) []byte { return space.ReplaceAll(b, nil) })
 	}
 	return os.WriteFile(path, append(data, '\n'), 0o644)
 }

@@ -40,12 +40,14 @@ func duration(ns float64) string {
 	switch us := ns / 1e3; {
 	case math.Abs(us) < 10:
 		return minus(fmt.Sprintf("%.1f µs", us))
-	case math.Abs(us) < 10e3:
+	case math.Abs(us) < 1e3:
 		return minus(fmt.Sprintf("%.0f µs", us))
-	case math.Abs(us) < 10e6:
-		return minus(fmt.Sprintf("%.1f ms", us/1e3))
+	case math.Abs(us) < 100e3:
+		return minus(fmt.Sprintf("%.2f ms", us/1e3))
+	case math.Abs(us) < 1e6:
+		return minus(fmt.Sprintf("%.0f ms", us/1e3))
 	}
-	return minus(fmt.Sprintf("%.1f s", ns/1e9))
+	return minus(fmt.Sprintf("%.2f s", ns/1e9))
 }
 
 func bytes(v float64) string {
@@ -58,7 +60,7 @@ func bytes(v float64) string {
 	return minus(fmt.Sprintf("%.1f MiB", v/(1<<20)))
 }
 
-// grouped sets a comma between thousands, and keeps three digits.
+// grouped sets a comma between thousands.
 func grouped(v float64) string {
 	if math.Abs(v) < 100 {
 		return strconv.FormatFloat(v, 'f', 1, 64)
