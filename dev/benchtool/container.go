@@ -112,16 +112,15 @@ func runFront(args []string) error {
 	}))
 }
 
-// engine says which engine answers, and that what others use can't be told: the
-// engine and the containers are no children of this process.
+// engine says which engine answers, and how busy the machine is before: then it
+// can't be told, since the engine and the containers are no children of this process.
 func (b *bench) engine(ctx context.Context, f *results.Figure) error {
 	var err error
 	f.Machine.Engine, err = b.command(ctx, "", "docker", "version", "--format", "Docker {{.Server.Version}}")
-	b.worst = -1
 	if err != nil {
 		return fmt.Errorf("no Docker engine answers: run dev/engine: %w", err)
 	}
-	return nil
+	return b.lookBefore(ctx, f)
 }
 
 // measureSession compares a recorded session with bare up and down.

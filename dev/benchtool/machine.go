@@ -89,6 +89,20 @@ func (b *bench) awaitQuiet(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// lookBefore looks how busy the machine is before a figure, during which that
+// can't be told.
+func (b *bench) lookBefore(ctx context.Context, f *results.Figure) error {
+	if err := b.awaitQuiet(ctx); err != nil {
+		return err
+	}
+	w := b.watch()
+	if err := sleep(ctx, quietFor); err != nil {
+		return err
+	}
+	b.worst, f.Before = w.others(), true
+	return nil
+}
+
 func cpuModel() string {
 	data, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {

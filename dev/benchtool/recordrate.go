@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -111,49 +110,53 @@ func (r *recordRate) record(ctx context.Context) (*child, error) {
 	return r.b.recorder(ctx, r.dir, "--upstream", "http://"+r.origin.addr)
 }
 
-// round measures one route; one that can't be opened stays without figures.
+// round measures one route; a peer that can't do it gets the reason.
 func (r *recordRate) round(ctx context.Context, w *route) error {
-	return r.b.round(ctx, func() (func(), error) {
-		server, err := w.open()
-		if err != nil {
-			if w.role != results.Peer {
-				return nil, err
-			}
-			return func() { w.rate.Cannot = firstLine(err) }, nil
-		}
-		if server != r.origin {
-			defer server.stop()
-		}
-		// What is behind after the full load would be in the way of the even one.
-		l := load{Addr: server.addr, Conns: loadConns, Prefix: w.before + smallPath, First: anyNumber / 2, Distinct: anyNumber / 2, For: r.b.brief, Rate: evenRate}
-		even, err := r.b.load(ctx, l)
-		if err != nil {
+	err := r.b.round(ctx, func() (func(), error) { return r.once(ctx, w) })
+	if err != nil && w.role == results.Peer && ctx.Err() == nil {
+		w.rate.Cannot = firstLine(err)
+		return nil
+	}
+	return err
+}
+
+func (r *recordRate) once(ctx context.Context, w *route) (keep func(), err error) {
+	server, err := w.open()
+	if err != nil {
+		return nil, err
+	}
+	if server != r.origin {
+		defer server.stop()
+	}
+	// What is behind after the full load would be in the way of the even one.
+	l := load{Addr: server.addr, Conns: loadConns, Prefix: w.before + smallPath, First: anyNumber / 2, Distinct: anyNumber / 2, For: r.b.brief, Rate: evenRate}
+	even, err := r.b.load(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	l.First, l.Rate = 0, 0
+	if w.long {
+		l.For = r.b.steady
+	}
+	before := server.cpuTime()
+	full, err := r.b.load(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	used := server.cpuTime() - before
+	if w.role == results.Ours {
+		if err := r.end(server, full, even); err != nil {
 			return nil, err
 		}
-		l.First, l.Rate = 0, 0
-		if w.long {
-			l.For = r.b.steady
+	}
+	return func() {
+		w.rate.Add(full.rate())
+		w.latency.Add(sample(full.Latencies).ns()...)
+		w.even.Add(sample(even.Latencies).ns()...)
+		if w.cpu != nil {
+			w.cpu.Add(float64(used) / float64(full.Requests))
 		}
-		before := server.cpuTime()
-		full, err := r.b.load(ctx, l)
-		if err != nil {
-			return nil, err
-		}
-		used := server.cpuTime() - before
-		if w.role == results.Ours {
-			if err := r.end(server, full, even); err != nil {
-				return nil, err
-			}
-		}
-		return func() {
-			w.rate.Add(full.rate())
-			w.latency.Add(sample(full.Latencies).ns()...)
-			w.even.Add(sample(even.Latencies).ns()...)
-			if w.cpu != nil {
-				w.cpu.Add(float64(used) / float64(full.Requests))
-			}
-		}, nil
-	})
+	}, nil
 }
 
 // end ends a recording, and looks whether everything is on its tape.
@@ -208,10 +211,7 @@ func (r *recordRate) others(ctx context.Context, f *results.Figure) error {
 		w.role = results.Peer
 		r.add(w)
 		if err := r.round(ctx, w); err != nil {
-			if ctx.Err() != nil {
-				return errors.Join(ctx.Err(), err)
-			}
-			w.rate.Cannot = firstLine(err)
+			return err
 		}
 	}
 	series(r.at[0], aimock, results.Peer).Cannot = r.b.aimockCannot(ctx, smallPath+"00000000", "http://"+r.origin.addr)

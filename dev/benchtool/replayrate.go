@@ -13,8 +13,13 @@ import (
 	"github.com/wiretape/wiretape/dev/benchtool/results"
 )
 
-// few is how many calls the small tape has, that are asked for in turns.
-const few = 100
+const (
+	// few is how many calls the small tape has, that are asked for in turns.
+	few = 100
+	// peerRounds is how many rounds of a replay peers take part in, which take long
+	// to start.
+	peerRounds = 2
+)
 
 // smallTape records so many small calls, once.
 func (b *bench) smallTape(ctx context.Context, calls int) (string, error) {
@@ -42,7 +47,7 @@ func (b *bench) smallTape(ctx context.Context, calls int) (string, error) {
 	return dir, errors.Join(w.stop(), o.stop())
 }
 
-// A player plays small answers.
+// A smallPlayer plays small answers.
 type smallPlayer struct {
 	label string
 	role  results.Role
@@ -67,9 +72,9 @@ func (b *bench) playSmall(ctx context.Context, f *results.Figure, players []*sma
 	for _, p := range players {
 		p.rate, p.latency, p.cpu = series(rate, p.label, p.role), series(latency, p.label, p.role), series(cpu, p.label, p.role)
 	}
-	for range b.rounds {
+	for i := range b.rounds {
 		for _, p := range players {
-			if p.rate.Cannot != "" {
+			if p.rate.Cannot != "" || p.role == results.Peer && i >= peerRounds {
 				continue
 			}
 			if err := b.playSmallOnce(ctx, p, l); err != nil {
@@ -113,7 +118,7 @@ func measureReplayRate(ctx context.Context, b *bench, f *results.Figure) error {
 	if err != nil {
 		return err
 	}
-	f.Method = fmt.Sprintf("A tape of %d calls with 175 bytes of JSON, asked for in turns over %d connections, each with one request at a time, for %s; %d rounds.", few, loadConns, b.brief, b.rounds)
+	f.Method = fmt.Sprintf("A tape of %d calls with 175 bytes of JSON, asked for in turns over %d connections, each with one request at a time, for %s; %d rounds, of which peers take part in %d.", few, loadConns, b.brief, b.rounds, min(b.rounds, peerRounds))
 	players := append(b.smallPlayers(ctx, dir, few), b.smallPeers(ctx, few)...)
 	if err := b.playSmall(ctx, f, players, load{Conns: loadConns, Prefix: smallPath, Distinct: few, For: b.brief}, 0.6); err != nil {
 		return err

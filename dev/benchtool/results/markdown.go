@@ -128,9 +128,5 @@ func (m Machine) line(f *Figure) string {
 	if m.Engine != "" {
 		parts = append(parts, m.Engine)
 	}
-	parts = append(parts, m.Wiretape)
-	if f.Others >= 0 {
-		parts = append(parts, fmt.Sprintf("others used at most %.0f %% of a CPU, %d rounds were repeated", 100*f.Others, f.Repeated))
-	}
-	return strings.Join(append(parts, fmt.Sprintf("load before %.2f", m.Load)), "; ")
+	return strings.Join(append(parts, m.Wiretape, f.quiet()), "; ")
 }

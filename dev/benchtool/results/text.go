@@ -16,10 +16,7 @@ func (f *Figure) WriteText(w io.Writer) {
 	for _, n := range f.Notes {
 		fmt.Fprintf(w, "  %s\n", n)
 	}
-	if f.Others >= 0 {
-		fmt.Fprintf(w, "  others, the kernel included, used at most %.0f%% of a CPU during a round; %d rounds were repeated; load before %.2f\n",
-			100*f.Others, f.Repeated, f.Machine.Load)
-	}
+	fmt.Fprintf(w, "  %s\n", f.quiet())
 	for _, g := range f.Goals {
 		fmt.Fprintf(w, "  goal: %s %s, %s: %s\n", g.What, g.Unit.Format(g.Got), g.bound(), f.Verdict(g))
 	}
