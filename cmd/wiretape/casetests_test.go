@@ -71,7 +71,7 @@ func TestTheConfigurationOfTestsIsRead(t *testing.T) {
 	if c.limits.Buffered || c.limits.First != compare.DefaultLimits().First || c.Test.TimeLimit != 90*time.Second || c.Test.Parallel != 4 {
 		t.Errorf("%+v", c)
 	}
-	if text, err := c.noise(); err != nil || !strings.Contains(text, "response.header: [Date]") {
+	if text, err := yamlText(&c.Noise); err != nil || !strings.Contains(text, "response.header: [Date]") {
 		t.Errorf("%q, %v", text, err)
 	}
 	if _, err := c.Test.expand("wiretape.yaml"); err == nil || !strings.Contains(err.Error(), "WIRETAPE_TEST_TOKEN") {
@@ -81,8 +81,16 @@ func TestTheConfigurationOfTestsIsRead(t *testing.T) {
 	if h, err := c.Test.expand("wiretape.yaml"); err != nil || h["Authorization"] != "Bearer $x${y}" {
 		t.Errorf("%q, %v", h, err)
 	}
+	if _, err := readConfig(writeConfig(t, "services: [a]\nllm_formats:\n  - name: acme\n    match: { has: $.out }\n    text: out\n")); err == nil ||
+		!strings.Contains(err.Error(), `wiretape.yaml:5: text: "out" is no JSONPath (RFC 9535)`) {
+		t.Errorf("a format without a JSONPath: %v", err)
+	}
+	own, err := readConfig(writeConfig(t, "llm_formats:\n  - { name: acme, match: { path: /v1/* }, text: $.out }\n"))
+	if text, _ := yamlText(&own.LLMFormats); err != nil || !strings.Contains(text, "name: acme") {
+		t.Errorf("%q, %v", text, err)
+	}
 	empty, err := readConfig(t.TempDir())
-	if text, _ := empty.noise(); err != nil || text != "" || !empty.limits.Buffered {
+	if text, _ := yamlText(&empty.Noise); err != nil || text != "" || !empty.limits.Buffered {
 		t.Errorf("without a file: %+v, %v", empty, err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -40,6 +41,8 @@ type config struct {
 	Match      matchConfig  `yaml:"match"`
 	// Noise is what changes by itself; see noise.Parse.
 	Noise yaml.Node `yaml:"noise"`
+	// LLMFormats are formats of language models; see llm.Parse.
+	LLMFormats yaml.Node `yaml:"llm_formats"`
 	// Shape is how much timing may differ; see compare.ParseLimits.
 	Shape yaml.Node  `yaml:"shape"`
 	Test  testConfig `yaml:"test"`
@@ -129,6 +132,9 @@ func readConfig(dir string) (config, error) {
 	if _, err := noise.Parse(file, node(&c.Noise)); err != nil {
 		return c, usagef(hint, "%w", err)
 	}
+	if _, err := llm.Parse(file, node(&c.LLMFormats)); err != nil {
+		return c, usagef(hint, "%w", err)
+	}
 	for i, h := range c.Match.Headers {
 		if _, err := path.Match(h, ""); err != nil || h == "" || strings.ContainsAny(h, " \t:,;") {
 			return c, usagef(hint, "%s:%d: match.headers: %q is no header name; write the name alone, like X-Tenant or x-shard-*", file, itemLine(data, i, "match", "headers"), h)
@@ -178,12 +184,12 @@ func itemLine(data []byte, i int, keys ...string) int {
 	return n.Content[i].Line
 }
 
-// noise is the value of noise as YAML, for the agent.
-func (c *config) noise() (string, error) {
-	if c.Noise.IsZero() {
+// yamlText is a value as YAML, for the agent; empty for a key that is not there.
+func yamlText(n *yaml.Node) (string, error) {
+	if n.IsZero() {
 		return "", nil
 	}
-	text, err := yaml.Marshal(&c.Noise)
+	text, err := yaml.Marshal(n)
 	return string(text), err
 }
 

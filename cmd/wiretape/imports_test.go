@@ -53,7 +53,7 @@ var rooms = map[string]room{
 
 	"httpstream/internal/yamlfile": {why: "a leaf: strict YAML"},
 	"httpstream/llm": {
-		may: []string{"httpstream/jsonvalue"},
+		may: []string{"httpstream/internal/yamlfile", "httpstream/jsonvalue"},
 		why: "what a model says in an event does not depend on who asks",
 	},
 	"httpstream/noise": {
@@ -84,7 +84,7 @@ var rooms = map[string]room{
 	"compose/agent/runner": {
 		may: []string{
 			"compose/report", "httpstream", "httpstream/compare", "httpstream/event",
-			"httpstream/noise", "httpstream/protocol", "httpstream/proxy", "httpstream/relay", "httpstream/replay", "httpstream/tape",
+			"httpstream/llm", "httpstream/noise", "httpstream/protocol", "httpstream/proxy", "httpstream/relay", "httpstream/replay", "httpstream/tape",
 		},
 		why: "sending cases is tested on loopback, without Docker or a kernel",
 	},
@@ -103,7 +103,7 @@ var rooms = map[string]room{
 	"compose/agent/worker": {
 		may: []string{
 			"bpf", "compose/agent", "compose/agent/dns", "compose/agent/runner", "compose/report", "httpstream", "httpstream/event",
-			"httpstream/match", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
+			"httpstream/llm", "httpstream/match", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
 			"netns", "tls",
 		},
 		why: "the worker knows of its start line, and not of projects and plans",
@@ -123,7 +123,7 @@ var rooms = map[string]room{
 	"cmd/wiretape": {
 		may: []string{
 			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/report", "httpstream", "httpstream/compare",
-			"httpstream/event", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
+			"httpstream/event", "httpstream/llm", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
 			"tls",
 		},
 		why: "it wires and renders; images and namespaces belong to compose and the agent",

@@ -186,7 +186,10 @@ func (o *playOptions) forReplay(tape string, r *reporter) (compose.Options, conf
 	opt.KeepEncoding = cfg.KeepEncoding
 	opt.MatchHeaders = cfg.Match.Headers
 	opt.KeepNetworks = cfg.Test.KeepNetworks || o.keepNetworks
-	if opt.Noise, err = cfg.noise(); err != nil {
+	if opt.Noise, err = yamlText(&cfg.Noise); err != nil {
+		return opt, cfg, err
+	}
+	if opt.LLMFormats, err = yamlText(&cfg.LLMFormats); err != nil {
 		return opt, cfg, err
 	}
 	if opt.Speed = o.speed; opt.Speed < 0 {

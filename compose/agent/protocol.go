@@ -137,6 +137,8 @@ type Start struct {
 	OnMiss OnMiss  `json:"on_miss,omitempty"`
 	// Noise is the value of noise in wiretape.yaml, as YAML; see noise.Parse.
 	Noise string `json:"noise,omitempty"`
+	// LLMFormats is the value of llm_formats in wiretape.yaml, as YAML; see llm.Parse.
+	LLMFormats string `json:"llm_formats,omitempty"`
 	// MatchHeaders are further fields of requests that count; they may have '*' and '?'.
 	MatchHeaders []string `json:"match_headers,omitempty"`
 	Debug        bool     `json:"debug,omitempty"`

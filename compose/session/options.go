@@ -14,14 +14,15 @@ type Options struct {
 	Mode agent.Mode
 	// Tape is the folder to record to, or to replay from. A recording without one
 	// is not kept.
-	Tape     string
-	Manifest tape.Manifest // what is known of the tape to record beforehand
-	Hosts    []string      // patterns; see agent.Start
-	Redact   tape.RedactRules
-	Speed    float64 // of the replay: 1 as recorded, 0 as fast as it goes
-	OnMiss   agent.OnMiss
-	Reuse    bool   // identical calls start over when all are answered
-	Noise    string // YAML: what does not count; see agent.Start
+	Tape       string
+	Manifest   tape.Manifest // what is known of the tape to record beforehand
+	Hosts      []string      // patterns; see agent.Start
+	Redact     tape.RedactRules
+	Speed      float64 // of the replay: 1 as recorded, 0 as fast as it goes
+	OnMiss     agent.OnMiss
+	Reuse      bool   // identical calls start over when all are answered
+	Noise      string // YAML: what does not count; see agent.Start
+	LLMFormats string // YAML: formats of language models; see agent.Start
 	// MatchHeaders are further fields of requests that count; see agent.Start.
 	MatchHeaders []string
 

@@ -24,7 +24,7 @@ func (s *startAgent) startMessage(ctx context.Context, e *Env) (*agent.Start, er
 	start := &agent.Start{
 		Session: e.State.Session, Mode: e.Options.Mode, Cgroup: e.State.cgroup(),
 		Hosts: e.Options.Hosts, UpstreamCA: string(e.Options.UpstreamCA), KeepEncoding: e.Options.KeepEncoding, Redact: e.Options.Redact, Correlate: e.Options.Correlate,
-		Speed: e.Options.Speed, Reuse: e.Options.Reuse, OnMiss: e.Options.OnMiss, Noise: e.Options.Noise, MatchHeaders: e.Options.MatchHeaders, Debug: e.Options.Debug,
+		Speed: e.Options.Speed, Reuse: e.Options.Reuse, OnMiss: e.Options.OnMiss, Noise: e.Options.Noise, LLMFormats: e.Options.LLMFormats, MatchHeaders: e.Options.MatchHeaders, Debug: e.Options.Debug,
 	}
 	if e.Options.Mode == agent.Replay && e.Options.Tape != "" {
 		start.Tape = agentTape

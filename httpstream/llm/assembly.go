@@ -182,11 +182,14 @@ func (a *Assembly) value(p *part, v any, i int, whose string) {
 		a.add(name, p.Kind, texts(p.text, v))
 		return
 	}
-	function := texts([]selector{p.function}, v)
+	function, arguments := texts([]selector{p.function}, v), texts(p.text, v)+p.arguments(v)
+	if p.Optional && function == "" && arguments == "" {
+		return
+	}
 	if piece := a.begin(name, Tool); piece != nil && function != "" {
 		piece.Function = function
 	}
-	a.add(name, Tool, texts(p.text, v)+p.arguments(v))
+	a.add(name, Tool, arguments)
 }
 
 // arguments is a tool call's arguments that are JSON and not text.
@@ -196,6 +199,9 @@ func (p *part) arguments(v any) string {
 		return ""
 	}
 	if text, ok := found.(string); ok {
+		if p.text != nil { // it has been taken as such
+			return ""
+		}
 		return text
 	}
 	if object, ok := found.(map[string]any); p.EmptyIsNone && (!ok || len(object) == 0) {

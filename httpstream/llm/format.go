@@ -58,9 +58,11 @@ type Part struct {
 	// Text is where the text is, or a delta of it: all that are there are joined.
 	Text []string
 	// Function is where the name of a tool call's function is, and Value its arguments
-	// as JSON rather than as text.
+	// as JSON; a text there counts only where Text is not set.
 	Function, Value string
 	Counting        Counting
+	// Optional is set for a tool call that is there only with a name or arguments.
+	Optional bool
 	// EmptyIsNone is set where an object without members says that deltas follow.
 	EmptyIsNone bool
 }

@@ -58,7 +58,7 @@ func (e *exchange) run(ctx context.Context, conn net.Conn) {
 	}
 	defer stream.Close()
 	e.comparer = compare.New(compare.FromExchange(e.x, stream.Next), compare.Options{
-		Redact: e.opt.Redact, Rules: e.opt.Rules.For(e.c.Name), Limits: e.opt.Limits, MaxDifferences: e.opt.MaxDifferences,
+		Redact: e.opt.Redact, Rules: e.opt.Rules.For(e.c.Name), Formats: e.opt.Formats, Limits: e.opt.Limits, MaxDifferences: e.opt.MaxDifferences,
 		Calls: func() (recorded, now []compare.CallTiming) { return e.c.CallTimings() },
 	})
 	e.maxBytes = sizeFactor*e.c.Answer.Recorded.Bytes + sizeFloor

@@ -23,6 +23,7 @@ import (
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -299,6 +300,51 @@ func TestNoiseOfOneCaseIsNotThatOfTheNext(t *testing.T) {
 		}
 		if fmt.Sprint(got) != "[fail pass fail]" {
 			t.Error(got)
+		}
+	}
+}
+
+// TestAnAnswerInAUsersFormatIsPutTogether takes a format from its YAML to the report
+// of a case.
+func TestAnAnswerInAUsersFormatIsPutTogether(t *testing.T) {
+	var changed atomic.Bool
+	model := answers(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		words := []string{"It", " is", " warm", "."}
+		if changed.Load() {
+			words[2] = " cold"
+		}
+		for _, word := range words {
+			fmt.Fprintf(w, "data: {\"out\":{\"d\":%q}}\n\n", word)
+		}
+	})
+	tp := recordTape(t, model, nil, askAll(t, "GET", "/v1/generate", "/v2/generate"))
+	changed.Store(true)
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte("- { name: acme, match: { path: /v1/*, has: $.out }, text: $.out.d }"), &doc); err != nil {
+		t.Fatal(err)
+	}
+	own, err := llm.Parse("wiretape.yaml", &doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, tp, model)
+	if r.opt.Formats, err = llm.NewTable(own...); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range r.run(t) {
+		if c.Status != report.Fail || c.Verdict == nil || len(c.Verdict.Differences) != 1 {
+			t.Fatalf("case %d: %+v", i+1, c)
+		}
+		a, d := c.Verdict.Answer, &c.Verdict.Differences[0]
+		switch {
+		case c.Number == 2 && a != nil:
+			t.Errorf("the format is not for this path: %+v", a)
+		case c.Number != 1:
+		case a == nil || a.Format != "acme" || len(a.Pieces) != 1 || a.Pieces[0].Words.String() != "It is [-warm-]{+cold+}.":
+			t.Errorf("got %+v", a)
+		case !c.Verdict.InAnswer()(d):
+			t.Errorf("%s does not follow from what the model said", d.Message)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -76,6 +77,8 @@ type Options struct {
 	// compared without case.
 	Headers map[string]string
 	Rules   noise.Rules
+	// Formats are as in compare.Options.
+	Formats *llm.Table
 	// Redact is as in compare.Options.
 	Redact *tape.Redactor
 	Limits compare.Limits

@@ -19,6 +19,7 @@ import (
 	"github.com/wiretape/wiretape/compose/agent/dns"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/proxy"
@@ -33,6 +34,7 @@ type replayJob struct {
 	playback *proxy.Playback
 	tape     *tape.Tape
 	rules    noise.Rules
+	formats  *llm.Table
 	ledger   *runner.Ledger
 	misses   *record.Recorder // of the calls that go on to the outside; nil unless they are recorded
 
@@ -56,7 +58,11 @@ func newReplayJob(s *serving) (*replayJob, []tape.Name, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &replayJob{s: s, tape: t, rules: rules, ledger: runner.NewLedger(), begun: time.Now(), sent: make(map[int]time.Duration)}
+	formats, err := parseFormats(s.start.LLMFormats)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &replayJob{s: s, tape: t, rules: rules, formats: formats, ledger: runner.NewLedger(), begun: time.Now(), sent: make(map[int]time.Duration)}
 	r.ledger.Answered = s.start.OnMiss.Answered()
 	r.playback, err = proxy.NewPlayback(t, proxy.PlaybackOptions{
 		Speed:   s.start.Speed,
@@ -138,10 +144,20 @@ func parseNoise(text string) (noise.Rules, error) {
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 		return noise.Rules{}, fmt.Errorf("the noise rules: %w", err)
 	}
-	if len(doc.Content) == 0 {
-		return noise.Rules{}, nil
+	return noise.Parse("wiretape.yaml", &doc)
+}
+
+// parseFormats reads agent.Start.LLMFormats.
+func parseFormats(text string) (*llm.Table, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		return nil, fmt.Errorf("llm_formats: %w", err)
 	}
-	return noise.Parse("wiretape.yaml", doc.Content[0])
+	own, err := llm.Parse("wiretape.yaml", &doc)
+	if err != nil {
+		return nil, err
+	}
+	return llm.NewTable(own...)
 }
 
 func (r *replayJob) configure(cfg *proxy.Config) {

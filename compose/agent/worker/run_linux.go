@@ -28,7 +28,7 @@ func (s *serving) runCases(m *agent.Run) *agent.Reply {
 		return &agent.Reply{Error: "cases can be sent only in replay"}
 	}
 	opt := runner.Options{
-		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Redact: tape.NewRedactor(s.start.Redact), Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
+		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Formats: r.formats, Redact: tape.NewRedactor(s.start.Redact), Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
 		Headers: m.Headers, TimeLimit: m.TimeLimit, Parallel: m.Parallel, Collisions: r.playback.Collisions(), MaxDifferences: m.MaxDifferences,
 		Dial: s.dialCase,
 		Begin: func(number int, alone bool) {
