@@ -2,7 +2,6 @@ package match
 
 import (
 	"cmp"
-	"mime"
 	"slices"
 	"strings"
 
@@ -178,13 +177,4 @@ func unescape(s string) (_ string, clean bool) {
 		}
 	}
 	return string(b), clean
-}
-
-// mediaType returns the type in lower case, without parameters.
-func mediaType(contentType string) string {
-	if t, _, err := mime.ParseMediaType(contentType); err == nil {
-		return t
-	}
-	t, _, _ := strings.Cut(contentType, ";")
-	return strings.ToLower(strings.TrimSpace(t))
 }

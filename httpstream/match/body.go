@@ -2,8 +2,6 @@ package match
 
 import (
 	"bytes"
-	"compress/gzip"
-	"compress/zlib"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,6 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 )
 
@@ -25,14 +24,15 @@ type kind string
 const (
 	kindNone      kind = "none"
 	kindJSON      kind = "json"
+	kindLines     kind = "json lines"
 	kindForm      kind = "form"
 	kindMultipart kind = "multipart"
 	kindBytes     kind = "bytes"
 	kindHash      kind = "sha256" // only size and hash are known
 )
 
-// A body is a request body: data, or a hash where it is too large.
-type body struct {
+// A requestBody is the body of a request: data, or a hash where it is too large.
+type requestBody struct {
 	contentType string
 	data        []byte
 	sha256      string
@@ -42,10 +42,10 @@ type body struct {
 	keyed string // the result of key
 }
 
-func (b *body) empty() bool { return b.size == 0 && len(b.data) == 0 }
+func (b *requestBody) empty() bool { return b.size == 0 && len(b.data) == 0 }
 
 // key identifies the body by its kind and what counts of it.
-func (b *body) key(r *Rules) string {
+func (b *requestBody) key(r *Rules) string {
 	if b.empty() {
 		return string(kindNone)
 	}
@@ -62,7 +62,7 @@ func (b *body) key(r *Rules) string {
 
 // content is what the body means: encoders write times and choices of their own
 // into what is the same content.
-func (b *body) content() []byte {
+func (b *requestBody) content() []byte {
 	if b.decoded != nil {
 		return b.decoded
 	}
@@ -72,31 +72,8 @@ func (b *body) content() []byte {
 // maxDecoded bounds a decoded body; a larger one is compared as it was encoded.
 const maxDecoded = 16 << 20
 
-// decode undoes a Content-Encoding (RFC 9110 section 8.4). It returns nil for one
-// that is unknown, broken or too large.
-func decode(encoding string, data []byte) []byte {
-	var r io.Reader
-	var err error
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
-	case "gzip", "x-gzip":
-		r, err = gzip.NewReader(bytes.NewReader(data))
-	case "deflate":
-		r, err = zlib.NewReader(bytes.NewReader(data))
-	default:
-		return nil
-	}
-	if err != nil {
-		return nil
-	}
-	decoded, err := io.ReadAll(io.LimitReader(r, maxDecoded+1))
-	if err != nil || len(decoded) > maxDecoded {
-		return nil
-	}
-	return decoded
-}
-
 // hashKey identifies the body by its very bytes.
-func (b *body) hashKey() string {
+func (b *requestBody) hashKey() string {
 	if b.empty() {
 		return string(kindNone)
 	}
@@ -116,6 +93,10 @@ func (r *Rules) canonical(contentType string, data []byte) (kind, []byte) {
 		if x, err := r.json(data); err == nil {
 			return k, jsonvalue.AppendCanonical(nil, x)
 		}
+	case kindLines:
+		if values, ok := r.jsonLines(contentType, data); ok {
+			return k, jsonvalue.AppendCanonical(nil, values)
+		}
 	case kindForm:
 		if ps, clean := parsePairs(string(data)); clean {
 			var w keyWriter
@@ -128,6 +109,18 @@ func (r *Rules) canonical(contentType string, data []byte) (kind, []byte) {
 		}
 	}
 	return kindBytes, r.text(data)
+}
+
+// jsonLines parses a body of a JSON text a line, and drops what does not count.
+func (r *Rules) jsonLines(contentType string, data []byte) (values []any, ok bool) {
+	ok = true
+	cutter := body.Of(contentType).New(contentType, len(data), func(u *body.Unit) {
+		x, err := r.json(u.Body.Data)
+		values, ok = append(values, x), ok && err == nil
+	})
+	cutter.Write(0, data)
+	cutter.Close(0)
+	return values, ok
 }
 
 // json parses data and drops what does not count.
@@ -196,13 +189,16 @@ func (r *Rules) formPairs(ps []pair) []pair {
 func isText(data []byte) bool { return utf8.Valid(data) && bytes.IndexByte(data, 0) < 0 }
 
 func kindOf(contentType string) kind {
-	switch t := mediaType(contentType); {
+	switch t := body.MediaType(contentType); {
 	case t == "application/json", t == "text/json", strings.HasSuffix(t, "+json"):
 		return kindJSON
 	case t == "application/x-www-form-urlencoded":
 		return kindForm
 	case strings.HasPrefix(t, "multipart/"):
 		return kindMultipart
+	}
+	if f := body.Of(contentType); f.Whole == body.JSON && f.Records {
+		return kindLines
 	}
 	return kindBytes
 }
@@ -262,7 +258,7 @@ func (r *Rules) canonicalParts(parts []part) []byte {
 		}
 		contentType := p.header.Get("Content-Type")
 		k, canon := r.canonical(contentType, p.data)
-		w.add(mediaType(contentType))
+		w.add(body.MediaType(contentType))
 		w.add(string(k))
 		w.add(string(canon))
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -135,7 +136,7 @@ func unionOfNames[V any](a, b map[string]V) []string {
 	return slices.Compact(names)
 }
 
-func (r *Rules) bodyDifferences(recorded, now *body) []event.Difference {
+func (r *Rules) bodyDifferences(recorded, now *requestBody) []event.Difference {
 	if recorded.key(r) == now.key(r) || recorded.hashKey() == now.hashKey() {
 		return nil
 	}
@@ -160,6 +161,16 @@ func (r *Rules) contentDifferences(wasType string, was []byte, isType string, is
 		y, err2 := r.json(is)
 		if err1 == nil && err2 == nil {
 			return r.jsonDifferences("$", x, y)
+		}
+	case kindLines:
+		x, ok1 := r.jsonLines(wasType, was)
+		y, ok2 := r.jsonLines(isType, is)
+		if ok1 && ok2 && len(x) == len(y) {
+			var ds []event.Difference
+			for i := range x { // the path is in the line, as noise rules for it are
+				ds = append(ds, r.jsonDifferences("$", x[i], y[i])...)
+			}
+			return ds
 		}
 	case kindForm:
 		x, clean1 := parsePairs(string(was))
@@ -198,7 +209,7 @@ func (r *Rules) onePartDifferences(where event.Place, was, is *part) []event.Dif
 	switch {
 	case wasDisposition != isDisposition:
 		return []event.Difference{{Where: event.At(where.Kind, where.Name+" Content-Disposition"), Recorded: wasDisposition, Now: isDisposition}}
-	case mediaType(wasType) != mediaType(isType):
+	case body.MediaType(wasType) != body.MediaType(isType):
 		return []event.Difference{{Where: event.At(where.Kind, where.Name+" Content-Type"), Recorded: wasType, Now: isType}}
 	}
 	if ds := within(where, r.contentDifferences(wasType, was.data, isType, is.data)); ds != nil {
@@ -227,7 +238,7 @@ func partName(parts []part, i int) event.Place {
 }
 
 // describe shows a body as text, or by its size where it is not text.
-func describe(b *body) string {
+func describe(b *requestBody) string {
 	switch {
 	case b.empty():
 		return event.None

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -251,7 +252,7 @@ func normalValue(name, value string, c counting) string {
 	case asCoding:
 		return strings.ToLower(strings.Join(without(listItems(value), "identity"), ", "))
 	case asType:
-		return mediaType(value)
+		return body.MediaType(value)
 	case credential:
 		if scheme, rest, found := strings.Cut(value, " "); found {
 			return strings.ToLower(scheme) + " " + rest // RFC 9110 section 11.1

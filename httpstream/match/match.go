@@ -10,6 +10,7 @@ package match
 
 import (
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -72,7 +73,7 @@ type request struct {
 	addr             address
 	query            []pair // sorted, without ignored names
 	fields           []field
-	body             body
+	body             requestBody
 
 	scratch []byte // empty; for its keys
 }
@@ -83,12 +84,14 @@ func (r *Rules) query(q *Query) *request {
 	return &p
 }
 
-func bodyOf(q *Query) body { return body{data: q.Body, sha256: q.BodySHA256, size: q.BodySize} }
+func bodyOf(q *Query) requestBody {
+	return requestBody{data: q.Body, sha256: q.BodySHA256, size: q.BodySize}
+}
 
 func (r *Rules) recorded(x *tape.Exchange) *request {
 	p := r.head(x.Request.Method, x.Request.Protocol, x.Request.URL, x.Request.Header, nil)
 	b := x.Request.Body
-	p.setBody(x.Request.Header, body{data: b.Data, sha256: b.SHA256, size: b.Size})
+	p.setBody(x.Request.Header, requestBody{data: b.Data, sha256: b.SHA256, size: b.Size})
 	return &p
 }
 
@@ -99,11 +102,11 @@ func (r *Rules) head(method, protocol, url string, header httpstream.Fields, roo
 	return q
 }
 
-func (q *request) setBody(header httpstream.Fields, b body) {
+func (q *request) setBody(header httpstream.Fields, b requestBody) {
 	b.contentType = header.Get("Content-Type")
 	if b.data != nil {
 		b.size = int64(len(b.data))
-		b.decoded = decode(header.Get("Content-Encoding"), b.data)
+		b.decoded = body.Decode(header.Get("Content-Encoding"), b.data, maxDecoded)
 	}
 	q.body = b
 }

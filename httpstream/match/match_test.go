@@ -70,6 +70,10 @@ func TestMatchTellsRequestsApart(t *testing.T) {
 		{"an ignored query name does not count", ask("GET", "https://h/?a=1&t=5", "", ""), ask("GET", "https://h/?t=6&t=7&a=1", "", ""), Rules{IgnoreQuery: func(n string) bool { return n == "t" }}, true, ""},
 
 		{"JSON space and order do not count", ask("POST", "https://h/", jsonType, `{"a":[1,{"b":null}],"c":"é"}`), ask("POST", "https://h/", "Application/JSON; charset=utf-8", "{\n\"c\": \"\\u00e9\", \"a\": [1.0, {\"b\":null}]}"), Rules{}, true, ""},
+		{"each line of NDJSON is a value", ask("POST", "https://h/_bulk", "application/x-ndjson", "{\"a\":1,\"b\":2}\n{\"c\":1}\n"), ask("POST", "https://h/_bulk", "application/x-ndjson", "{\"b\":2.0,\"a\":1}\r\n\n{\"c\": 1}"), Rules{}, true, ""},
+		{"the order of lines counts", ask("POST", "https://h/", "application/x-ndjson", "{\"a\":1}\n{\"a\":2}"), ask("POST", "https://h/", "application/x-ndjson", "{\"a\":2}\n{\"a\":1}"), Rules{}, false, "body $.a"},
+		{"how many lines there are counts", ask("POST", "https://h/", "application/x-ndjson", "[1]\n[1]"), ask("POST", "https://h/", "application/x-ndjson", "[1]"), Rules{}, false, "body"},
+		{"lines that are no JSON are bytes", ask("POST", "https://h/", "application/x-ndjson", "{}\nx y"), ask("POST", "https://h/", "application/x-ndjson", "{ }\nx y"), Rules{}, false, "body"},
 		{"JSON array order counts", ask("POST", "https://h/", jsonType, `[1,2]`), ask("POST", "https://h/", jsonType, `[2,1]`), Rules{}, false, "body $[0]"},
 		{"large JSON integers are exact", ask("POST", "https://h/", jsonType, `{"id":9007199254740993}`), ask("POST", "https://h/", jsonType, `{"id":9007199254740992}`), Rules{}, false, "body $.id"},
 		{"JSON numbers are values, not text", ask("POST", "https://h/", jsonType, `[1e2, 0.10, -0, 1E+2]`), ask("POST", "https://h/", jsonType, `[100, 1e-1, 0.0, 100.000]`), Rules{}, true, ""},
