@@ -36,6 +36,8 @@ type job struct {
 	// forward proxy to use, if any.
 	Roots, Proxy string
 	HTTP1        bool
+	// Body, where set, is JSON that is sent with POST, for a chat completion.
+	Body string
 }
 
 // A stream is what a client saw of one answer, in nanoseconds of the monotonic clock.
@@ -113,7 +115,7 @@ func (c *client) runParallel() ([]stream, error) {
 	for i, path := range c.Paths {
 		wg.Go(func() {
 			time.Sleep(time.Duration(i) * c.Stagger)
-			streams[i], errs[i] = conns[i].get(path)
+			streams[i], errs[i] = conns[i].get(path, c.Body)
 		})
 	}
 	wg.Wait()
@@ -138,7 +140,7 @@ func (c *client) runInTurn() ([]stream, error) {
 				return nil, err
 			}
 		}
-		s, err := conn.get(path)
+		s, err := conn.get(path, c.Body)
 		if err != nil {
 			return nil, err
 		}
@@ -166,8 +168,11 @@ func (c *client) dial() (*clientConn, error) {
 	return &clientConn{timed, bufio.NewReaderSize(timed, buffer)}, nil
 }
 
-func (c *clientConn) get(path string) (stream, error) {
+func (c *clientConn) get(path, body string) (stream, error) {
 	request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n", path)
+	if body != "" {
+		request = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+	}
 	s := stream{Path: path, Began: c.conn.clock.now()}
 	if _, err := io.WriteString(c.conn, request); err != nil {
 		return s, err
@@ -218,7 +223,11 @@ func (s *stream) readEvents(body *timedReader) error {
 	lines := bufio.NewScanner(body)
 	for lines.Scan() {
 		s.Bytes += int64(len(lines.Bytes())) + 1
-		if n, sent, ok := parseEvent(lines.Bytes()); ok {
+		n, sent, ok := parseEvent(lines.Bytes())
+		if !ok {
+			n, sent, ok = parseChat(lines.Bytes())
+		}
+		if ok {
 			s.Events = append(s.Events, arrival{n, sent, body.at})
 		}
 	}
@@ -249,7 +258,7 @@ func (c *client) runTLS() ([]stream, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(c.Roots))
 	timed := &timedConn{Conn: tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}), clock: c.clock}
-	s, err := (&clientConn{timed, bufio.NewReaderSize(timed, 64<<10)}).get(c.Paths[0])
+	s, err := (&clientConn{timed, bufio.NewReaderSize(timed, 64<<10)}).get(c.Paths[0], c.Body)
 	return []stream{s}, err
 }
 

@@ -99,6 +99,7 @@ func figures() []figure {
 		{"replay-parallel", "the same for many streams at once", measureReplayParallel, false},
 		{"replay-long", "whether a long stream drifts", measureReplayLong, false},
 		{"replay-http2", "one stream over HTTP/2 and TLS", measureReplayHTTP2, false},
+		{"chat", "the stream of an LLM, recorded and replayed", measureChat, false},
 		{"session", "what a session adds to docker compose up and down", measureSession, true},
 		{"container", "first byte in a container of a session", measureContainer, true},
 		{"test", "testing many short cases", measureTest, true},

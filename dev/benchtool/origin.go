@@ -74,6 +74,7 @@ func runOrigin(args []string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/stream/{seed}", o.stream)
 	mux.HandleFunc("/head", o.head)
+	mux.HandleFunc(chatPath, o.chat)
 	mux.HandleFunc("/drip/{number}", o.drip)
 	mux.HandleFunc("/blob/file", o.file)
 	mux.HandleFunc("/blob/{kind}", o.blob)

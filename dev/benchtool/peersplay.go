@@ -60,19 +60,15 @@ func (b *bench) replayFlows(ctx context.Context, ask func(via *child) error, ori
 
 // aimockCannot says how aimock answers a request that is not one of an LLM vendor's API.
 func (b *bench) aimockCannot(ctx context.Context, path, upstream string) string {
-	p, err := b.peer(ctx, aimock)
+	dir, err := b.scratch(aimock)
 	if err != nil {
 		return firstLine(err)
 	}
-	dir, port, err := b.place(aimock)
-	if err != nil {
-		return firstLine(err)
-	}
-	args := []string{p.program, "--port", port, "--host", "127.0.0.1", "--fixtures", dir, "--log-level", "silent"}
+	var args []string
 	if upstream != "" {
-		args = append(args, "--record", "--provider-openai", upstream)
+		args = []string{"--record", "--provider-openai", upstream}
 	}
-	c, err := b.startAt(ctx, "127.0.0.1:"+port, dir, "node", args...)
+	c, err := b.startAimock(ctx, dir, args...)
 	if err != nil {
 		return firstLine(err)
 	}
@@ -81,7 +77,7 @@ func (b *bench) aimockCannot(ctx context.Context, path, upstream string) string 
 	if err != nil {
 		return firstLine(err)
 	}
-	return "speaks only the APIs of LLM vendors: it " + said
+	return "speaks only the APIs of LLM vendors (see chat): it " + said
 }
 
 // eventsBody is the whole body that a tape has for a path.
