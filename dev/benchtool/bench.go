@@ -26,6 +26,7 @@ type bench struct {
 	version   string // of the binary
 	folders   int    // that peers were given
 	installed map[string]installedPeer
+	used      map[string]bool // by this figure
 
 	give     time.Time // until when quiet is waited for
 	worst    float64   // others' use of a CPU in the rounds of this figure, at the most

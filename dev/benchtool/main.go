@@ -238,7 +238,7 @@ func measure(ctx context.Context, opt options, wanted []figure, out string, pati
 
 // measure measures a figure and prints it.
 func (b *bench) measure(ctx context.Context, f figure) (*results.Figure, error) {
-	b.worst, b.repeated = 0, 0
+	b.worst, b.repeated, b.used = 0, 0, map[string]bool{}
 	r := &results.Figure{Name: f.name, Title: f.title}
 	var err error
 	if r.Machine, err = b.machine(); err != nil {

@@ -42,6 +42,7 @@ func (b *bench) peer(ctx context.Context, name string) (*peer, error) {
 	if !b.peers {
 		return nil, errWithout
 	}
+	b.used[name] = true
 	if p, ok := b.installed[name]; ok {
 		return p.peer, p.err
 	}
@@ -244,14 +245,14 @@ const (
 	peerPatience    = 30 * time.Second
 )
 
-// versions says which peers were used.
+// versions says which peers this figure used.
 func (b *bench) versions() string {
 	var all []string
-	for name, p := range b.installed {
-		if p.err == nil {
+	for name := range b.used {
+		if p := b.installed[name]; p.err == nil {
 			all = append(all, p.peer.String())
 		} else {
-			all = append(all, fmt.Sprintf("%s %v", name, p.err))
+			all = append(all, fmt.Sprintf("%s: %s", name, firstLine(p.err)))
 		}
 	}
 	slices.Sort(all)
