@@ -267,7 +267,11 @@ func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 		if b.InStream {
 			fmt.Fprintf(w, "\n(%s, in the stream)\n", report.Size(b.Size))
 		} else {
-			fmt.Fprintf(w, "\n%s\n", printable(b.Data))
+			data, err := x.RequestBody()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(w, "\n%s\n", printable(data))
 		}
 	}
 	if x.Failed != "" {

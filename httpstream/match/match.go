@@ -91,7 +91,11 @@ func bodyOf(q *Query) requestBody {
 func (r *Rules) recorded(x *tape.Exchange) *request {
 	p := r.head(x.Request.Method, x.Request.Protocol, x.Request.URL, x.Request.Header, nil)
 	b := x.Request.Body
-	p.setBody(x.Request.Header, requestBody{data: b.Data, sha256: b.SHA256, size: b.Size})
+	data, err := x.RequestBody()
+	if err != nil {
+		data = nil // its hash is known all the same
+	}
+	p.setBody(x.Request.Header, requestBody{data: data, sha256: b.SHA256, size: b.Size})
 	return &p
 }
 

@@ -230,7 +230,7 @@ func (a *answer) headOnly(asked *match.Inquiry) bool {
 // its client kept back for a 100 (Continue) that never came (RFC 9110 section
 // 10.1.1): the same request must be answered before its body, too.
 func expectationRefused(x *tape.Exchange) bool {
-	if x == nil || x.Response == nil || !expectsContinue(x.Request.Header) || len(x.Request.Body.Data) > 0 || x.Request.Body.Size > 0 {
+	if x == nil || x.Response == nil || !expectsContinue(x.Request.Header) || x.Request.Body.Size > 0 || len(x.Request.Body.Data) > 0 {
 		return false
 	}
 	continued := slices.ContainsFunc(x.Interim, func(h tape.Response) bool { return h.Head.Status == 100 })

@@ -33,6 +33,14 @@ func appendExchange(b []byte, x *Exchange) ([]byte, error) {
 	if err := x.validate(); err != nil {
 		return b, err
 	}
+	body, err := x.RequestBody()
+	if err != nil {
+		return b, err
+	}
+	lines, err := x.loadLines()
+	if err != nil {
+		return b, err
+	}
 	w := &yamlWriter{b: b}
 	w.integer(string(x.Kind), int64(x.Number))
 	if x.Case != 0 {
@@ -46,7 +54,7 @@ func appendExchange(b []byte, x *Exchange) ([]byte, error) {
 	w.micros("started_us", x.Started)
 	w.flagIf("two_way", x.TwoWay)
 	w.textIf("failed", x.Failed)
-	w.mapping("request", func() { w.request(&x.Request) })
+	w.mapping("request", func() { w.request(&x.Request, body) })
 	if len(x.Interim) > 0 {
 		w.mapping("interim", func() {
 			for i := range x.Interim {
@@ -58,10 +66,6 @@ func appendExchange(b []byte, x *Exchange) ([]byte, error) {
 		w.mapping("response", func() { w.response(x.Response, x.Request.Proto) })
 	}
 	w.textIf("stream", x.Stream)
-	lines, err := x.loadLines()
-	if err != nil {
-		return nil, err
-	}
 	if len(lines) > 0 {
 		w.literal("lines", string(lines))
 	}
@@ -113,7 +117,7 @@ func validStream(name string) bool {
 	return ok && fs.ValidPath(rest) && !strings.ContainsAny(rest, `/\:`) && rest != "."
 }
 
-func (w *yamlWriter) request(q *Request) {
+func (w *yamlWriter) request(q *Request, body []byte) {
 	w.textIf("method", q.Method)
 	w.text("url", q.URL)
 	w.textIf("proto", q.Proto)
@@ -129,8 +133,8 @@ func (w *yamlWriter) request(q *Request) {
 			w.integer("size", q.Body.Size)
 			w.textIf("sha256", q.Body.SHA256)
 		})
-	case len(q.Body.Data) > 0:
-		w.body("body", q.Body.Data)
+	case len(body) > 0:
+		w.body("body", body)
 	}
 	w.fields("trailers", q.Trailer)
 }

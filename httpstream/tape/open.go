@@ -126,6 +126,7 @@ func (t *Tape) decodeFiles(d folder, dir string, names []string, kind Kind) (lis
 				return
 			}
 			list[i] = x
+			x.leaveBody()
 			if size, edited := x.leaveLines(); edited {
 				mu.Lock()
 				defer mu.Unlock()

@@ -51,6 +51,10 @@ func TestALongTapeIsOpenedAsItsFilesSay(t *testing.T) {
 		if d := cmp.Diff(want.Lines, lines); d != "" || err != nil {
 			t.Fatal(err, d)
 		}
+		body, err := x.RequestBody()
+		if d := cmp.Diff(want.Request.Body.Data, body); d != "" || err != nil {
+			t.Fatal(err, d)
+		}
 		want.Lines = nil
 		if d := cmp.Diff(want, x); d != "" {
 			t.Fatal(d)
@@ -115,6 +119,40 @@ func TestASmallAnswersFileThatChangedIsNotPlayed(t *testing.T) {
 	}
 }
 
+// longCall is a call with a long request.
+func longCall(i int) string {
+	return strings.Replace(plainCall(i), `{"model":"m",`, `{"model":"m",`+strings.Repeat(`"n":1,`, 1000), 1)
+}
+
+func TestALongRequestBodyIsReadWhenItIsAskedFor(t *testing.T) {
+	dir := tapeOf(t, 1, longCall)
+	tp, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := tp.Calls[0]
+	strict, err := decodeExchange([]byte(longCall(1)), x.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, want := x.Request.Body, strict.Request.Body; b.Data != nil || !b.InFile || b.Size != want.Size || b.SHA256 != want.SHA256 {
+		t.Errorf("%+v", b)
+	}
+	if data, err := x.RequestBody(); err != nil || !bytes.Equal(data, strict.Request.Body.Data) {
+		t.Error(err, len(data))
+	}
+	if data, err := encodeExchange(x); err != nil || string(data) != longCall(1) {
+		t.Errorf("%v\n%.300s", err, data)
+	}
+	if err := os.WriteFile(x.File, []byte(plainCall(1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var fe *FormatError
+	if _, err := x.RequestBody(); !errors.As(err, &fe) || !strings.Contains(fe.Msg, "was changed since") {
+		t.Error(err)
+	}
+}
+
 // maxCallMemory is what a call may take in memory, in bytes, without the index.
 const maxCallMemory = 1500
 
@@ -136,7 +174,8 @@ func memoryOf(tb testing.TB, dir string) (tp *Tape, each int64) {
 
 func TestACallTakesLittleMemoryHoweverLongItsAnswer(t *testing.T) {
 	for name, call := range map[string]func(int) string{
-		"short": plainCall,
+		"short":               plainCall,
+		"with a long request": longCall,
 		"long": func(i int) string {
 			return strings.Replace(plainCall(i), `"text":"`, `"text":"`+strings.Repeat("long ", 3000), 1)
 		},

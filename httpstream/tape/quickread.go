@@ -26,8 +26,13 @@ type quickReader struct {
 	lines  []byte         // those of a small answer
 	fields []httpstream.Field
 
+	shared *shared // nil: nothing is shared
+}
+
+// shared is what came last: of two that fall into one place, the later.
+type shared struct {
 	seed    maphash.Seed
-	names   [1024]string // that came last: of two that fall into one place, the later
+	names   [1024]string
 	headers [256]sharedFields
 	status  map[string]statusLine
 }
@@ -56,7 +61,9 @@ type quickEntry struct {
 	at         int // where the line begins
 }
 
-func newQuickReader() *quickReader { return &quickReader{seed: maphash.MakeSeed()} }
+func newQuickReader() *quickReader {
+	return &quickReader{shared: &shared{seed: maphash.MakeSeed(), status: map[string]statusLine{}}}
+}
 
 // decode reads an exchange file; ok is false where it gave up. The exchange's Lines
 // are valid until the next file is read.
@@ -66,7 +73,11 @@ func (q *quickReader) decode(data []byte, file string) (x *Exchange, ok bool) {
 		return nil, false
 	}
 	if len(q.room) == 0 {
-		q.room = make([]exchangeRoom, 32)
+		n := 1
+		if q.shared != nil {
+			n = 32
+		}
+		q.room = make([]exchangeRoom, n)
 	}
 	room := &q.room[0]
 	x = &room.x
@@ -87,10 +98,10 @@ func (q *quickReader) giveUp() { q.bad = true }
 
 // name is a text that other exchanges may have as well, and then share.
 func (q *quickReader) name(b []byte) string {
-	if len(b) > 128 {
+	if len(b) > 128 || q.shared == nil {
 		return string(b)
 	}
-	s := &q.names[maphash.Bytes(q.seed, b)%uint64(len(q.names))]
+	s := &q.shared.names[maphash.Bytes(q.shared.seed, b)%uint64(len(q.shared.names))]
 	if *s != string(b) {
 		*s = string(b)
 	}
@@ -325,24 +336,25 @@ func (q *quickReader) response(p *Response, requestProto string) {
 
 // statusOf reads a status with its reason.
 func (q *quickReader) statusOf(h *httpstream.ResponseHead, text []byte) {
-	s, known := q.status[string(text)]
-	if !known || s.proto != h.Proto {
-		code, reason, _ := bytes.Cut(text, []byte{' '})
-		status, err := strconv.Atoi(string(code))
-		if err != nil || len(code) != 3 || status < 100 || code[0] == '+' {
-			q.giveUp()
+	if q.shared != nil {
+		if s, known := q.shared.status[string(text)]; known && s.proto == h.Proto {
+			h.Status, h.Line = s.status, s.line
 			return
 		}
-		s = statusLine{proto: h.Proto, status: status}
-		if prefix := statusPrefix(h.Proto, status); prefix != "" {
-			s.line = prefix + string(reason)
-		}
-		if q.status == nil || len(q.status) > 100 {
-			q.status = map[string]statusLine{}
-		}
-		q.status[string(text)] = s
 	}
-	h.Status, h.Line = s.status, s.line
+	code, reason, _ := bytes.Cut(text, []byte{' '})
+	status, err := strconv.Atoi(string(code))
+	if err != nil || len(code) != 3 || status < 100 {
+		q.giveUp()
+		return
+	}
+	h.Status = status
+	if prefix := statusPrefix(h.Proto, status); prefix != "" {
+		h.Line = prefix + string(reason)
+	}
+	if q.shared != nil && len(q.shared.status) < 100 {
+		q.shared.status[string(text)] = statusLine{proto: h.Proto, line: h.Line, status: status}
+	}
 }
 
 // header reads fields, each "- Name: value" on a line. Those that stand in one file as
@@ -359,10 +371,14 @@ func (q *quickReader) header() httpstream.Fields {
 		return nil
 	}
 	raw := q.b[start:end]
-	slot := &q.headers[maphash.Bytes(q.seed, raw)%uint64(len(q.headers))]
-	if slot.raw == string(raw) {
+	var slot sharedFields // unless it is one of the shared
+	place := &slot
+	if q.shared != nil {
+		place = &q.shared.headers[maphash.Bytes(q.shared.seed, raw)%uint64(len(q.shared.headers))]
+	}
+	if place.raw == string(raw) {
 		q.i = end
-		return slot.fields
+		return place.fields
 	}
 	q.fields = q.fields[:0]
 	for q.i < end && !q.bad {
@@ -381,6 +397,8 @@ func (q *quickReader) header() httpstream.Fields {
 		return nil
 	}
 	fields := append(make(httpstream.Fields, 0, len(q.fields)), q.fields...)
-	*slot = sharedFields{string(raw), fields}
+	if q.shared != nil {
+		*place = sharedFields{string(raw), fields}
+	}
 	return fields
 }

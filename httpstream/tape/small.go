@@ -7,6 +7,34 @@ import (
 	"github.com/wiretape/wiretape/httpstream"
 )
 
+// maxHeldBody is how long a call's request body is at most that is held in memory, in
+// bytes. A longer one is read again from its file when it is asked for.
+const maxHeldBody = 1 << 10
+
+// leaveBody forgets a long request body of a call: what a tape takes in memory does not
+// grow with its bodies. Cases are few, and sent.
+func (x *Exchange) leaveBody() {
+	if b := &x.Request.Body; x.Kind == Call && len(b.Data) > maxHeldBody {
+		b.Data, b.InFile = nil, true
+	}
+}
+
+// RequestBody returns the request's body unless that is in the stream; nil if it had
+// none. An error is a *FormatError.
+func (x *Exchange) RequestBody() ([]byte, error) {
+	if !x.Request.Body.InFile {
+		return x.Request.Body.Data, nil
+	}
+	again, err := x.readAgain()
+	if err != nil {
+		return nil, err
+	}
+	if b := &again.Request.Body; b.SHA256 == x.Request.Body.SHA256 {
+		return b.Data, nil
+	}
+	return nil, x.changed()
+}
+
 // leaveLines forgets the lines of a small answer, which are read again from the file
 // when they are asked for: what a tape takes in memory does not grow with its bodies.
 // Where the answer has another length than its head says, it returns that.
@@ -26,18 +54,30 @@ func (x *Exchange) loadLines() ([]byte, error) {
 	if !x.linesInFile() {
 		return x.Lines, nil
 	}
+	again, err := x.readAgain()
+	switch {
+	case err != nil:
+		return nil, err
+	case again.LinesAbove != x.LinesAbove:
+		return nil, x.changed()
+	}
+	return again.Lines, nil
+}
+
+// readAgain reads the exchange from its file.
+func (x *Exchange) readAgain() (*Exchange, error) {
 	data, err := os.ReadFile(x.File)
 	if err != nil {
 		return nil, &FormatError{File: x.File, Msg: err.Error(), Hint: "restore the file, or record the tape again", Err: err}
 	}
-	again, err := decodeExchange(data, x.File)
-	if err != nil {
-		return nil, err
+	if again, ok := (&quickReader{}).decode(data, x.File); ok {
+		return again, nil
 	}
-	if again.LinesAbove != x.LinesAbove {
-		return nil, &FormatError{File: x.File, Msg: "was changed since the tape was opened", Hint: "start again with the tape as it is now"}
-	}
-	return again.Lines, nil
+	return decodeExchange(data, x.File)
+}
+
+func (x *Exchange) changed() error {
+	return &FormatError{File: x.File, Msg: "was changed since the tape was opened", Hint: "start again with the tape as it is now"}
 }
 
 // smallStream opens the lines of a small answer, in a block that has the file.

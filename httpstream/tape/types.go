@@ -116,10 +116,14 @@ type Request struct {
 
 // A Body is a request's body: in the exchange file, or in the stream as client lines.
 type Body struct {
-	Data     []byte // nil if InStream, or if the request had no body
+	// Data is nil if InStream or InFile, or if the request had no body.
+	Data     []byte
 	InStream bool
-	Size     int64
-	SHA256   string // hex, of the redacted bytes; empty if the request had no body
+	// InFile is set where the body stands in the exchange file and is not in memory:
+	// Exchange.RequestBody reads it.
+	InFile bool
+	Size   int64
+	SHA256 string // hex, of the redacted bytes; empty if the request had no body
 }
 
 // A Response head as recorded.

@@ -151,7 +151,9 @@ func evidenceOf(t *tape.Tape, x *tape.Exchange) *evidence {
 	e := &evidence{number: x.Number}
 	e.asked.values, e.got.values = map[string]bool{}, map[string]bool{}
 	e.asked.url(x.Request.URL)
-	e.asked.body(x.Request.Header.Get("Content-Type"), x.Request.Body.Data)
+	if data, err := x.RequestBody(); err == nil {
+		e.asked.body(x.Request.Header.Get("Content-Type"), data)
+	}
 	if x.Response != nil {
 		e.got.body(x.Response.Head.Header.Get("Content-Type"), answerOf(t, x))
 	}
