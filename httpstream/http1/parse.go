@@ -11,6 +11,7 @@ import (
 const (
 	maxHead      = 1 << 20  // bytes of a head, or of a trailer section
 	maxChunkLine = 16 << 10 // bytes of a chunk-size line with its extensions
+	keepLine     = 4 << 10  // bytes of a buffer that is kept for the next line
 )
 
 // A state is where in a message a parser stands.
@@ -192,7 +193,8 @@ func (k lineKind) check(line []byte) error {
 }
 
 // takeLine gathers one line, which ends in CRLF or LF alone (RFC 9112 section
-// 2.2). The line is nil until it is complete, and has no line end.
+// 2.2). The line is nil until it is complete, has no line end, and is valid until
+// the next call.
 func (p *parser) takeLine(b []byte, limit int, kind lineKind) (n int, line []byte, err error) {
 	end := bytes.IndexByte(b, '\n')
 	n = end + 1
@@ -214,7 +216,10 @@ func (p *parser) takeLine(b []byte, limit int, kind lineKind) (n int, line []byt
 		return n, nil, kind.check(bytes.TrimSuffix(line, []byte{'\r'}))
 	}
 	if len(p.line) > 0 {
-		line, p.line = p.line, nil
+		line = p.line
+		if p.line = p.line[:0]; cap(p.line) > keepLine {
+			p.line = nil
+		}
 	}
 	line = line[:len(line)-1]
 	if k := len(line); k > 0 && line[k-1] == '\r' {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/internal/transport"
+	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
 // A requestRelay is the direction from the client to upstream.
@@ -20,6 +21,11 @@ type requestRelay struct {
 	held       []byte         // of a head that is not complete
 	out        []byte         // goes upstream with the next flush
 	unreported []pendingEvent // is reported after it
+
+	// The read that is passed on and reported now: its events, or what it has of another protocol.
+	events, tunnelled *relay.Read
+	at                time.Time
+	data              []byte
 }
 
 // A pendingEvent is something to report once the bytes that it stands for are gone.
@@ -33,6 +39,8 @@ type pendingEvent struct {
 }
 
 func (q *requestRelay) run() {
+	q.events, q.tunnelled = relay.NewRead(q.report), relay.NewRead(q.reportTunnelled)
+	earlier := relay.NewRead(func() {})
 	buf := make([]byte, readSize)
 	for {
 		n, err := q.client.Read(buf)
@@ -40,7 +48,8 @@ func (q *requestRelay) run() {
 		if q.opt.Upstream != nil {
 			// An answer that the client has already may be the one that is not
 			// understood; then no further upstream is chosen.
-			q.order.Report(func() {})
+			q.order.Stamp(earlier)
+			q.order.Deliver(earlier)
 		}
 		going := n == 0 || q.take(at, buf[:n])
 		if going && err != nil {
@@ -170,13 +179,10 @@ func (q *requestRelay) flush(at time.Time) bool {
 		q.out = q.out[:0]
 		return written
 	}
-	read := q.order.Stamp(func() {
-		for i := range q.unreported {
-			q.report(at, &q.unreported[i])
-		}
-	})
+	q.at = at
+	q.order.Stamp(q.events)
 	written := len(q.out) == 0 || q.write(q.out)
-	q.order.Deliver(read)
+	q.order.Deliver(q.events)
 	for i := range q.unreported {
 		if t := &q.unreported[i]; t.unanswered != nil {
 			q.end(t.x, at, *t.unanswered)
@@ -187,12 +193,15 @@ func (q *requestRelay) flush(at time.Time) bool {
 	return written
 }
 
-func (q *requestRelay) report(at time.Time, t *pendingEvent) {
-	switch t.kind {
-	case chunkEvent:
-		t.x.report().RequestChunk(at, t.chunk)
-	case endEvent:
-		q.requestEnded(t.x, at, t.trailer)
+// report tells the sink of what flush has passed on.
+func (q *requestRelay) report() {
+	for i := range q.unreported {
+		switch t := &q.unreported[i]; t.kind {
+		case chunkEvent:
+			t.x.report().RequestChunk(q.at, t.chunk)
+		case endEvent:
+			q.requestEnded(t.x, q.at, t.trailer)
+		}
 	}
 }
 
@@ -222,19 +231,23 @@ func (q *requestRelay) pass(at time.Time, b []byte) bool {
 	if len(b) == 0 {
 		return true
 	}
-	read := q.order.Stamp(func() {
-		for rest := b; ; {
-			n, ev, _ := q.p.next(rest)
-			if ev.kind == noEvent {
-				return
-			}
-			q.cur.report().RequestChunk(at, ev.chunk)
-			rest = rest[n:]
-		}
-	})
+	q.at, q.data = at, b
+	q.order.Stamp(q.tunnelled)
 	written := q.write(b)
-	q.order.Deliver(read)
+	q.order.Deliver(q.tunnelled)
 	return written
+}
+
+// reportTunnelled tells the sink of bytes of another protocol.
+func (q *requestRelay) reportTunnelled() {
+	for rest := q.data; ; {
+		n, ev, _ := q.p.next(rest)
+		if ev.kind == noEvent {
+			return
+		}
+		q.cur.report().RequestChunk(q.at, ev.chunk)
+		rest = rest[n:]
+	}
 }
 
 // passHeld passes on bytes that nobody understands, a held head first.

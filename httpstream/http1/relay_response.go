@@ -9,6 +9,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/internal/transport"
+	"github.com/wiretape/wiretape/httpstream/relay"
 )
 
 // A responseRelay is the direction from one upstream connection to the client.
@@ -22,13 +23,21 @@ type responseRelay struct {
 	// the server is about to close it (RFC 9110 section 15.5.9, RFC 9112 section 9.5).
 	unasked bool
 	partial int // bytes that were parsed and are in no event yet
+
+	// The read that is passed on and reported now, and what reporting it brought.
+	read *relay.Read
+	at   time.Time
+	data []byte
+	done bool
 }
 
 func (s *responseRelay) run() {
+	s.read = relay.NewRead(func() { s.done = s.take(s.at, s.data) })
 	buf := make([]byte, readSize)
 	for {
 		n, err := s.conn.Read(buf)
-		at, done := time.Now(), false
+		at := time.Now()
+		s.at, s.data, s.done = at, buf[:n], false
 		if n > 0 && s.opt.Upstream != nil && s.cur == nil && s.oldest() == nil {
 			// The client would take it for the answer to its next request, which may go
 			// to another upstream.
@@ -39,20 +48,20 @@ func (s *responseRelay) run() {
 			n = 0
 		}
 		if n > 0 {
-			read := s.order.Stamp(func() { done = s.take(at, buf[:n]) })
+			s.order.Stamp(s.read)
 			if _, werr := s.client.Write(buf[:n]); werr != nil {
-				s.order.Drop(read)
+				s.order.Drop(s.read)
 				s.clientLost(at)
 				return
 			}
-			s.order.Deliver(read)
+			s.order.Deliver(s.read)
 		}
 		if err != nil {
 			s.order.Report(func() {}) // what the client said before
 			s.ended(at, err)
 			return
 		}
-		if done {
+		if s.done {
 			s.conn.Close()
 			return
 		}

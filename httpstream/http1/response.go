@@ -225,7 +225,7 @@ func (w *responseWriter) chunk(c httpstream.Chunk) error {
 		return fmt.Errorf("%d bytes more than the chunk's size", size-w.owed)
 	case w.owed == 0:
 		w.owed = max(size, c.Of)
-		w.buf = append(append(w.buf, sizeLineFor(c.SizeLine, w.owed)...), "\r\n"...)
+		w.buf = append(appendSizeLine(w.buf, c.SizeLine, w.owed), "\r\n"...)
 	}
 	w.buf = append(w.buf, c.Data...)
 	if w.owed -= size; w.owed == 0 {
@@ -234,12 +234,15 @@ func (w *responseWriter) chunk(c httpstream.Chunk) error {
 	return nil
 }
 
-// sizeLineFor returns line if it is one for a chunk of that size.
-func sizeLineFor(line string, size int64) string {
-	if n, _, err := parseChunkSize([]byte(line)); err == nil && n == size && checkText([]byte(line)) == nil {
-		return line
+// appendSizeLine appends line if it is one for a chunk of that size, else a line of
+// the size alone.
+func appendSizeLine(b []byte, line string, size int64) []byte {
+	if line != "" {
+		if n, _, err := parseChunkSize([]byte(line)); err == nil && n == size && checkText([]byte(line)) == nil {
+			return append(b, line...)
+		}
 	}
-	return strconv.FormatInt(size, 16)
+	return strconv.AppendInt(b, size, 16)
 }
 
 // Flush implements ResponseWriter.

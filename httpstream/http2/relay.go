@@ -108,6 +108,7 @@ func (r *connection) fail(err error) {
 
 // up relays what the client sends.
 func (r *connection) up() {
+	read := relay.NewRead(r.requests.report)
 	for {
 		n, err := r.client.Read(r.requests.scan.space())
 		if n > 0 {
@@ -122,7 +123,7 @@ func (r *connection) up() {
 				r.dark.Store(true)
 			}
 			r.requests.announce()
-			read := r.order.Stamp(r.requests.report)
+			r.order.Stamp(read)
 			if len(b) > 0 {
 				_, werr = r.upstream.Write(b)
 			}
@@ -173,18 +174,22 @@ func (r *connection) hurry() {
 
 // down relays what the server sends: first to the client, then to the parser.
 func (r *connection) down() {
+	var n int
+	var at time.Time
+	read := relay.NewRead(func() {
+		r.responses.scan.filled(n)
+		if r.dark.Load() && r.responses.err == nil {
+			r.streams.unread.Add(n)
+		}
+		r.responses.process(at)
+	})
 	for {
+		var err error
 		buf := r.responses.scan.space()
-		n, err := r.upstream.Read(buf)
+		n, err = r.upstream.Read(buf)
 		if n > 0 {
-			at := time.Now()
-			read := r.order.Stamp(func() {
-				r.responses.scan.filled(n)
-				if r.dark.Load() && r.responses.err == nil {
-					r.streams.unread.Add(n)
-				}
-				r.responses.process(at)
-			})
+			at = time.Now()
+			r.order.Stamp(read)
 			if _, werr := r.client.Write(buf[:n]); werr != nil {
 				r.order.Drop(read)
 				r.clientLost(fmt.Errorf("write to the client: %w", werr))

@@ -16,17 +16,19 @@ type Order struct {
 	reporting sync.Mutex // held during a report
 }
 
-// A Read is one read of a direction.
+// A Read is one read of a direction. It can be used again once it is delivered or
+// dropped.
 type Read struct{ report func() }
 
-// Stamp gives a read its place. From now on report may be called, by any goroutine,
-// once: what it uses must stay as it is until Deliver or Drop returns.
-func (o *Order) Stamp(report func()) *Read {
-	r := &Read{report}
+// NewRead returns a read that is reported by a call of report.
+func NewRead(report func()) *Read { return &Read{report} }
+
+// Stamp gives a read its place. From now on its report may be called, by any
+// goroutine, once: what it uses must stay as it is until Deliver or Drop returns.
+func (o *Order) Stamp(r *Read) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.reads = append(o.reads, r)
-	return r
 }
 
 // Deliver returns when r and all before it are reported.
@@ -39,7 +41,11 @@ func (o *Order) Deliver(r *Read) {
 }
 
 // Report reports all that was read before, and then calls report.
-func (o *Order) Report(report func()) { o.Deliver(o.Stamp(report)) }
+func (o *Order) Report(report func()) {
+	r := NewRead(report)
+	o.Stamp(r)
+	o.Deliver(r)
+}
 
 // Drop forgets a read that could not be passed on, unless it is reported already.
 func (o *Order) Drop(r *Read) {

@@ -191,13 +191,16 @@ func readUntil(t *testing.T, r io.Reader, end string) {
 func TestReadsAreReportedInTheirOrderByWhoeverComesFirst(t *testing.T) {
 	var o relay.Order
 	var told []int
-	report := func(n int) func() { return func() { told = append(told, n) } }
-	one, two, three := o.Stamp(report(1)), o.Stamp(report(2)), o.Stamp(report(3))
+	read := func(n int) *relay.Read { return relay.NewRead(func() { told = append(told, n) }) }
+	one, two, three := read(1), read(2), read(3)
+	for _, r := range []*relay.Read{one, two, three} {
+		o.Stamp(r)
+	}
 	o.Deliver(two) // that of one is stuck in a write
 	o.Deliver(one)
 	o.Drop(three)
 	o.Drop(one)
-	o.Report(report(4))
+	o.Report(func() { told = append(told, 4) })
 	if !slices.Equal(told, []int{1, 2, 4}) {
 		t.Errorf("told %v", told)
 	}
