@@ -73,7 +73,7 @@ var rooms = map[string]room{
 	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue", "httpstream/llm", "httpstream/noise", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
 	"httpstream/replay":  {may: []string{"httpstream", "httpstream/event", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
 	"httpstream/proxy": {
-		may: []string{"httpstream", "httpstream/event", "httpstream/match", "httpstream/protocol", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},
+		may: []string{"httpstream", "httpstream/event", "httpstream/internal/transport", "httpstream/match", "httpstream/protocol", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},
 		why: "where a connection goes and how to get there are functions that it is given, so it is tested without root, Docker or a kernel",
 	},
 

@@ -41,10 +41,12 @@ type pendingEvent struct {
 func (q *requestRelay) run() {
 	q.events, q.tunnelled = relay.NewRead(q.report), relay.NewRead(q.reportTunnelled)
 	earlier := relay.NewRead(func() {})
-	buf := make([]byte, readSize)
+	var space transport.Buffer
+	defer space.Idle()
+	in := transport.NewReader(q.client, &space)
 	for {
-		n, err := q.client.Read(buf)
-		at := time.Now()
+		n, err := in.Read()
+		at, buf := time.Now(), space.Space()
 		if q.opt.Upstream != nil {
 			// An answer that the client has already may be the one that is not
 			// understood; then no further upstream is chosen.

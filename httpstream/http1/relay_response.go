@@ -33,10 +33,12 @@ type responseRelay struct {
 
 func (s *responseRelay) run() {
 	s.read = relay.NewRead(func() { s.done = s.take(s.at, s.data) })
-	buf := make([]byte, readSize)
+	var space transport.Buffer
+	defer space.Idle()
+	in := transport.NewReader(s.conn, &space)
 	for {
-		n, err := s.conn.Read(buf)
-		at := time.Now()
+		n, err := in.Read()
+		at, buf := time.Now(), space.Space()
 		s.at, s.data, s.done = at, buf[:n], false
 		if n > 0 && s.opt.Upstream != nil && s.cur == nil && s.oldest() == nil {
 			// The client would take it for the answer to its next request, which may go

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/internal/transport"
 )
 
 const (
@@ -34,11 +35,12 @@ type part struct {
 // A scanner cuts the bytes of one direction into frames. It holds at most one
 // field block fragment or one piece of DATA, however large the frames are.
 type scanner struct {
-	buf  []byte
-	off  int // of the first byte that no part has returned
-	cur  http2.FrameHeader
-	left int // payload bytes of cur that no part has returned; only between pieces
-	open bool
+	pooled transport.Buffer // what buf begins with
+	buf    []byte
+	off    int // of the first byte that no part has returned
+	cur    http2.FrameHeader
+	left   int // payload bytes of cur that no part has returned; only between pieces
+	open   bool
 }
 
 // space returns where the next bytes may be read to. It invalidates earlier parts.
@@ -50,10 +52,25 @@ func (s *scanner) space() []byte {
 		s.buf = s.buf[:copy(s.buf, s.buf[s.off:])]
 	}
 	s.off = 0
+	if s.buf == nil {
+		s.buf = s.pooled.Space()[:0]
+	}
 	if cap(s.buf)-len(s.buf) < readSize/2 {
 		s.buf = slices.Grow(s.buf, readSize)
+		s.pooled.Idle() // its bytes are copied
 	}
 	return s.buf[len(s.buf):cap(s.buf)]
+}
+
+// Space implements transport.Space.
+func (s *scanner) Space() []byte { return s.space() }
+
+// Idle implements transport.Space: a buffer without bytes in it is not kept.
+func (s *scanner) Idle() {
+	if s.off == len(s.buf) {
+		s.buf, s.off = nil, 0
+		s.pooled.Idle()
+	}
 }
 
 // filled says that n bytes were read to what space returned.

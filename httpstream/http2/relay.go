@@ -109,8 +109,9 @@ func (r *connection) fail(err error) {
 // up relays what the client sends.
 func (r *connection) up() {
 	read := relay.NewRead(r.requests.report)
+	in := transport.NewReader(r.client, &r.requests.scan)
 	for {
-		n, err := r.client.Read(r.requests.scan.space())
+		n, err := in.Read()
 		if n > 0 {
 			at := time.Now()
 			r.requests.scan.filled(n)
@@ -183,10 +184,11 @@ func (r *connection) down() {
 		}
 		r.responses.process(at)
 	})
+	in := transport.NewReader(r.upstream, &r.responses.scan)
 	for {
 		var err error
+		n, err = in.Read()
 		buf := r.responses.scan.space()
-		n, err = r.upstream.Read(buf)
 		if n > 0 {
 			at = time.Now()
 			r.order.Stamp(read)

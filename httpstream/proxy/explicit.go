@@ -16,6 +16,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/event"
+	"github.com/wiretape/wiretape/httpstream/internal/transport"
 	"github.com/wiretape/wiretape/httpstream/protocol"
 	"github.com/wiretape/wiretape/httpstream/relay"
 )
@@ -86,15 +87,15 @@ func connectTarget(ctx context.Context, conn net.Conn) (*Dest, net.Conn, error) 
 		n, err := conn.Read(buf)
 		got = append(got, buf[:n]...)
 		if len(got) >= len(method) && !bytes.HasPrefix(got, []byte(method)) {
-			return nil, withPrefix(conn, got), nil
+			return nil, transport.WithPrefix(conn, got), nil
 		}
 		if end := bytes.Index(got, []byte("\r\n\r\n")); end >= 0 {
 			target, _, _ := strings.Cut(string(got[len(method):end]), " ")
 			dest, err := parseAuthority(target, "")
-			return &dest, withPrefix(conn, got[end+4:]), err
+			return &dest, transport.WithPrefix(conn, got[end+4:]), err
 		}
 		if err != nil {
-			return nil, withPrefix(conn, got), nil
+			return nil, transport.WithPrefix(conn, got), nil
 		}
 		if len(got) > maxConnectHead {
 			return nil, conn, errors.New("the CONNECT request's head is too long")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/event"
+	"github.com/wiretape/wiretape/httpstream/internal/transport"
 	"github.com/wiretape/wiretape/httpstream/protocol"
 	"github.com/wiretape/wiretape/httpstream/relay"
 )
@@ -56,10 +57,10 @@ func (p *Proxy) record(ctx context.Context, client net.Conn, dest Dest) {
 
 // whyOpaque tells for people who spoke first. Only a peeked connection has bytes to show.
 func whyOpaque(client, upstream net.Conn) string {
-	if _, spoke := upstream.(*prefixConn); spoke {
+	if transport.HasPrefix(upstream) {
 		return "the server spoke first"
 	}
-	if _, spoke := client.(*prefixConn); spoke {
+	if transport.HasPrefix(client) {
 		return "not HTTP"
 	}
 	return ""
@@ -166,7 +167,7 @@ func (p *Proxy) recordInside(ctx context.Context, down, up *tls.Conn, dest Dest,
 	} else {
 		spoken, client, server, err = firstSpeaker(ctx, down, up)
 	}
-	_, serverSpoke := server.(*prefixConn)
+	serverSpoke := transport.HasPrefix(server)
 	switch {
 	case errors.Is(err, io.EOF):
 		if hasEnded(down) {
@@ -227,7 +228,7 @@ func (p *Proxy) clientHandshake(ctx context.Context, upstream net.Conn, serverNa
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.HandshakeTimeout)
 	defer cancel()
-	conn := tls.Client(upstream, cfg)
+	conn := tls.Client(transport.NewPollable(upstream), cfg)
 	return conn, conn.HandshakeContext(ctx)
 }
 

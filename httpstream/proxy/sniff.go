@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wiretape/wiretape/httpstream/internal/transport"
 	"github.com/wiretape/wiretape/httpstream/protocol"
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
@@ -63,41 +64,6 @@ func classify(b []byte) sniffed {
 	return sniffed{kind: opaque}
 }
 
-// A prefixConn gives back bytes that were read from it to look at them.
-type prefixConn struct {
-	net.Conn
-	prefix []byte
-}
-
-// Read implements net.Conn.
-func (c *prefixConn) Read(p []byte) (int, error) {
-	if len(c.prefix) > 0 {
-		n := copy(p, c.prefix)
-		c.prefix = c.prefix[n:]
-		return n, nil
-	}
-	return c.Conn.Read(p)
-}
-
-// CloseWrite closes the writing side, where the connection below has one.
-func (c *prefixConn) CloseWrite() error {
-	if cw, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return cw.CloseWrite()
-	}
-	return nil
-}
-
-// NetConn returns the connection below.
-func (c *prefixConn) NetConn() net.Conn { return c.Conn }
-
-// withPrefix returns a connection that reads prefix first.
-func withPrefix(c net.Conn, prefix []byte) net.Conn {
-	if len(prefix) == 0 {
-		return c
-	}
-	return &prefixConn{Conn: c, prefix: prefix}
-}
-
 // sniffClient reads from conn until its protocol is known. The connection that
 // it returns reads those bytes again.
 func sniffClient(conn net.Conn) (sniffed, net.Conn, error) {
@@ -107,10 +73,10 @@ func sniffClient(conn net.Conn) (sniffed, net.Conn, error) {
 		n, err := conn.Read(buf)
 		got = append(got, buf[:n]...)
 		if p := classify(got); p.kind != undecided {
-			return p, withPrefix(conn, got), nil
+			return p, transport.WithPrefix(conn, got), nil
 		}
 		if err != nil {
-			return sniffed{kind: opaque}, withPrefix(conn, got), err
+			return sniffed{kind: opaque}, transport.WithPrefix(conn, got), err
 		}
 	}
 }
@@ -127,7 +93,7 @@ func sniffUntil(ctx context.Context, client net.Conn) (sniffed, net.Conn, error)
 func peekHello(ctx context.Context, client net.Conn, timeout time.Duration) (*tls.ClientHelloInfo, net.Conn, error) {
 	client.SetReadDeadline(time.Now().Add(timeout))
 	stop := context.AfterFunc(ctx, func() { client.SetReadDeadline(past) })
-	hello, peeked, err := mitmtls.PeekClientHello(client)
+	hello, peeked, err := mitmtls.PeekClientHello(transport.NewPollable(client))
 	stop()
 	client.SetReadDeadline(time.Time{})
 	return hello, peeked, err
@@ -159,7 +125,7 @@ func firstSpeaker(ctx context.Context, client, upstream net.Conn) (p sniffed, c,
 	up := <-fromUpstream
 	upstream.SetReadDeadline(time.Time{})
 	client.SetReadDeadline(time.Time{})
-	u = withPrefix(upstream, up.data)
+	u = transport.WithPrefix(upstream, up.data)
 	switch {
 	case ctx.Err() != nil:
 		return sniffed{kind: opaque}, c, u, ctx.Err()

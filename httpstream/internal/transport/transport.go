@@ -1,5 +1,5 @@
-// Package transport ends TCP and TLS connections, half of them or by a reset,
-// through whatever wraps them.
+// Package transport reads TCP and TLS connections without memory that waits, and ends
+// them, half of them or by a reset, through whatever wraps them.
 package transport
 
 import (
