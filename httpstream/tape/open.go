@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"io/fs"
@@ -19,6 +20,9 @@ type Tape struct {
 	Manifest Manifest
 	Calls    []*Exchange // by number
 	Cases    []*Exchange
+	// CutOff are the exchange files of a recording that was not completed of which only
+	// a part reached the disk. Their exchanges are not among Calls and Cases.
+	CutOff []*FormatError
 
 	blocks blocks
 	// edited are the small answers that have another length than their heads say, with
@@ -53,12 +57,28 @@ func Open(dir string) (*Tape, error) {
 			err = append(err, notInVersion1(list)...)
 		}
 		*d.into = list
-		broken = append(broken, err...)
+		broken = append(broken, t.setCutOffAside(err)...)
 	}
 	if len(broken) > 0 {
 		return nil, errors.Join(broken...)
 	}
 	return t, nil
+}
+
+// setCutOffAside keeps the errors of files that are cut off, if the recording was, and
+// returns the others.
+func (t *Tape) setCutOffAside(errs []error) []error {
+	if t.Manifest.Complete {
+		return errs
+	}
+	return slices.DeleteFunc(errs, func(err error) bool {
+		fe := (*FormatError)(nil)
+		if !errors.As(err, &fe) || !errors.Is(err, ErrTruncated) {
+			return false
+		}
+		t.CutOff = append(t.CutOff, fe)
+		return true
+	})
 }
 
 // readExchanges reads the exchange files of one folder; a folder that is not
@@ -179,13 +199,39 @@ func (r *fileReader) exchange(name string) (x *Exchange, err error) {
 	}
 	if x, ok = r.quick.decode(data, file); !ok {
 		if x, err = decodeExchange(data, file); err != nil {
-			return nil, err
+			return nil, cmp.Or(cutOff(data, file), err)
 		}
+	}
+	if !x.linesInFile() && !x.HasStream() && x.Failed == "" && !bytes.HasSuffix(data, []byte("\n")) {
+		return nil, cutOff(data, file) // a part that can be read is not the whole
 	}
 	if x.Kind != r.kind {
 		return nil, &FormatError{File: file, Line: 1, Msg: "a " + string(x.Kind) + " in the folder of the " + string(r.kind) + "s"}
 	}
 	return x, nil
+}
+
+// cutOff is the error for a file of which only a part is on the disk, as a power cut
+// leaves it: nothing, zeros, or what fills its pages. It is nil if the file is whole.
+func cutOff(data []byte, file string) error {
+	const page = 4096
+	e := &FormatError{File: file, Hint: "record the tape again, or remove the file", Err: ErrTruncated}
+	switch {
+	case len(data) == 0:
+		e.Msg = "the file is empty: the recording was cut off"
+	case bytes.IndexByte(data, 0) >= 0:
+		e.Line = 1 + bytes.Count(data[:bytes.IndexByte(data, 0)], []byte("\n"))
+		e.Msg = "the file has zeros in it: the recording was cut off"
+	case data[len(data)-1] != '\n':
+		e.Line = 1 + bytes.Count(data, []byte("\n"))
+		e.Msg = "the last line is half written: the recording was cut off"
+	case len(data)%page == 0:
+		e.Line = bytes.Count(data, []byte("\n"))
+		e.Msg = "the file stops here: the recording was cut off"
+	default:
+		return nil
+	}
+	return e
 }
 
 // notInVersion1 finds what only newer formats have.

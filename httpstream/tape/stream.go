@@ -61,6 +61,12 @@ func (t *Tape) Stream(x *Exchange) (*StreamReader, error) {
 	}
 	name := filepath.Join(t.Dir, filepath.FromSlash(x.Stream))
 	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) && !t.Manifest.Complete {
+		return nil, &FormatError{
+			File: name, Msg: "the stream of " + x.File + " is missing: the recording was cut off",
+			Hint: "record the tape again, or remove the exchange", Err: ErrTruncated,
+		}
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &FormatError{
 			File: name, Msg: "the stream of " + x.File + " is missing",

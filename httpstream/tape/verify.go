@@ -35,6 +35,9 @@ func (t *Tape) Verify() []Problem {
 	if !t.Manifest.Complete {
 		v.add(manifest, 0, "the recording is incomplete: %s", incomplete(t.Manifest.Problems))
 	}
+	for _, e := range t.CutOff {
+		v.add(e.File, e.Line, "%s", e.Msg)
+	}
 	cases := map[int]bool{}
 	for _, x := range t.Cases {
 		cases[x.Number] = true
@@ -77,7 +80,8 @@ func (v *verifier) exchange(x *Exchange) {
 		v.add(x.File, 1, "is number %d, but its name begins with %q", x.Number, number)
 	}
 	if !x.HasStream() {
-		if x.Response != nil || x.Request.Body.InStream {
+		unended := !v.t.Manifest.Complete && x.Failed == ""
+		if x.Response != nil || x.Request.Body.InStream || unended {
 			v.add(x.File, 0, "has no stream: the recording was cut off")
 		}
 		return
