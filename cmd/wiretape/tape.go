@@ -66,6 +66,18 @@ func tapeCommand(io streams) *cli.Command {
 					return tapeVerify(o, io.out)
 				},
 			},
+			{
+				Name: "upgrade", Usage: "write a tape of an older format in the newest", ArgsUsage: "[TAPE]",
+				Description: "   example: wiretape tape upgrade tapes/chat",
+				Flags:       []cli.Flag{jsonFlag},
+				Action: func(c *cli.Context) error {
+					o, err := tapeOptionsOf(c)
+					if err != nil {
+						return err
+					}
+					return tapeUpgrade(o, io.out)
+				},
+			},
 		},
 	}
 }
@@ -407,5 +419,22 @@ func tapeVerify(o tapeOptions, w io.Writer) error {
 	if o.output != forMachines {
 		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.Dir, report.Plural(len(t.Calls), "call"), report.Plural(len(t.Cases), "case"))
 	}
+	return nil
+}
+
+// tapeUpgrade is tape upgrade.
+func tapeUpgrade(o tapeOptions, w io.Writer) error {
+	done, err := tape.Upgrade(filepath.FromSlash(o.dir))
+	if err != nil {
+		return err
+	}
+	if o.output == forMachines {
+		return newEncoder(w).Encode(map[string]any{"tape": o.dir, "from": done.From, "to": tape.Version, "streams": done.Streams})
+	}
+	if done.From == tape.Version {
+		fmt.Fprintf(w, "%s is format %d already\n", o.dir, tape.Version)
+		return nil
+	}
+	fmt.Fprintf(w, "%s is format %d now, and was %d; %s of WebSockets written anew\n", o.dir, tape.Version, done.From, report.Plural(done.Streams, "stream"))
 	return nil
 }

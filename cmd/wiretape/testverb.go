@@ -196,7 +196,10 @@ func (t *testRun) session(tp testTape) error {
 		if t.asked.update {
 			kind = casesAnew
 		}
-		var err error
+		err := tp.Writable()
+		if err != nil {
+			return err
+		}
 		if t.again, err = newRerecording(kind); err != nil {
 			return err
 		}

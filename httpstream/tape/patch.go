@@ -18,7 +18,33 @@ import (
 // copy beside dir that then takes its place, so that the tape is as it was where
 // anything fails. Every file that is not of these exchanges stays byte for byte,
 // and so does the manifest if there is no new name.
-func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err error) {
+func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) error {
+	skip := make(map[string]bool)
+	for _, x := range remove {
+		for _, name := range filesOf(x) {
+			skip[name] = true
+		}
+	}
+	return changeCopy(dir, skip, func(copied string) error {
+		m, err := readManifest(copied)
+		if err != nil {
+			return err
+		}
+		if err := m.writable(dir); err != nil {
+			return err
+		}
+		for _, x := range add {
+			if err := addExchange(copied, from, x); err != nil {
+				return err
+			}
+		}
+		return addNames(copied, &m, from)
+	})
+}
+
+// changeCopy changes a copy of the tape at dir that lacks the files in skip, and puts
+// it in the tape's place, which is as it was where anything fails.
+func changeCopy(dir string, skip map[string]bool, change func(copied string) error) (err error) {
 	if target, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = target
 	}
@@ -40,23 +66,12 @@ func Patch(dir string, remove []*Exchange, from *Tape, add []*Exchange) (err err
 			os.RemoveAll(copied)
 		}
 	}()
-	skip := make(map[string]bool)
-	for _, x := range remove {
-		for _, name := range filesOf(x) {
-			skip[name] = true
-		}
-	}
 	for _, sub := range []string{".", callsDir, casesDir, streamsDir} {
 		if err := copyFiles(dir, copied, sub, skip); err != nil {
 			return err
 		}
 	}
-	for _, x := range add {
-		if err := addExchange(copied, from, x); err != nil {
-			return err
-		}
-	}
-	if err := addNames(copied, from); err != nil {
+	if err := change(copied); err != nil {
 		return err
 	}
 	for _, sub := range []string{callsDir, casesDir, streamsDir, "."} {
@@ -88,18 +103,9 @@ func addExchange(dir string, from *Tape, x *Exchange) error {
 }
 
 // addNames puts the names of another tape into the manifest.
-func addNames(dir string, from *Tape) error {
-	if from == nil || len(from.Manifest.Names) == 0 {
+func addNames(dir string, m *Manifest, from *Tape) error {
+	if from == nil {
 		return nil
-	}
-	name := filepath.Join(dir, manifestName)
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	m, err := decodeManifest(data, dir, name)
-	if err != nil {
-		return err
 	}
 	changed := false
 	for _, n := range from.Manifest.Names {
@@ -108,10 +114,26 @@ func addNames(dir string, from *Tape) error {
 	if !changed {
 		return nil
 	}
-	if err := os.Remove(name); err != nil { // it is a copy
+	return rewriteManifest(dir, m)
+}
+
+// readManifest reads the manifest of the tape at dir.
+func readManifest(dir string) (Manifest, error) {
+	name := filepath.Join(dir, manifestName)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return Manifest{}, err
+	}
+	return decodeManifest(data, dir, name)
+}
+
+// rewriteManifest puts another manifest into a copy of a tape.
+func rewriteManifest(dir string, m *Manifest) error {
+	name := filepath.Join(dir, manifestName)
+	if err := os.Remove(name); err != nil {
 		return err
 	}
-	return writeNew(name, bytes.NewReader(encodeManifest(&m)))
+	return writeNew(name, bytes.NewReader(encodeManifest(m)))
 }
 
 // filesOf are the files of an exchange, relative to its tape.
