@@ -122,7 +122,7 @@ var rooms = map[string]room{
 	},
 	"cmd/wiretape": {
 		may: []string{
-			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/report", "httpstream", "httpstream/compare",
+			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/report", "httpstream", "httpstream/body", "httpstream/compare",
 			"httpstream/event", "httpstream/llm", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
 			"tls",
 		},

@@ -46,7 +46,7 @@ func tapeCommand(io streams) *cli.Command {
 			{
 				Name: "show", Usage: "print one exchange with its stream, chunk by chunk", ArgsUsage: "[TAPE] NUMBER|FILE",
 				Description: "   example: wiretape tape show 1\n   example: wiretape tape show tapes/other case:2",
-				Flags:       []cli.Flag{jsonFlag},
+				Flags:       []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "units", Usage: "show the events, lines or parts of the answer instead of its chunks"}},
 				Action: func(c *cli.Context) error {
 					o, err := showOptionsOf(c)
 					if err != nil {
@@ -92,6 +92,7 @@ type tapeOptions struct {
 type showOptions struct {
 	tapeOptions
 	exchange string // see find
+	units    bool   // instead of chunks
 }
 
 // tapeOptionsOf reads [TAPE].
@@ -105,7 +106,10 @@ func tapeOptionsOf(c *cli.Context) (tapeOptions, error) {
 
 // showOptionsOf reads [TAPE] NUMBER|FILE.
 func showOptionsOf(c *cli.Context) (showOptions, error) {
-	o := showOptions{tapeOptions{defaultTape, outputOf(c)}, c.Args().First()}
+	o := showOptions{tapeOptions{defaultTape, outputOf(c)}, c.Args().First(), c.Bool("units")}
+	if o.units && o.output == forMachines {
+		return o, usagef("leave one of them out", "--json prints the lines of the tape, and --units what they make")
+	}
 	switch c.NArg() {
 	case 1:
 		return o, nil
@@ -241,7 +245,7 @@ func tapeShow(o showOptions, w io.Writer) error {
 	if o.output == forMachines {
 		return showJSON(w, t, x)
 	}
-	return showText(w, t, x)
+	return showText(w, t, x, o.units)
 }
 
 // find finds an exchange by number ("3", "case:3") or by file name.
@@ -268,7 +272,7 @@ func find(t *tape.Tape, which string) (*tape.Exchange, error) {
 		"the tape %s has no exchange %q", t.Dir, which)
 }
 
-func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
+func showText(w io.Writer, t *tape.Tape, x *tape.Exchange, units bool) error {
 	target := x.Request.URL
 	if u, err := url.Parse(target); err == nil && u.Host != "" && x.Request.Method != "" {
 		target = u.RequestURI() + "  at " + u.Scheme + "://" + u.Host
@@ -301,7 +305,18 @@ func showText(w io.Writer, t *tape.Tape, x *tape.Exchange) error {
 		return nil
 	}
 	fmt.Fprintln(w)
+	var view *unitView
+	if units {
+		if view = newUnitView(w, x); view != nil {
+			defer view.stop()
+		}
+	}
 	return eachLine(t, x, func(l tape.Line) error {
+		if view != nil {
+			if err := view.line(&l); err != nil || l.End == nil {
+				return err
+			}
+		}
 		who := " "
 		if l.FromClient {
 			who = ">"
