@@ -128,12 +128,12 @@ func measureSession(ctx context.Context, b *bench, f *results.Figure) error {
 	if err := b.engine(ctx, f); err != nil {
 		return err
 	}
-	p, err := b.newProject(ctx, []string{roleIdle}, "", roleIdle)
+	p, err := b.newProject(ctx, nil, "", roleIdle)
 	if err != nil {
 		return err
 	}
 	defer p.remove()
-	f.Method = fmt.Sprintf("A project of one service that starts and stops at once, on two internal networks, the agent's image in the engine already. Wall-clock, in turns, %d rounds.", b.sessions)
+	f.Method = fmt.Sprintf("A project of one service that starts and stops at once, on one internal network, the agent's image in the engine already. Wall-clock, in turns, %d rounds.", b.sessions)
 	t := plotted(f, "from nothing to nothing", results.Nanoseconds)
 	bare, ours := series(t, "docker compose up -d, down", results.Limit), series(t, "wiretape compose record -- true", results.Ours)
 	timed := func(run func() error) (float64, error) {

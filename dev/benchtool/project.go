@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// A project is a Compose project of this tool's own program, with an origin on a
-// network that is not the project's. No network has a way out.
+// A project is a Compose project of this tool's own program, and where it has one
+// an origin on a network that is not the project's. No network has a way out.
 type project struct {
 	b      *bench
 	name   string // of project, image, origin and the origin's network
@@ -23,24 +23,29 @@ type project struct {
 	origin string // container
 }
 
-// composeFile is what stands in compose.yaml, with the name, command and ports.
-const composeFile = `services:
+// composeFile is compose.yaml with the name, command and ports; outside is what
+// stands in it where there is an origin.
+const (
+	composeFile = `services:
   app:
     image: %[1]s
     pull_policy: never
     command: [%[2]s]
-    networks: [default, outside]
     %[3]s
+    networks: %[4]s
 networks:
   default:
     internal: true
-  outside:
-    name: %[1]s-outside
+%[5]s`
+	outside = `  outside:
+    name: %s-outside
     external: true
 `
+)
 
-// newProject makes the image, and starts the origin in a role. The app's command
-// is its role and what comes with it; port, where set, is published on loopback.
+// newProject makes the image, and starts the origin in a role, if there is one. The
+// app's command is its role and what comes with it; port, where set, is published
+// on loopback.
 func (b *bench) newProject(ctx context.Context, origin []string, port string, command ...string) (p *project, err error) {
 	p = &project{b: b, name: fmt.Sprintf("wiretape-bench-%d", os.Getpid())}
 	if p.dir, err = b.scratch("project"); err != nil {
@@ -54,13 +59,12 @@ func (b *bench) newProject(ctx context.Context, origin []string, port string, co
 	if err := p.image(ctx); err != nil {
 		return nil, err
 	}
-	outside := p.name + "-outside"
-	if _, err := b.command(ctx, "", "docker", "network", "create", "--internal", outside); err != nil {
-		return nil, err
-	}
-	args := append([]string{"run", "--detach", "--network", outside, "--network-alias", "origin.bench", p.name}, origin...)
-	if p.origin, err = b.command(ctx, "", "docker", args...); err != nil {
-		return nil, err
+	networks, external := "[default]", ""
+	if origin != nil {
+		networks, external = "[default, outside]", fmt.Sprintf(outside, p.name)
+		if err := p.startOrigin(ctx, origin); err != nil {
+			return nil, err
+		}
 	}
 	quoted := make([]string, len(command))
 	for i, c := range command {
@@ -69,8 +73,19 @@ func (b *bench) newProject(ctx context.Context, origin []string, port string, co
 	if port != "" {
 		port = fmt.Sprintf("ports: ['127.0.0.1:%s:8080']", port)
 	}
-	file := fmt.Sprintf(composeFile, p.name, strings.Join(quoted, ", "), port)
+	file := fmt.Sprintf(composeFile, p.name, strings.Join(quoted, ", "), port, networks, external)
 	return p, os.WriteFile(filepath.Join(p.dir, "compose.yaml"), []byte(file), 0o600)
+}
+
+// startOrigin starts the origin on a network of its own.
+func (p *project) startOrigin(ctx context.Context, role []string) error {
+	if _, err := p.b.command(ctx, "", "docker", "network", "create", "--internal", p.name+"-outside"); err != nil {
+		return err
+	}
+	args := append([]string{"run", "--detach", "--network", p.name + "-outside", "--network-alias", "origin.bench", p.name}, role...)
+	var err error
+	p.origin, err = p.b.command(ctx, "", "docker", args...)
+	return err
 }
 
 // image makes an image of this tool's program.
