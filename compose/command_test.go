@@ -8,13 +8,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 func TestACommandThatIsNotThere(t *testing.T) {
 	for _, name := range []string{"no-such-command-here", "./nope", "/etc/passwd"} {
 		_, err := FindCommand([]string{name})
-		var e *Error
-		if !errors.As(err, &e) || e.Kind != Usage || !strings.Contains(err.Error(), name) {
+		var e *event.Problem
+		if !errors.As(err, &e) || e.Kind != event.Usage || !strings.Contains(err.Error(), name) {
 			t.Errorf("the error is %v", err)
 		}
 	}

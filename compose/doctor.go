@@ -14,6 +14,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/images"
 )
 
@@ -61,9 +62,9 @@ type doctor struct {
 // wrong is the finding that err makes.
 func wrong(check string, err error) Finding {
 	f := Finding{Check: check, Detail: err.Error()}
-	var known *Error
+	var known *event.Problem
 	if errors.As(err, &known) {
-		f.Hint = known.Hint
+		f.Hint = known.Next
 	}
 	return f
 }
@@ -127,7 +128,7 @@ func (d *doctor) kernelCan() Finding {
 		return Finding{Check: check, Detail: "the agent did not answer: " + strings.TrimSpace(string(out))}
 	}
 	if f := verdict.Fatal; f != nil {
-		return Finding{Check: check, Detail: f.Error, Hint: session.FatalHint(d.opt.Privileged)(f)}
+		return Finding{Check: check, Detail: f.Message(), Hint: session.FatalNext(d.opt.Privileged)(f)}
 	}
 	return Finding{Check: check, OK: true, Detail: "every hook loads and attaches, and a connect was redirected"}
 }

@@ -8,12 +8,7 @@ import (
 	"strings"
 
 	"github.com/wiretape/wiretape/compose/session"
-)
-
-// An Error is an error with what to do about it, and a Kind whose turn it is.
-type (
-	Error = session.Error
-	Kind  = session.Kind
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // A Result is what became of a recording, and a Progress something to tell the user.
@@ -27,13 +22,6 @@ const (
 	Info   = session.Info
 	Warn   = session.Warn
 	Failed = session.Failed
-)
-
-const (
-	Usage       = session.Usage
-	Environment = session.Environment
-	App         = session.App
-	Interrupted = session.Interrupted
 )
 
 // asEnvironment is err with a kind, if nobody gave it one. What a docker command
@@ -83,11 +71,11 @@ func composeError(err error) error {
 		strings.Contains(text, "cannot connect to the docker daemon"):
 		return session.EngineError(cmd)
 	case strings.Contains(text, "no configuration file provided"):
-		return &Error{Kind: Usage, Err: errors.New("no compose file here"),
-			Hint: "go to the folder that has compose.yaml, or name the file with -f"}
+		return &event.Problem{Kind: event.Usage, Err: errors.New("no compose file here"),
+			Next: "go to the folder that has compose.yaml, or name the file with -f"}
 	case strings.Contains(text, "pull access denied"), strings.Contains(text, "manifest unknown"),
 		strings.Contains(text, "failed to resolve reference"), strings.Contains(text, "no such image"):
-		return &Error{Kind: Environment, Err: cmd, Hint: "build or pull the image first: docker compose build, docker compose pull"}
+		return &event.Problem{Kind: event.Environment, Err: cmd, Next: "build or pull the image first: docker compose build, docker compose pull"}
 	case strings.Contains(text, "port is already allocated"), strings.Contains(text, "address already in use"):
 		return session.PortError(cmd)
 	}

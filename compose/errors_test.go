@@ -9,25 +9,26 @@ import (
 	"testing"
 
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 func TestEveryErrorOfASessionHasAKind(t *testing.T) {
 	full := session.FileError("", "make the tape: %w", &fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.ENOSPC})
 	for _, test := range []struct {
 		err  error
-		want Kind
+		want event.ProblemKind
 	}{
-		{errors.New("something"), Environment},
-		{fmt.Errorf("copy the tape: %w", fs.ErrNotExist), Environment},
-		{session.UsageError("", "flags"), Usage},
-		{errors.Join(session.UsageError("", "flags"), errors.New("more")), Usage},
-		{full, Environment},
-		{session.FileError("", "make the tape: %w", fs.ErrPermission), Environment},
-		{session.FileError("", "make the tape: %w", syscall.ENOTDIR), Usage},
+		{errors.New("something"), event.Environment},
+		{fmt.Errorf("copy the tape: %w", fs.ErrNotExist), event.Environment},
+		{session.UsageError("", "flags"), event.Usage},
+		{errors.Join(session.UsageError("", "flags"), errors.New("more")), event.Usage},
+		{full, event.Environment},
+		{session.FileError("", "make the tape: %w", fs.ErrPermission), event.Environment},
+		{session.FileError("", "make the tape: %w", syscall.ENOTDIR), event.Usage},
 	} {
-		var e *Error
+		var e *event.Problem
 		if !errors.As(asEnvironment(test.err), &e) || e.Kind != test.want {
-			t.Errorf("%v has kind %d, want %d", test.err, e.Kind, test.want)
+			t.Errorf("%v has kind %s, want %s", test.err, e.Kind, test.want)
 		}
 	}
 	for _, err := range []error{nil, context.Canceled, &CommandError{Err: errors.New("compose says")}} {

@@ -9,6 +9,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // A DeadError is a container that ended and is not started again.
@@ -35,7 +36,7 @@ type needed struct {
 
 // WhileTheyRun calls f with a context that ends as soon as a container of one of
 // the services ends and is not started again, or one of any other service does so
-// with a failure. Its error is then an *Error that wraps a *DeadError.
+// with a failure. Its error is then an *event.Problem that wraps a *DeadError.
 func (s *Session) WhileTheyRun(ctx context.Context, services []string, f func(context.Context) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -82,6 +83,6 @@ func (w *watcher) died(ctx context.Context, id, service, code string) bool {
 		return false // its work is done
 	}
 	dead.Lines = session.LastLines(ctx, w.env.Engine, id, logLines)
-	n.end(&Error{Kind: App, Err: dead, Hint: "its last lines say why; mend it, and run the test again"})
+	n.end(&event.Problem{Kind: event.App, Err: dead, Next: "its last lines say why; mend it, and run the test again"})
 	return true
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -66,7 +67,7 @@ func LoadProject(ctx context.Context, flags ProjectFlags, tmp string) (*Project,
 			if strings.Contains(strings.ToLower(cmd.Stderr), "permission denied") {
 				return session.EnvironmentError("check who owns the file, and its mode", "%w", err)
 			}
-			return &Error{Kind: Usage, Err: err, Hint: "docker compose config shows the same: correct the file, and try again"}
+			return &event.Problem{Kind: event.Usage, Err: err, Next: "docker compose config shows the same: correct the file, and try again"}
 		}
 		return err
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/dev/needs"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // needCompose skips a test where there is no docker compose; it needs no engine.
@@ -118,8 +119,8 @@ func TestProjectsThatCannotBeRead(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Chdir(writeFiles(t, test.files))
 			_, err := LoadProject(t.Context(), test.flags, t.TempDir())
-			var e *Error
-			if !errors.As(err, &e) || e.Kind != Usage || e.Hint == "" || !strings.Contains(err.Error(), test.want) {
+			var e *event.Problem
+			if !errors.As(err, &e) || e.Kind != event.Usage || e.Next == "" || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("the error is %#v", err)
 			}
 		})
@@ -129,15 +130,15 @@ func TestProjectsThatCannotBeRead(t *testing.T) {
 func TestDockerCommandsThatFail(t *testing.T) {
 	tests := []struct {
 		name, script string
-		kind         Kind
+		kind         event.ProblemKind
 		want         string
 	}{
-		{"no docker", "", Environment, "docker command is not found"},
-		{"no plugin", `echo "docker: 'compose' is not a docker command." >&2; exit 1`, Environment, "no compose plugin"},
-		{"no plugin, with flags", `echo "unknown shorthand flag: 'f' in -f" >&2; exit 125`, Environment, "no compose plugin"},
-		{"no engine", `echo "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?" >&2; exit 1`, Environment, "Cannot connect"},
-		{"no permission", `echo "permission denied while trying to connect to the Docker daemon socket" >&2; exit 1`, Environment, "permission denied"},
-		{"an old plugin", `echo 2.20.1`, Environment, "2.24.4 or newer"},
+		{"no docker", "", event.Environment, "docker command is not found"},
+		{"no plugin", `echo "docker: 'compose' is not a docker command." >&2; exit 1`, event.Environment, "no compose plugin"},
+		{"no plugin, with flags", `echo "unknown shorthand flag: 'f' in -f" >&2; exit 125`, event.Environment, "no compose plugin"},
+		{"no engine", `echo "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?" >&2; exit 1`, event.Environment, "Cannot connect"},
+		{"no permission", `echo "permission denied while trying to connect to the Docker daemon socket" >&2; exit 1`, event.Environment, "permission denied"},
+		{"an old plugin", `echo 2.20.1`, event.Environment, "2.24.4 or newer"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -147,8 +148,8 @@ func TestDockerCommandsThatFail(t *testing.T) {
 			}
 			t.Setenv("PATH", bin)
 			err := checkComposeVersion(t.Context(), "docker")
-			var e *Error
-			if !errors.As(err, &e) || e.Kind != test.kind || e.Hint == "" || !strings.Contains(err.Error(), test.want) {
+			var e *event.Problem
+			if !errors.As(err, &e) || e.Kind != test.kind || e.Next == "" || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("the error is %#v", err)
 			}
 		})
@@ -163,8 +164,8 @@ func TestNoEngineAnswers(t *testing.T) {
 	}
 	defer c.Close()
 	_, err = session.ObserveEngine(t.Context(), c)
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != Environment || !strings.Contains(e.Hint, "start Docker") {
+	var e *event.Problem
+	if !errors.As(err, &e) || e.Kind != event.Environment || !strings.Contains(e.Next, "start Docker") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -175,8 +176,8 @@ func TestUnknownServicesAreNamedWithTheKnownOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = (&Project{Project: p}).targets([]string{"wbe"})
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != Usage || !strings.Contains(e.Hint, "db, web") {
+	var e *event.Problem
+	if !errors.As(err, &e) || e.Kind != event.Usage || !strings.Contains(e.Next, "db, web") {
 		t.Errorf("the error is %#v", err)
 	}
 	if got, err := (&Project{Project: p}).targets([]string{"web", "web"}); err != nil || !slices.Equal(got, []string{"web"}) {

@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -48,8 +49,8 @@ func (r *readiness) serviceError(service, id, what string) error {
 	if logs := session.LastLines(ctx, r.env.Engine, id, logLines); logs != "" {
 		text += "; its last lines:\n" + indent(logs)
 	}
-	return &Error{Kind: App, Err: errors.New(text),
-		Hint: "see that it starts without wiretape (docker compose up " + service + "), or give it longer with --ready-timeout"}
+	return &event.Problem{Kind: event.App, Err: errors.New(text),
+		Next: "see that it starts without wiretape (docker compose up " + service + "), or give it longer with --ready-timeout"}
 }
 
 func indent(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") }
@@ -295,8 +296,8 @@ func (r *readiness) whyNotUp(err error) error {
 		}
 	}
 	if timedOut && late == nil {
-		return &Error{Kind: App, Err: fmt.Errorf("%w: docker compose up did not end within %v", errNotReady, r.timeout),
-			Hint: "give it longer with --ready-timeout"}
+		return &event.Problem{Kind: event.App, Err: fmt.Errorf("%w: docker compose up did not end within %v", errNotReady, r.timeout),
+			Next: "give it longer with --ready-timeout"}
 	}
 	return late
 }

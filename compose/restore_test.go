@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // netsYAML has what an undo can get wrong: several networks with aliases, fixed
@@ -236,8 +237,8 @@ func TestWhatCanNotBePutBackIsSaid(t *testing.T) {
 		p.docker("rm", "-f", "wiretape-"+s.ID()+"-aside-"+p.name+"-idle-1")
 		return nil
 	})
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != Environment || !strings.Contains(err.Error(), p.name+"-idle-1 was removed") {
+	var e *event.Problem
+	if !errors.As(err, &e) || e.Kind != event.Environment || !strings.Contains(err.Error(), p.name+"-idle-1 was removed") {
 		t.Errorf("the error is %v", err)
 	}
 	if !strings.Contains(said, "by hand: docker compose -p "+p.name+" up -d idle") {
@@ -330,8 +331,8 @@ func (p *testProject) interruptedAfter(after time.Duration, mode, tape string) {
 		return nil
 	})
 	p.t.Logf("%s, interrupted after %v: %v", mode, after, err)
-	var e *Error
-	if err != nil && (!errors.As(err, &e) || e.Kind != Interrupted) {
+	var e *event.Problem
+	if err != nil && (!errors.As(err, &e) || e.Kind != event.Interrupted) {
 		p.t.Error(err)
 	}
 }

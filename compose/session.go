@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker/docker/client"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // A Session is one run of wiretape over a compose project.
@@ -156,6 +157,6 @@ func downProject(ctx context.Context, e session.Engine, flags ProjectFlags) (str
 			names = append(names, f.Project)
 		}
 	}
-	return "", &Error{Kind: Usage, Err: err,
-		Hint: "name the project instead: wiretape compose down -p NAME; sessions were left by: " + strings.Join(names, ", ")}
+	return "", &event.Problem{Kind: event.Usage, Err: err,
+		Next: "name the project instead: wiretape compose down -p NAME; sessions were left by: " + strings.Join(names, ", ")}
 }

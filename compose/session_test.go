@@ -13,6 +13,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -132,8 +133,8 @@ func TestInterruptedAnywhereItLeavesNothing(t *testing.T) {
 				<-ctx.Done()
 				return nil
 			})
-			var e *Error
-			if id == "" && (!errors.As(err, &e) || e.Kind != Interrupted) || id != "" && err != nil {
+			var e *event.Problem
+			if id == "" && (!errors.As(err, &e) || e.Kind != event.Interrupted) || id != "" && err != nil {
 				t.Errorf("the error is %v", err)
 			}
 			p.wantAsBefore(before, id)
@@ -271,8 +272,8 @@ func TestOnlyOneSessionAtATime(t *testing.T) {
 			t.Error("a second session runs")
 			return nil
 		})
-		var e *Error
-		if !errors.As(err, &e) || e.Kind != Usage || !strings.Contains(err.Error(), "already running") {
+		var e *event.Problem
+		if !errors.As(err, &e) || e.Kind != event.Usage || !strings.Contains(err.Error(), "already running") {
 			t.Errorf("the error is %v", err)
 		}
 		return nil
@@ -398,8 +399,8 @@ func TestServicesThatDoNotComeUp(t *testing.T) {
 				t.Error("the session runs")
 				return nil
 			})
-			var e *Error
-			if !errors.As(err, &e) || e.Kind != App {
+			var e *event.Problem
+			if !errors.As(err, &e) || e.Kind != event.App {
 				t.Fatalf("the error is %v", err)
 			}
 			for _, want := range test.want {
@@ -451,8 +452,8 @@ func TestAPortThatIsTaken(t *testing.T) {
 		taken := s.Published()[0].Published
 		other := newTestProject(t, strings.Replace(webYAML, "127.0.0.1::8080", taken+":8080", 1))
 		_, err := Run(ctx, other.options(), func(context.Context, *Session) error { return nil })
-		var e *Error
-		if !errors.As(err, &e) || e.Kind != Environment || !strings.Contains(e.Hint, "port") {
+		var e *event.Problem
+		if !errors.As(err, &e) || e.Kind != event.Environment || !strings.Contains(e.Next, "port") {
 			t.Errorf("the error is %v", err)
 		}
 		other.wantAsBefore(nil, "")

@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/wiretape/wiretape/compose/session"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -132,11 +133,11 @@ func (c *overriddenCLI) run(ctx context.Context, e *session.Env, args ...string)
 		return err
 	}
 	err = composeError(err)
-	var known *Error
+	var known *event.Problem
 	if errors.As(err, &known) {
 		return err
 	}
-	return &Error{Kind: Environment, Err: err, Hint: "try the same without wiretape: " + c.project.cli.byHand(args[0])}
+	return &event.Problem{Kind: event.Environment, Err: err, Next: "try the same without wiretape: " + c.project.cli.byHand(args[0])}
 }
 
 // waitForEngine waits for what the engine may still be doing for a docker compose that

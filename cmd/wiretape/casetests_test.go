@@ -55,8 +55,8 @@ func TestMistakesInTheConfigurationAreNamedWithFileAndLine(t *testing.T) {
 			if !strings.Contains(err.Error(), configName+tc.at) || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("%v", err)
 			}
-			if f := classify(err); f.code != exitUsage || f.hint == "" {
-				t.Errorf("code %d, hint %q", f.code, f.hint)
+			if f := classify(err); f.Kind != event.Usage || f.Next == "" {
+				t.Errorf("kind %s, next %q", f.Kind, f.Next)
 			}
 		})
 	}
@@ -140,7 +140,7 @@ func TestCasesAreChosenByTheirNames(t *testing.T) {
 			var run testRun
 			err := run.openTapes([]string{one, two}, tc.globs)
 			if tc.err != "" {
-				if f := classify(err); f.code != exitUsage || f.hint == "" || !strings.Contains(err.Error(), tc.err) {
+				if f := classify(err); f.Kind != event.Usage || f.Next == "" || !strings.Contains(err.Error(), tc.err) {
 					t.Errorf("%v", err)
 				}
 				return
@@ -240,8 +240,8 @@ func TestParallelMustBePositive(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := newTestRun(t.Context(), testOptionsOf(cli.NewContext(cli.NewApp(), set, nil)), streams{out: io.Discard, err: io.Discard})
-	var f *failure
-	if !errors.As(err, &f) || f.code != exitUsage || !strings.Contains(err.Error(), "parallel") {
+	var f *event.Problem
+	if !errors.As(err, &f) || f.Kind != event.Usage || !strings.Contains(err.Error(), "parallel") {
 		t.Errorf("%v", err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	mitmtls "github.com/wiretape/wiretape/tls"
@@ -77,7 +78,7 @@ func runCheck(ctx context.Context, o checkOptions, io streams) error {
 	}
 	err = k.check(ctx, t)
 	if ctx.Err() != nil {
-		return &failure{code: exitInterrupted, err: errInterrupted, hint: "nothing was written; run it again, to its end"}
+		return &event.Problem{Kind: event.Interrupted, Err: errInterrupted, Next: "nothing was written; run it again, to its end"}
 	}
 	return err
 }
@@ -326,9 +327,9 @@ func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
 		k.r.note("wrote %s to %s", report.Plural(k.added, "noise rule"), relative(k.file))
 	}
 	if len(left) == 0 && k.unsure > 0 {
-		return &failure{
-			code: exitFailed, err: fmt.Errorf("%s left out, since what changes there may be a defect", report.Plural(k.unsure, "noise rule")),
-			hint: "look at the values above; where any value is right, add the rule to " + relative(k.file) + " by hand",
+		return &event.Problem{
+			Kind: event.Mismatch, Err: fmt.Errorf("%s left out, since what changes there may be a defect", report.Plural(k.unsure, "noise rule")),
+			Next: "look at the values above; where any value is right, add the rule to " + relative(k.file) + " by hand",
 		}
 	}
 	if len(left) == 0 {
@@ -349,9 +350,9 @@ func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
 	}
 	run.Conclude()
 	k.r.leftOver(run)
-	return &failure{
-		code: exitFailed, err: fmt.Errorf("%s, played against the tape, not as recorded", report.Plural(len(seen), "case")),
-		hint: "make the app's answer depend on nothing but what is recorded, or add a noise rule by hand; the tape is kept",
+	return &event.Problem{
+		Kind: event.Mismatch, Err: fmt.Errorf("%s, played against the tape, not as recorded", report.Plural(len(seen), "case")),
+		Next: "make the app's answer depend on nothing but what is recorded, or add a noise rule by hand; the tape is kept",
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"syscall"
+
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // Exit codes. They are part of the command line's contract; docs/cli.md repeats them.
@@ -25,44 +27,42 @@ const exitCodesHelp = `EXIT CODES:
    3 Docker, the kernel or compose can't    4 a tape can't be read
    5 the recording is incomplete    130 interrupted`
 
-// A failure is an error with the exit code that it stands for and what to do next.
-type failure struct {
-	code int
-	err  error
-	hint string
-	// silent is set where everything was said already.
-	silent bool
+// exitCodes are those of the kinds of problems.
+var exitCodes = map[event.ProblemKind]int{
+	event.Mismatch: exitFailed, event.App: exitFailed,
+	event.Usage:       exitUsage,
+	event.Environment: exitEnvironment, event.Privilege: exitEnvironment,
+	event.BrokenTape:  exitTape,
+	event.Incomplete:  exitIncomplete,
+	event.Interrupted: exitInterrupted,
 }
 
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-func usagef(hint, format string, args ...any) error {
-	return &failure{code: exitUsage, err: fmt.Errorf(format, args...), hint: hint}
+func usagef(next, format string, args ...any) error {
+	return event.Problemf(event.Usage, next, format, args...)
 }
 
-// classify gives err its exit code and hint.
-func classify(err error) *failure {
-	var f *failure
-	if errors.As(err, &f) {
-		return f
+// classify is err with its kind and next step.
+func classify(err error) *event.Problem {
+	var p *event.Problem
+	if errors.As(err, &p) && p.Kind != "" {
+		return &event.Problem{Kind: p.Kind, Err: err, Next: p.Next, Said: p.Said}
 	}
-	f = &failure{code: exitFailed, err: err}
+	p = &event.Problem{Kind: event.Mismatch, Err: err}
 	if errors.Is(err, syscall.EPIPE) {
-		f.silent = true // who read the output has seen enough
-		return f
+		p.Said = true // who read the output has seen enough
+		return p
 	}
 	if errors.Is(err, context.Canceled) {
-		f.code, f.silent = exitInterrupted, true
-		return f
+		p.Kind, p.Said = event.Interrupted, true
+		return p
 	}
 	for _, c := range classifiers {
-		if code, hint, ok := c(err); ok {
-			f.code, f.hint = code, hint
+		if kind, next, ok := c(err); ok {
+			p.Kind, p.Next = kind, next
 			break
 		}
 	}
-	return f
+	return p
 }
 
 // exitCode prints err and returns its exit code.
@@ -70,12 +70,12 @@ func exitCode(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	f := classify(err)
-	if !f.silent {
-		fmt.Fprintf(w, "wiretape: %s\n", strings.TrimRight(f.err.Error(), "\n"))
-		if f.hint != "" {
-			fmt.Fprintf(w, "  next: %s\n", f.hint)
+	p := classify(err)
+	if !p.Said {
+		fmt.Fprintf(w, "wiretape: %s\n", strings.TrimRight(p.Error(), "\n"))
+		if p.Next != "" {
+			fmt.Fprintf(w, "  next: %s\n", p.Next)
 		}
 	}
-	return f.code
+	return exitCodes[p.Kind]
 }

@@ -117,7 +117,7 @@ var rooms = map[string]room{
 		why: "a session knows steps and an agent, and not what its services run in",
 	},
 	"compose": {
-		may: []string{"compose/agent", "compose/session", "images", "tls"},
+		may: []string{"compose/agent", "compose/session", "httpstream/event", "images", "tls"},
 		why: "it talks with the agent over a line, and leaves the kernel and the wire to it",
 	},
 	"cmd/wiretape": {

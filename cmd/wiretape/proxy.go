@@ -215,7 +215,7 @@ func listenOn(address string) (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, &failure{code: exitEnvironment, err: fmt.Errorf("--listen %s: %w", address, err), hint: hint}
+		return nil, &event.Problem{Kind: event.Environment, Err: fmt.Errorf("--listen %s: %w", address, err), Next: hint}
 	}
 	return l, nil
 }
@@ -247,7 +247,7 @@ func newRecordingTo(dir string) (*recordingTo, error) {
 		rec.writer, err = tape.Create(rec.partial, tape.Manifest{Created: time.Now(), By: version})
 	}
 	if err != nil {
-		return nil, &failure{code: exitEnvironment, err: fmt.Errorf("make the tape: %w", err), hint: "check the space and the permissions there, or choose another folder with --tape"}
+		return nil, &event.Problem{Kind: event.Environment, Err: fmt.Errorf("make the tape: %w", err), Next: "check the space and the permissions there, or choose another folder with --tape"}
 	}
 	return rec, nil
 }
@@ -324,24 +324,24 @@ func (rec *recordingTo) finish(r *reporter, started time.Time) error {
 	poorer := complete && worth < tape.WorthOf(rec.dir)
 	if complete && !poorer {
 		if err = tape.Replace(rec.partial, rec.dir); err != nil {
-			return &failure{
-				code: exitEnvironment, err: fmt.Errorf("the recording is complete, in %s, but can't take its place: %w", rec.partial, err),
-				hint: "move it to " + rec.dir,
+			return &event.Problem{
+				Kind: event.Environment, Err: fmt.Errorf("the recording is complete, in %s, but can't take its place: %w", rec.partial, err),
+				Next: "move it to " + rec.dir,
 			}
 		}
 	}
 	r.finish(summary{Mode: "record", Tape: rec.dir, Complete: &complete, Problems: rec.problems, OK: complete && !poorer, Took: time.Since(started).Seconds()})
 	if !complete {
-		return &failure{code: exitIncomplete, err: errors.Join(err, fmt.Errorf("the recording is incomplete; what there is of it is in %s", rec.partial)), hint: "record again"}
+		return &event.Problem{Kind: event.Incomplete, Err: errors.Join(err, fmt.Errorf("the recording is incomplete; what there is of it is in %s", rec.partial)), Next: "record again"}
 	}
 	const pass = "have the client use the proxy, and record again"
 	switch {
 	case poorer && worth == tape.Nothing:
 		err = os.RemoveAll(rec.partial)
-		return &failure{code: exitIncomplete, err: errors.Join(fmt.Errorf("nothing was recorded, so the tape at %s was left as it was", rec.dir), err), hint: pass}
+		return &event.Problem{Kind: event.Incomplete, Err: errors.Join(fmt.Errorf("nothing was recorded, so the tape at %s was left as it was", rec.dir), err), Next: pass}
 	case poorer:
-		return &failure{code: exitIncomplete, err: fmt.Errorf("none of the calls was answered, so the tape at %s was left as it was; this recording is in %s", rec.dir, rec.partial),
-			hint: recordAnswers}
+		return &event.Problem{Kind: event.Incomplete, Err: fmt.Errorf("none of the calls was answered, so the tape at %s was left as it was; this recording is in %s", rec.dir, rec.partial),
+			Next: recordAnswers}
 	case worth == tape.Nothing:
 		r.warn("nothing was recorded", pass)
 	case worth == tape.Unanswered:
@@ -403,7 +403,7 @@ func proxyReplay(ctx context.Context, o proxyReplayOptions, io streams) error {
 	ok := n.Misses == 0 && n.Errors == 0
 	r.finish(summary{Mode: "replay", Tape: t.Dir, OK: ok, Took: time.Since(started).Seconds()})
 	if !ok {
-		return &failure{code: exitFailed, err: errors.New("not all was answered as recorded"), silent: true}
+		return &event.Problem{Kind: event.Mismatch, Err: errors.New("not all was answered as recorded"), Said: true}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/wiretape/wiretape/compose"
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
@@ -155,13 +156,13 @@ func (s *sessionRun) conclude(result *compose.Result, err error) error {
 	}
 	if exit := (*compose.ExitError)(nil); s.user.Err() != nil && !s.waited && (err == nil || errors.As(err, &exit)) {
 		// COMMAND was interrupted with us; how it took it is not the news.
-		err = &failure{code: exitInterrupted, err: errInterrupted}
+		err = &event.Problem{Kind: event.Interrupted, Err: errInterrupted}
 	}
-	if result != nil && !result.Complete && (err == nil || classify(err).code == exitEnvironment) {
+	if result != nil && !result.Complete && (err == nil || exitCodes[classify(err).Kind] == exitEnvironment) {
 		if err == nil {
 			err = errors.New("the recording is incomplete")
 		} // else the agent or the disk failed while it recorded; what matters is what is missing
-		return &failure{code: exitIncomplete, err: err, hint: "record again; what there is of it is in " + relative(result.Tape)}
+		return &event.Problem{Kind: event.Incomplete, Err: err, Next: "record again; what there is of it is in " + relative(result.Tape)}
 	}
 	if err == nil && result != nil {
 		err = s.recorded(result)
@@ -193,13 +194,13 @@ func (s *sessionRun) warnOf(result *compose.Result, err error) {
 func (s *sessionRun) recorded(result *compose.Result) error {
 	switch {
 	case result.Dropped:
-		return &failure{
-			code: exitIncomplete, err: fmt.Errorf("nothing was recorded, so the tape at %s was left as it was", relative(s.opt.Tape)), hint: recordSomething,
+		return &event.Problem{
+			Kind: event.Incomplete, Err: fmt.Errorf("nothing was recorded, so the tape at %s was left as it was", relative(s.opt.Tape)), Next: recordSomething,
 		}
 	case poorer(result):
-		return &failure{
-			code: exitIncomplete, err: errors.New("none of the calls was answered, so the recording did not take the tape's place"),
-			hint: recordAnswers + "; if the outside world is meant to be down, move the recording to the tape's place by hand",
+		return &event.Problem{
+			Kind: event.Incomplete, Err: errors.New("none of the calls was answered, so the recording did not take the tape's place"),
+			Next: recordAnswers + "; if the outside world is meant to be down, move the recording to the tape's place by hand",
 		}
 	}
 	return nil
@@ -209,14 +210,14 @@ func (s *sessionRun) recorded(result *compose.Result) error {
 func (s *sessionRun) replayed(n counts) error {
 	switch {
 	case n.Misses > 0:
-		return &failure{
-			code: exitFailed, err: errors.New(report.Plural(n.Misses, "miss") + ": the app asked for what the tape does not have"),
-			hint: "see what differs above; if the app is right, add it to the tape with --on-miss record",
+		return &event.Problem{
+			Kind: event.Mismatch, Err: errors.New(report.Plural(n.Misses, "miss") + ": the app asked for what the tape does not have"),
+			Next: "see what differs above; if the app is right, add it to the tape with --on-miss record",
 		}
 	case n.Errors > 0:
-		return &failure{
-			code: exitFailed, err: errors.New(report.Plural(n.Errors, "answer") + " could not be played to the end"),
-			hint: "the errors above name them; wiretape tape verify " + s.opt.Tape + " tells whether the tape is at fault",
+		return &event.Problem{
+			Kind: event.Mismatch, Err: errors.New(report.Plural(n.Errors, "answer") + " could not be played to the end"),
+			Next: "the errors above name them; wiretape tape verify " + s.opt.Tape + " tells whether the tape is at fault",
 		}
 	}
 	return nil

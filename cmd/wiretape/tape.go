@@ -20,6 +20,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -429,7 +430,7 @@ func tapeVerify(o tapeOptions, w io.Writer) error {
 		}
 	}
 	if len(problems) > 0 {
-		return &failure{code: exitTape, err: fmt.Errorf("%s: %s", t.Dir, report.Plural(len(problems), "problem")), hint: "record it again, or mend the files that are named"}
+		return &event.Problem{Kind: event.BrokenTape, Err: fmt.Errorf("%s: %s", t.Dir, report.Plural(len(problems), "problem")), Next: "record it again, or mend the files that are named"}
 	}
 	if o.output != forMachines {
 		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.Dir, report.Plural(len(t.Calls), "call"), report.Plural(len(t.Cases), "case"))

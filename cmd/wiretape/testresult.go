@@ -18,7 +18,7 @@ import (
 func (t *testRun) failed(err error, next string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.run.Errors = append(t.run.Errors, report.Note{Message: err.Error(), Next: next})
+	t.run.Errors = append(t.run.Errors, event.Problem{Err: err, Next: next})
 }
 
 // missing notes the cases that have no result because the session ended first.
@@ -61,7 +61,7 @@ func (t *testRun) unsent(tapes []testTape, err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.run.Errors = append(t.run.Errors, report.Note{Message: "the test was interrupted", Next: "run it again, to its end"})
+	t.run.Errors = append(t.run.Errors, event.Problem{Err: errors.New("the test was interrupted"), Next: "run it again, to its end"})
 }
 
 // without are the results to be of a tape's cases that have none. The caller holds mu.
@@ -178,9 +178,9 @@ func (t *testRun) conclude(err error) error {
 	run.Conclude()
 	n := t.r.counts()
 	if n.Errors > 0 {
-		run.Errors = append(run.Errors, report.Note{
-			Message: report.Plural(n.Errors, "answer") + " could not be played to the end",
-			Next:    "the errors above name them; wiretape tape verify " + strings.Join(run.Tapes, " ") + " tells whether the tape is at fault",
+		run.Errors = append(run.Errors, event.Problem{
+			Err:  errors.New(report.Plural(n.Errors, "answer") + " could not be played to the end"),
+			Next: "the errors above name them; wiretape tape verify " + strings.Join(run.Tapes, " ") + " tells whether the tape is at fault",
 		})
 	}
 	if err != nil && len(run.Cases) == 0 {
@@ -196,15 +196,15 @@ func (t *testRun) conclude(err error) error {
 	switch {
 	case err != nil:
 		if t.user.Err() != nil {
-			return &failure{code: exitInterrupted, err: errInterrupted}
+			return &event.Problem{Kind: event.Interrupted, Err: errInterrupted}
 		}
 		return err
 	case rerr != nil:
-		return &failure{code: exitEnvironment, err: rerr}
+		return &event.Problem{Kind: event.Environment, Err: rerr}
 	case t.user.Err() != nil:
-		return &failure{code: exitInterrupted, err: errInterrupted}
+		return &event.Problem{Kind: event.Interrupted, Err: errInterrupted}
 	case !run.OK():
-		return &failure{code: exitFailed, err: errors.New("the test failed"), silent: true}
+		return &event.Problem{Kind: event.Mismatch, Err: errors.New("the test failed"), Said: true}
 	}
 	return nil
 }

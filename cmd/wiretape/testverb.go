@@ -14,6 +14,7 @@ import (
 	"github.com/wiretape/wiretape/compose"
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -223,12 +224,12 @@ func (t *testRun) session(tp testTape) error {
 		return runCommand(ctx, t.user, t.command, s)
 	})
 	t.update(tp, sent)
-	if f := (*compose.Error)(nil); errors.As(err, &f) && f.Kind == compose.App {
+	if f := (*event.Problem)(nil); errors.As(err, &f) && f.Kind == event.App {
 		t.missing(tp, err)
 		if dead := (*compose.DeadError)(nil); errors.As(err, &dead) && dead.Lines != "" {
 			err = fmt.Errorf("%w; its last lines: %s", err, t.redactLog(dead.Lines))
 		}
-		t.failed(err, f.Hint)
+		t.failed(err, f.Next)
 		return nil
 	}
 	if up {
@@ -236,7 +237,7 @@ func (t *testRun) session(tp testTape) error {
 	}
 	if exit := (*compose.ExitError)(nil); errors.As(err, &exit) {
 		if t.user.Err() != nil { // COMMAND was interrupted with us
-			return &failure{code: exitInterrupted, err: errInterrupted}
+			return &event.Problem{Kind: event.Interrupted, Err: errInterrupted}
 		}
 		t.failed(err, "see what it printed above")
 		return nil

@@ -208,8 +208,8 @@ func (t *testRun) update(tp testTape, sent bool) {
 		notKept(t.run.Outside)
 	}
 	if err != nil {
-		t.run.Errors = append(t.run.Errors, report.Note{
-			Message: errTapeUnchanged.Error() + ": " + err.Error(), Next: "check the space and the permissions there",
+		t.run.Errors = append(t.run.Errors, event.Problem{
+			Err: fmt.Errorf("%w: %w", errTapeUnchanged, err), Next: "check the space and the permissions there",
 		})
 	}
 	if !changed {

@@ -96,8 +96,8 @@ type FromAgent struct {
 	Stopped bool         `json:"stopped,omitempty"`
 	// Fatal ends the session: the agent can't go on. Unsupported is set where the
 	// kernel or the engine lacks something.
-	Fatal *Fatal `json:"fatal,omitempty"`
-	Log   *Log   `json:"log,omitempty"` // for --debug
+	Fatal *event.Problem `json:"fatal,omitempty"`
+	Log   *Log           `json:"log,omitempty"` // for --debug
 }
 
 // Hello is the first line that the agent sends.
@@ -194,14 +194,6 @@ type Run struct {
 type Reply struct {
 	Error string  `json:"error,omitempty"`
 	Ports [][]int `json:"ports,omitempty"` // to Listening: one list a container
-}
-
-// Fatal says why the agent can't go on.
-type Fatal struct {
-	Error       string `json:"error"`
-	Hint        string `json:"hint,omitempty"`
-	Unsupported bool   `json:"unsupported,omitempty"`
-	Permission  bool   `json:"permission,omitempty"` // it is a privilege that is missing
 }
 
 // Log is a line for --debug.

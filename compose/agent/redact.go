@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/wiretape/wiretape/compose/report"
@@ -21,7 +22,7 @@ func (m *FromAgent) redact(r *tape.Redactor) {
 		m.Log = &Log{Level: m.Log.Level, Message: r.Text(m.Log.Message)}
 	case m.Fatal != nil:
 		f := *m.Fatal
-		f.Error, f.Hint = r.Text(f.Error), r.Text(f.Hint)
+		f.Err, f.Next = errors.New(r.Text(f.Message())), r.Text(f.Next)
 		m.Fatal = &f
 	case m.Reply != nil:
 		reply := *m.Reply
@@ -80,7 +81,7 @@ func redactCase(r *tape.Redactor, c *report.CaseResult) {
 	}
 	for i := range c.Unlike {
 		u := &c.Unlike[i]
-		u.URL, u.Detail = r.URL(u.URL), r.Text(u.Detail)
+		u.URL, u.Problem.Err = r.URL(u.URL), errors.New(r.Text(u.Problem.Message()))
 	}
 	for i := range c.Misses {
 		redactMiss(r, &c.Misses[i])

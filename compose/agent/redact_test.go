@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func TestNoSecretLeavesTheWorker(t *testing.T) {
 		"a notice":      {Event: &event.Event{Notice: &event.Notice{Kind: event.Failed, About: url, Detail: text, Next: text}}},
 		"a miss":        {Event: &event.Event{Exchange: &event.Exchange{URL: own}, Miss: miss.Clone()}},
 		"a log line":    {Log: &Log{Level: "debug", Message: text}},
-		"a fatal error": {Fatal: &Fatal{Error: text, Hint: text}},
+		"a fatal error": {Fatal: &event.Problem{Err: errors.New(text), Next: text}},
 		"a reply":       {Reply: &Reply{Error: text}},
 		"a case": {Result: &report.CaseResult{
 			URL: url, Error: text, Reason: text,

@@ -266,7 +266,7 @@ func headline(c *CaseResult) string {
 			}
 		}
 	case len(c.Unlike) > 0: // so does what differs from this
-		return oneLine(fmt.Sprintf("call %d: %s", c.Unlike[0].Number, c.Unlike[0].Detail))
+		return oneLine(fmt.Sprintf("call %d: %s", c.Unlike[0].Number, c.Unlike[0].Problem.Message()))
 	case c.Verdict != nil && len(c.Verdict.Differences) > 0:
 		s := oneLine(headDifference(c.Verdict).Message)
 		if a := c.Verdict.Answer; a != nil && c.Verdict.InAnswer()(headDifference(c.Verdict)) {

@@ -46,7 +46,7 @@ func Annotations(w io.Writer, r *Run, dir string) error {
 		}
 	}
 	for _, n := range r.Errors {
-		message := n.Message
+		message := n.Message()
 		if n.Next != "" {
 			message += "\nnext: " + n.Next
 		}
@@ -86,10 +86,10 @@ func Summary(w io.Writer, r *Run) error {
 	}
 	fmt.Fprintf(&b, "## %s\n\n**%s**: %s in %s\n\n", heading, word, strings.Join(totals(r), ", "), Short(r.Took))
 	for _, n := range r.Errors {
-		fmt.Fprintf(&b, "- ❌ %s%s\n", markdown(n.Message), nextClause(n.Next))
+		fmt.Fprintf(&b, "- ❌ %s%s\n", markdown(n.Message()), nextClause(n.Next))
 	}
 	for _, n := range r.Warnings {
-		fmt.Fprintf(&b, "- ⚠️ %s%s\n", markdown(n.Message), nextClause(n.Next))
+		fmt.Fprintf(&b, "- ⚠️ %s%s\n", markdown(n.Message()), nextClause(n.Next))
 	}
 	if len(r.Errors)+len(r.Warnings) > 0 {
 		b.WriteByte('\n')

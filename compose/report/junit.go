@@ -181,12 +181,13 @@ func (r *Run) outsideSuite() junitSuite {
 			Failure: &junitDetail{"no recorded call answers " + title, "miss", xmlText("\n" + p.b.String())},
 		})
 	}
-	for i, n := range r.Errors {
+	for i := range r.Errors {
+		n := &r.Errors[i]
 		p := newPrinter(false, 0)
 		p.note("error", plain, n)
 		s.add(junitCase{
 			Name: fmt.Sprintf("session %d", i+1), Classname: name, Time: seconds(0),
-			Error: &junitDetail{xmlText(oneLine(n.Message)), "error", xmlText("\n" + p.b.String())},
+			Error: &junitDetail{xmlText(oneLine(n.Message())), "error", xmlText("\n" + p.b.String())},
 		})
 	}
 	return s

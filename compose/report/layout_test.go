@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"github.com/wiretape/wiretape/dev/needs"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 var colors = regexp.MustCompile("\x1b\\[[0-9;]+m")
@@ -267,7 +269,7 @@ func luminance(hex string) float64 {
 }
 
 func TestSummaryOfACommandAloneNamesNoCases(t *testing.T) {
-	r := &Run{Errors: []Note{{Message: "sh failed: exit status 1"}}, Took: time.Second}
+	r := &Run{Errors: []event.Problem{{Err: errors.New("sh failed: exit status 1")}}, Took: time.Second}
 	if got, want := SummaryLine(r, false), "failed: 1 problem in 1.00 s\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

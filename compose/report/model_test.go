@@ -202,12 +202,12 @@ func TestOnlyTimingFailsACaseThatAnsweredWell(t *testing.T) {
 }
 
 func TestARunFailsForWhatIsOutsideTheCases(t *testing.T) {
-	for _, r := range []*Run{{Outside: []event.Miss{{}}}, {Errors: []Note{{}}}} {
+	for _, r := range []*Run{{Outside: []event.Miss{{}}}, {Errors: []event.Problem{{}}}} {
 		if r.OK() {
 			t.Errorf("%+v is ok", r)
 		}
 	}
-	if r := (&Run{Outside: []event.Miss{{Answered: event.Recorded}}, Warnings: []Note{{}}}); !r.OK() {
+	if r := (&Run{Outside: []event.Miss{{Answered: event.Recorded}}, Warnings: []event.Problem{{}}}); !r.OK() {
 		t.Error("warnings fail a run")
 	}
 }

@@ -145,7 +145,7 @@ func lookSteps(c *CaseResult) []Step {
 	}
 	for _, u := range c.Unlike {
 		if u.File != "" && len(steps) < maxUnsure {
-			steps = append(steps, Step{fmt.Sprintf("look at call %d; %s", u.Number, u.Hint), shellQuote(u.File)})
+			steps = append(steps, Step{fmt.Sprintf("look at call %d; %s", u.Number, u.Problem.Next), shellQuote(u.File)})
 		}
 	}
 	for _, ref := range c.Left {

@@ -19,6 +19,8 @@
 package report
 
 import (
+	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/compare"
@@ -43,14 +45,8 @@ type Run struct {
 	Outside []event.Miss `json:"outside,omitempty"`
 	// Errors are what went wrong beside the cases, and fail the run: the command
 	// failed, the app never got ready. Warnings are the rest worth knowing.
-	Errors   []Note `json:"errors,omitempty"`
-	Warnings []Note `json:"warnings,omitempty"`
-}
-
-// A Note is something about the whole run, and what to do about it.
-type Note struct {
-	Message string `json:"message"`
-	Next    string `json:"next,omitempty"`
+	Errors   []event.Problem `json:"errors,omitempty"`
+	Warnings []event.Problem `json:"warnings,omitempty"`
 }
 
 // A Status is the outcome of one case.
@@ -112,8 +108,29 @@ type CaseResult struct {
 // A CallDifference is what the app said otherwise in a call that was played all the same.
 type CallDifference struct {
 	event.Call
-	Detail string `json:"detail"` // "the client's message 4 differs: …"
+	Problem event.Problem // "the client's message 4 differs: …"
+}
+
+// callDifferenceJSON is the JSON form.
+type callDifferenceJSON struct {
+	event.Call
+	Detail string `json:"detail"`
 	Hint   string `json:"hint,omitempty"`
+}
+
+// MarshalJSON writes the call's fields, detail and hint.
+func (d CallDifference) MarshalJSON() ([]byte, error) {
+	return json.Marshal(callDifferenceJSON{d.Call, d.Problem.Message(), d.Problem.Next})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (d *CallDifference) UnmarshalJSON(data []byte) error {
+	var j callDifferenceJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	d.Call, d.Problem = j.Call, event.Problem{Call: j.Number, Err: errors.New(j.Detail), Next: j.Hint}
+	return nil
 }
 
 // Sides are both sides of a comparison; nil where there is none.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -47,8 +48,8 @@ func sampleRun() *Run {
 			Closest:     &event.Call{Number: 9, File: "tapes/default/calls/0009-get-telemetry.example.com-v1-ping.yaml", Method: "GET", URL: "https://telemetry.example.com/v1/ping?ts=1767139200"},
 			Differences: []event.Difference{{Where: event.At(event.Query, "ts"), Recorded: "1767139200", Now: "1767225600"}},
 		}},
-		Errors:   []Note{{"the command ./scripts/load.sh ended with exit code 2", "run it by itself against wiretape compose replay"}},
-		Warnings: []Note{{"the network shared is external to the project and can't be cut off", "leave it out of the services under test"}},
+		Errors:   []event.Problem{{Err: errors.New("the command ./scripts/load.sh ended with exit code 2"), Next: "run it by itself against wiretape compose replay"}},
+		Warnings: []event.Problem{{Err: errors.New("the network shared is external to the project and can't be cut off"), Next: "leave it out of the services under test"}},
 	}
 	r.Conclude()
 	return r

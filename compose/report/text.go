@@ -42,11 +42,11 @@ func Text(w io.Writer, r *Run, o TextOptions) error {
 		}
 	}
 	p.outside(r)
-	for _, n := range r.Warnings {
-		p.note("warning", yellow, n)
+	for i := range r.Warnings {
+		p.note("warning", yellow, &r.Warnings[i])
 	}
-	for _, n := range r.Errors {
-		p.note("error", red, n)
+	for i := range r.Errors {
+		p.note("error", red, &r.Errors[i])
 	}
 	if o.Report != "" {
 		p.line(span{"report: ", dim}, span{oneLine(o.Report), plain})
@@ -200,7 +200,7 @@ func (p *printer) calls(c *CaseResult) {
 			p.line(span{"  and " + Plural(len(c.Unlike)-i, "more call") + " with another message", dim})
 			break
 		}
-		p.wrap("  ", "    ", span{"call " + listed([]int{u.Number}) + ": " + oneLine(u.Detail), plain})
+		p.wrap("  ", "    ", span{"call " + listed([]int{u.Number}) + ": " + oneLine(u.Problem.Message()), plain})
 	}
 	notMade, asked := c.notMade()
 	if asked > 0 && len(notMade) > 0 {
@@ -286,8 +286,8 @@ func (p *printer) outside(r *Run) {
 	p.line()
 }
 
-func (p *printer) note(word, style string, n Note) {
-	p.wrap("", "  ", span{word + ": ", style}, span{oneLine(n.Message), plain})
+func (p *printer) note(word, style string, n *event.Problem) {
+	p.wrap("", "  ", span{word + ": ", style}, span{oneLine(n.Message()), plain})
 	if n.Next != "" {
 		p.wrap("  next: ", "        ", span{oneLine(n.Next), plain})
 	}

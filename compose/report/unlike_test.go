@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -13,8 +14,8 @@ func TestWhatTheAppSaidOtherwiseInACallFailsItsCaseAndComesFirst(t *testing.T) {
 	run := &Run{Cases: []CaseResult{{
 		Number: 2, Name: "0002-post-ws", Method: "POST", URL: "http://localhost/ws", Verdict: &compare.Verdict{Pass: true},
 		Unlike: []CallDifference{{
-			Call:   event.Call{Number: 2, File: "tapes/default/calls/0002-get-rt.yaml"},
-			Detail: `the client's message 4 differs: message was "abc", is "ab"`, Hint: "if the app is right to say this, record the call again",
+			Call:    event.Call{Number: 2, File: "tapes/default/calls/0002-get-rt.yaml"},
+			Problem: event.Problem{Err: errors.New(`the client's message 4 differs: message was "abc", is "ab"`), Next: "if the app is right to say this, record the call again"},
 		}},
 	}}}
 	c := &run.Cases[0]

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 func TestPrivilegedIsAdvisedWhereItHelps(t *testing.T) {
@@ -20,21 +20,21 @@ func TestPrivilegedIsAdvisedWhereItHelps(t *testing.T) {
 		{"no space left on device", false, other},
 		{"Pool overlaps with other one on this address space", false, other},
 	} {
-		var e *Error
-		if err := startError(errors.New(test.engine), test.privileged); !errors.As(err, &e) || e.Kind != Environment || e.Hint != test.want {
-			t.Errorf("%s: the hint is %q", test.engine, e.Hint)
+		var e *event.Problem
+		if err := startError(errors.New(test.engine), test.privileged); !errors.As(err, &e) || e.Kind != event.Environment || e.Next != test.want {
+			t.Errorf("%s: the hint is %q", test.engine, e.Next)
 		}
 	}
 	for _, test := range []struct {
-		fatal      agent.Fatal
+		fatal      event.Problem
 		privileged bool
 		want       string
 	}{
-		{agent.Fatal{Hint: "use a newer kernel", Unsupported: true}, false, "use a newer kernel"},
-		{agent.Fatal{Hint: "add the capability SYS_ADMIN", Unsupported: true, Permission: true}, false, PrivilegeHint(false)},
-		{agent.Fatal{Hint: "add the capability SYS_ADMIN", Unsupported: true, Permission: true}, true, PrivilegeHint(true)},
+		{event.Problem{Kind: event.Environment, Next: "use a newer kernel"}, false, "use a newer kernel"},
+		{event.Problem{Kind: event.Privilege, Next: "add the capability SYS_ADMIN"}, false, PrivilegeHint(false)},
+		{event.Problem{Kind: event.Privilege, Next: "add the capability SYS_ADMIN"}, true, PrivilegeHint(true)},
 	} {
-		if got := FatalHint(test.privileged)(&test.fatal); got != test.want {
+		if got := FatalNext(test.privileged)(&test.fatal); got != test.want {
 			t.Errorf("%+v: the hint is %q", test.fatal, got)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -30,7 +31,7 @@ type Link struct {
 	message func(agent.FromAgent)
 	// autopsy tells how the agent's process ended, for people; "" if it does not know.
 	autopsy func() string
-	hint    func(*agent.Fatal) string
+	hint    func(*event.Problem) string
 
 	hello   chan agent.Hello
 	ready   chan struct{}
@@ -40,7 +41,7 @@ type Link struct {
 	mu      sync.Mutex
 	err     error
 	closed  bool // by us
-	fatal   *agent.Fatal
+	fatal   *event.Problem
 	stderr  []byte
 	heard   time.Time // when the last line came
 	nextID  int64
@@ -53,7 +54,7 @@ type Link struct {
 // are passed to message, in order, from one goroutine; while it works on one,
 // the agent waits. When the agent is gone, autopsy is asked how it ended, and
 // hint what to do if it said why.
-func NewLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), autopsy func() string, hint func(*agent.Fatal) string) *Link {
+func NewLink(conn net.Conn, stream io.Reader, message func(agent.FromAgent), autopsy func() string, hint func(*event.Problem) string) *Link {
 	l := &Link{
 		conn: conn, message: message, autopsy: autopsy, hint: hint,
 		hello: make(chan agent.Hello, 1), ready: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
@@ -157,7 +158,7 @@ func closeOnce(c chan struct{}) {
 // ending says why the talk ended. l.mu is held.
 func (l *Link) ending(err error, how string) error {
 	if l.fatal != nil {
-		return &Error{Kind: Environment, Err: errors.New(l.fatal.Error), Hint: l.hint(l.fatal)}
+		return &event.Problem{Kind: event.Environment, Err: l.fatal.Err, Next: l.hint(l.fatal)}
 	}
 	said := string(bytes.TrimSpace(l.stderr))
 	if said != "" {
@@ -169,8 +170,8 @@ func (l *Link) ending(err error, how string) error {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		said = " (" + err.Error() + ")" + said
 	}
-	return &Error{Kind: Environment, Err: fmt.Errorf("the agent ended unexpectedly%s", said),
-		Hint: "run it again with --debug; if it happens again, report it with that output"}
+	return &event.Problem{Kind: event.Environment, Err: fmt.Errorf("the agent ended unexpectedly%s", said),
+		Next: "run it again with --debug; if it happens again, report it with that output"}
 }
 
 // Done is closed when the agent is gone; Err tells why.

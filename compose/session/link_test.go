@@ -31,7 +31,7 @@ func newPeer(t *testing.T, message func(agent.FromAgent)) (*Link, *peer) {
 		Conn: theirs, in: json.NewDecoder(theirs),
 		stdout: stdcopy.NewStdWriter(theirs, stdcopy.Stdout), stderr: stdcopy.NewStdWriter(theirs, stdcopy.Stderr),
 	}
-	return NewLink(ours, ours, message, func() string { return "" }, FatalHint(false)), p
+	return NewLink(ours, ours, message, func() string { return "" }, FatalNext(false)), p
 }
 
 func (p *peer) say(m agent.FromAgent) {
@@ -93,7 +93,7 @@ func TestLinkTellsWhyTheAgentIsGone(t *testing.T) {
 		{"it ends", func(p *peer) { p.Close() }, "the agent ended unexpectedly", "--debug"},
 		{"it panics", func(p *peer) { p.stderr.Write([]byte("panic: oh\n")); p.Close() }, "ended unexpectedly: panic: oh", "--debug"},
 		{"it says what is wrong", func(p *peer) {
-			p.say(agent.FromAgent{Fatal: &agent.Fatal{Error: "the kernel is too old", Hint: "5.15", Unsupported: true}})
+			p.say(agent.FromAgent{Fatal: event.Problemf(event.Environment, "5.15", "the kernel is too old")})
 		}, "the kernel is too old", "5.15"},
 		{"it talks nonsense", func(p *peer) { p.stdout.Write([]byte("hello\n")) }, `is not understood`, "--debug"},
 	}
@@ -102,8 +102,8 @@ func TestLinkTellsWhyTheAgentIsGone(t *testing.T) {
 			l, p := newPeer(t, func(agent.FromAgent) {})
 			go test.end(p)
 			_, err := await(t.Context(), l, l.ready, time.Minute, "get ready")
-			var e *Error
-			if !errors.As(err, &e) || e.Kind != Environment || !strings.Contains(err.Error(), test.want) || !strings.Contains(e.Hint, test.hint) {
+			var e *event.Problem
+			if !errors.As(err, &e) || e.Kind != event.Environment || !strings.Contains(err.Error(), test.want) || !strings.Contains(e.Next, test.hint) {
 				t.Errorf("the error is %v", err)
 			}
 			if _, err := l.Request(t.Context(), agent.ToAgent{Cleanup: true}); err == nil {
@@ -150,7 +150,7 @@ func FuzzLink(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stream bytes.Buffer
 		stdcopy.NewStdWriter(&stream, stdcopy.Stdout).Write(data)
-		l := NewLink(silent{}, &stream, func(agent.FromAgent) {}, func() string { return "" }, FatalHint(false))
+		l := NewLink(silent{}, &stream, func(agent.FromAgent) {}, func() string { return "" }, FatalNext(false))
 		<-l.done
 		if l.Err() == nil {
 			t.Error("the link ended without saying why")

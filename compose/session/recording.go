@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -97,7 +98,7 @@ func (p *PendingTape) Apply(rec tape.Record) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.err == nil {
-			p.err = &Error{Kind: Environment, Err: fmt.Errorf("write the tape: %w", err), Hint: "check the space and the permissions there"}
+			p.err = &event.Problem{Kind: event.Environment, Err: fmt.Errorf("write the tape: %w", err), Next: "check the space and the permissions there"}
 			close(p.fail)
 		}
 	}

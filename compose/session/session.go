@@ -111,8 +111,8 @@ func (s *Session) run(ctx context.Context, use func(context.Context) error) erro
 		err = s.use(ctx, use)
 	}
 	_, undoErr := s.undo()
-	var known *Error
-	if err == nil || undoErr != nil && errors.As(err, &known) && known.Kind == Interrupted {
+	var known *event.Problem
+	if err == nil || undoErr != nil && errors.As(err, &known) && known.Kind == event.Interrupted {
 		return undoErr
 	}
 	return err
@@ -172,7 +172,7 @@ func InterruptedBy(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	return &Error{Kind: Interrupted, Err: errors.New("interrupted before the session ran")}
+	return &event.Problem{Kind: event.Interrupted, Err: errors.New("interrupted before the session ran")}
 }
 
 // receive takes what the agent says: records go to the tape, and the rest to who asked.

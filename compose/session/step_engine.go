@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/images"
 )
 
@@ -62,8 +63,8 @@ func (s makeVolume) Undo(ctx context.Context, e *Env) error {
 }
 
 func alreadyRunning(project string) error {
-	return &Error{Kind: Usage, Err: fmt.Errorf("a wiretape session is already running for project %s", project),
-		Hint: "end it, or clean up after it with: wiretape compose down -p " + project}
+	return &event.Problem{Kind: event.Usage, Err: fmt.Errorf("a wiretape session is already running for project %s", project),
+		Next: "end it, or clean up after it with: wiretape compose down -p " + project}
 }
 
 // makeNetwork makes the agent's own bridge.
@@ -115,7 +116,7 @@ func ensureImage(ctx context.Context, e *Env, arch string) (ref string, err erro
 	binary := e.Options.Agent
 	if binary == nil {
 		if binary, err = images.AgentBinary(arch); err != nil {
-			return "", &Error{Kind: Environment, Err: err}
+			return "", &event.Problem{Kind: event.Environment, Err: err}
 		}
 	}
 	img := images.AgentImage(binary, e.Options.Version)

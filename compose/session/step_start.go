@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/images"
 )
 
@@ -49,7 +50,7 @@ func (s *startAgent) Do(ctx context.Context, e *Env) (Started, error) {
 	if err != nil {
 		return Started{}, EngineError(err)
 	}
-	s.link = NewLink(stream.Conn, stream.Reader, s.receive, func() string { return howEnded(e.Engine, s.Name) }, FatalHint(e.Options.Privileged))
+	s.link = NewLink(stream.Conn, stream.Reader, s.receive, func() string { return howEnded(e.Engine, s.Name) }, FatalNext(e.Options.Privileged))
 	s.mayRun = true
 	if err := e.Engine.ContainerStart(context.WithoutCancel(ctx), s.Name, container.StartOptions{}); err != nil {
 		return Started{}, startError(err, e.Options.Privileged)
@@ -106,7 +107,7 @@ func startError(err error, privileged bool) error {
 	if refused.MatchString(text) {
 		hint = PrivilegeHint(privileged)
 	}
-	return &Error{Kind: Environment, Err: fmt.Errorf("start the agent: %w", err), Hint: hint}
+	return &event.Problem{Kind: event.Environment, Err: fmt.Errorf("start the agent: %w", err), Next: hint}
 }
 
 func (s *startAgent) Undo(ctx context.Context, e *Env) error {

@@ -2,6 +2,9 @@ package event
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"reflect"
 	"strings"
 	"testing"
@@ -114,5 +117,29 @@ func TestACopyOfAMissSharesNothing(t *testing.T) {
 	c.OtherURLs[0], c.Closest.URL, c.Differences[0].Now = "b", "b", "b"
 	if m.OtherURLs[0] != "a" || m.Closest.URL != "a" || m.Differences[0].Now != "a" {
 		t.Errorf("%+v", m)
+	}
+}
+
+func TestAProblemIsFoundAndReadLikeAnyError(t *testing.T) {
+	cause := fmt.Errorf("open: %w", fs.ErrPermission)
+	p := &Problem{Kind: Environment, Call: 3, Err: cause, Next: "check the mode"}
+	err := fmt.Errorf("record: %w", p)
+	if got := (*Problem)(nil); !errors.As(err, &got) || got != p || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("%v is not found", err)
+	}
+	if p.Error() != "call 3: open: permission denied" || p.Message() != "open: permission denied" {
+		t.Errorf("%q, %q", p.Error(), p.Message())
+	}
+	data, jerr := json.Marshal(p)
+	const want = `{"kind":"environment","call":3,"message":"open: permission denied","next":"check the mode"}`
+	if jerr != nil || string(data) != want {
+		t.Errorf("%s, %v", data, jerr)
+	}
+	var got Problem
+	if err := json.Unmarshal(data, &got); err != nil || got.Error() != p.Error() || got.Kind != p.Kind || got.Next != p.Next {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if data, err := json.Marshal([]Problem{{Err: errors.New("x")}}); err != nil || string(data) != `[{"message":"x"}]` {
+		t.Errorf("%s, %v", data, err)
 	}
 }

@@ -142,7 +142,7 @@ func (h *connHandler) ServeStream(ctx context.Context, req *httpstream.Request, 
 	if !a.serve() {
 		return
 	}
-	var call *CallError
+	var call *event.Problem
 	if ctx.Err() != nil && !errors.Is(a.event.Err, tape.ErrTruncated) && !errors.As(a.event.Err, &call) {
 		a.event.Err = nil
 	}

@@ -25,8 +25,8 @@ func (e *Event) Outcome() event.Event {
 // Failure tells of a request that could not be answered as it was recorded.
 func (e *Event) Failure(err error) *event.Notice {
 	n := &event.Notice{Kind: event.Failed, Service: e.Service, About: e.URL, Case: e.Case, Detail: err.Error()}
-	if c := (*CallError)(nil); errors.As(err, &c) {
-		n.Number, n.Next = c.Number, c.Hint
+	if c := (*event.Problem)(nil); errors.As(err, &c) {
+		n.Number, n.Next = c.Call, c.Next
 	}
 	return n
 }

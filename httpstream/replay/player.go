@@ -102,7 +102,7 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 // isOurs reports whether an answer ended for a reason that is not its client: the tape
 // can't be read, or the client did not say what was waited for.
 func isOurs(err error) bool {
-	broken, silent := (*tape.FormatError)(nil), (*CallError)(nil)
+	broken, silent := (*tape.FormatError)(nil), (*event.Problem)(nil)
 	return errors.As(err, &broken) || errors.As(err, &silent)
 }
 
@@ -152,9 +152,9 @@ type play struct {
 	socket   *socketWriter // of a WebSocket
 	recorded counter
 	needed   int64
-	compared int64      // messages
-	closing  bool       // what is expected is a close frame
-	differs  *CallError // the first that is another one
+	compared int64          // messages
+	closing  bool           // what is expected is a close frame
+	differs  *event.Problem // the first that is another one
 	// closedElsewhere is set where the client closed a WebSocket in the place of a message.
 	closedElsewhere bool
 	causeAt         time.Duration // the time of the last of it
@@ -302,19 +302,19 @@ func (p *play) awaitClient() (err error) {
 
 // silent says what the client did not send.
 func (p *play) silent(waited time.Duration) error {
-	e := &CallError{
-		Number: p.x.Number,
-		Hint:   "see why the client does not send it; if that is right, record the call again",
+	e := &event.Problem{
+		Kind: event.Mismatch, Call: p.x.Number,
+		Next: "see why the client does not send it; if that is right, record the call again",
 	}
 	after := fmt.Sprintf("after %v; it came %v after the step before when it was recorded",
 		waited.Round(time.Millisecond), max(0, p.causeAt-p.lastAt).Round(time.Millisecond))
 	switch {
 	case p.waitsEnd:
-		e.Detail = "the client has not ended its request " + after
+		e.Err = errors.New("the client has not ended its request " + after)
 	case p.client.messages:
-		e.Detail = fmt.Sprintf("the client's message %d (%s) has not come %s", p.client.sent()+1, excerpt(p.expected), after)
+		e.Err = fmt.Errorf("the client's message %d (%s) has not come %s", p.client.sent()+1, excerpt(p.expected), after)
 	default:
-		e.Detail = fmt.Sprintf("only %d of the client's %d bytes, up to %s, have come %s", p.client.sent(), p.needed, excerpt(p.expected), after)
+		e.Err = fmt.Errorf("only %d of the client's %d bytes, up to %s, have come %s", p.client.sent(), p.needed, excerpt(p.expected), after)
 	}
 	return e
 }

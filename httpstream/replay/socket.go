@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	"github.com/wiretape/wiretape/httpstream/websocket"
 )
@@ -203,10 +204,10 @@ func (c *messageCounter) count(p []byte) (n int64) {
 	return n
 }
 
-func (p *play) differsAt(detail string) *CallError {
-	return &CallError{
-		Number: p.x.Number, Detail: detail,
-		Hint: "if the app is right to say this, record the call again; if it is noise, name it in noise.request.body or noise.request.text of wiretape.yaml",
+func (p *play) differsAt(detail string) *event.Problem {
+	return &event.Problem{
+		Kind: event.Mismatch, Call: p.x.Number, Err: errors.New(detail),
+		Next: "if the app is right to say this, record the call again; if it is noise, name it in noise.request.body or noise.request.text of wiretape.yaml",
 	}
 }
 

@@ -117,14 +117,15 @@ func (g *guard) fatal(err error) error {
 }
 
 // FatalOf says why the agent can't go on.
-func FatalOf(err error) *agent.Fatal {
-	f := &agent.Fatal{Error: err.Error()}
-	var unsupported *bpf.Unsupported
-	if errors.As(err, &unsupported) {
-		f.Unsupported, f.Hint = true, unsupported.Hint
-		f.Permission = strings.HasPrefix(unsupported.Feature, "permission")
+func FatalOf(err error) *event.Problem {
+	p := &event.Problem{Kind: event.Environment, Err: err}
+	if unsupported := (*bpf.Unsupported)(nil); errors.As(err, &unsupported) {
+		p.Next = unsupported.Hint
+		if strings.HasPrefix(unsupported.Feature, "permission") {
+			p.Kind = event.Privilege
+		}
 	}
-	return f
+	return p
 }
 
 // startWorker runs the worker; it gets the maps later, over a socket.

@@ -36,8 +36,8 @@ type Ledger struct {
 	shared   map[int][]int // the cases that a recorded call may belong to, if there are several
 	between  map[int]bool  // calls that were recorded while no case ran, or behind their case's answer
 	owners   map[*event.Miss]int
-	judged   map[*replay.CallError]bool // those that a case's result has
-	lastCall time.Time                  // when the app called last, or a case ended
+	judged   map[*event.Problem]bool // those that a case's result has
+	lastCall time.Time               // when the app called last, or a case ended
 	changed  chan struct{}
 	// Answered is what becomes of a miss that goes on to the outside. It must not change
 	// while the Ledger is in use.
@@ -61,7 +61,7 @@ type call struct {
 	ended bool
 	left  bool // by the app, though it was recorded to its end
 	// unlike is what the app said otherwise; nil where page can't take it any more.
-	unlike *replay.CallError
+	unlike *event.Problem
 	page   *page // nil for nobody's
 }
 
@@ -74,7 +74,7 @@ type miss struct {
 
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
-	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), ended: make(map[int]bool), owners: make(map[*event.Miss]int), judged: make(map[*replay.CallError]bool), changed: make(chan struct{})}
+	return &Ledger{open: make(map[int]*page), made: make(map[int]bool), ordered: make(map[int]bool), ended: make(map[int]bool), owners: make(map[*event.Miss]int), judged: make(map[*event.Problem]bool), changed: make(chan struct{})}
 }
 
 // expect begins a run of these cases of a tape.
@@ -240,7 +240,7 @@ func (c *call) Ended(e replay.Event) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	c.ended, c.left = true, e.Left
-	if unlike := (*replay.CallError)(nil); errors.As(e.Err, &unlike) && c.page != nil && !c.page.collected {
+	if unlike := (*event.Problem)(nil); errors.As(e.Err, &unlike) && c.page != nil && !c.page.collected {
 		c.unlike = unlike
 		c.ledger.judged[unlike] = true
 	}
@@ -254,7 +254,7 @@ func (c *call) Ended(e replay.Event) {
 // Judged reports whether what went wrong with a call is in the result of its case; it
 // is asked once, when the call has ended.
 func (l *Ledger) Judged(err error) bool {
-	unlike := (*replay.CallError)(nil)
+	unlike := (*event.Problem)(nil)
 	if !errors.As(err, &unlike) {
 		return false
 	}
@@ -374,7 +374,7 @@ func (l *Ledger) collect(c *report.CaseResult, origin time.Time) {
 		}
 		c.CallMade(ref, made.since(origin))
 		if u := made.unlike; u != nil {
-			c.Unlike = append(c.Unlike, report.CallDifference{Call: ref, Detail: u.Detail, Hint: u.Hint})
+			c.Unlike = append(c.Unlike, report.CallDifference{Call: ref, Problem: *u})
 		}
 		if made.left {
 			c.Left = append(c.Left, ref)

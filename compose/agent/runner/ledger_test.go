@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -67,7 +68,7 @@ func TestWhatTheAppSaidOtherwiseInACallIsItsCases(t *testing.T) {
 			if tc.late {
 				l.collect(c, time.Now())
 			}
-			e.Err = &replay.CallError{Number: 7, Detail: "the client's message 4 differs", Hint: "record it again"}
+			e.Err = &event.Problem{Call: 7, Err: errors.New("the client's message 4 differs"), Next: "record it again"}
 			w.Ended(e)
 			if !tc.late {
 				l.collect(c, time.Now())
@@ -75,7 +76,7 @@ func TestWhatTheAppSaidOtherwiseInACallIsItsCases(t *testing.T) {
 			if got := l.Judged(e.Err); got != tc.judged || (len(c.Unlike) == 1) != tc.judged {
 				t.Errorf("judged %v, %+v", got, c.Unlike)
 			}
-			if tc.judged && (c.Unlike[0].Number != 7 || c.Unlike[0].Detail != "the client's message 4 differs" || c.Unlike[0].Hint == "") {
+			if tc.judged && (c.Unlike[0].Number != 7 || c.Unlike[0].Problem.Message() != "the client's message 4 differs" || c.Unlike[0].Problem.Next == "") {
 				t.Errorf("%+v", c.Unlike[0])
 			}
 		})

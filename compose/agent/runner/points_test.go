@@ -23,6 +23,7 @@ import (
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -486,7 +487,7 @@ func TestAServiceThatIsGoneIsAnErrorWithANextStep(t *testing.T) {
 	r.opt.Patience = 250 * time.Millisecond
 	r.opt.Dial = func(_ context.Context, x *tape.Exchange) (net.Conn, error) {
 		if x.Number == 1 {
-			return nil, &GoneError{What: "port 8080 of app is gone", Next: "publish it again"}
+			return nil, event.Problemf(event.App, "publish it again", "port 8080 of app is gone")
 		}
 		return nil, errors.New("connection refused")
 	}

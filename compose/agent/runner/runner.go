@@ -20,6 +20,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/noise"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -52,7 +53,7 @@ type Options struct {
 	Tape *tape.Tape
 	// TapeName is what the user calls the tape's folder; its own path if empty.
 	TapeName string
-	// Dial connects to the port that a case was sent to. Its error is a *GoneError
+	// Dial connects to the port that a case was sent to. Its error is an *event.Problem
 	// where there is none any more; after any other it is called again for a while.
 	Dial func(ctx context.Context, x *tape.Exchange) (net.Conn, error)
 	// Calls hears of the app's calls.
@@ -96,14 +97,6 @@ type Options struct {
 	// MaxDifferences is as in compare.Options.
 	MaxDifferences int
 }
-
-// A GoneError is a case that was sent to a port which is not there any more.
-type GoneError struct {
-	What string // "port 127.0.0.1:8080 of chat is gone"
-	Next string // what to do
-}
-
-func (e *GoneError) Error() string { return e.What }
 
 // Run runs cases, by number, in recorded order. A case that fails stops no
 // other. The error is ctx's, or Result's.
@@ -266,7 +259,7 @@ func (r *run) play(ctx context.Context, x *tape.Exchange) (c report.CaseResult) 
 	conn, err := r.dial(ctx, x)
 	if err != nil {
 		c.Error = err.Error()
-		var gone *GoneError
+		var gone *event.Problem
 		if errors.As(err, &gone) {
 			c.NextSteps = []report.Step{{Do: gone.Next}}
 		}
@@ -302,7 +295,7 @@ func (r *run) dial(ctx context.Context, x *tape.Exchange) (net.Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
-		if gone := (*GoneError)(nil); errors.As(err, &gone) {
+		if gone := (*event.Problem)(nil); errors.As(err, &gone) {
 			return nil, err
 		}
 		select {

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"slices"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/record"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
@@ -117,15 +117,11 @@ func portOf(ports []servicePort, x *tape.Exchange) (servicePort, error) {
 		}
 	}
 	if len(own) > 0 {
-		return servicePort{}, &runner.GoneError{
-			What: fmt.Sprintf("port %s of %s is gone: the service publishes other ones now", port, x.Service),
-			Next: "publish it again in the compose file, or record the case again",
-		}
+		return servicePort{}, event.Problemf(event.App, "publish it again in the compose file, or record the case again",
+			"port %s of %s is gone: the service publishes other ones now", port, x.Service)
 	}
-	return servicePort{}, &runner.GoneError{
-		What: fmt.Sprintf("%s publishes no port any more", x.Service),
-		Next: "publish a port of " + x.Service + " in the compose file, or delete the case's file from the tape",
-	}
+	return servicePort{}, event.Problemf(event.App, "publish a port of "+x.Service+" in the compose file, or delete the case's file from the tape",
+		"%s publishes no port any more", x.Service)
 }
 
 // authorityOf is the host and port of an absolute URL.

@@ -96,7 +96,7 @@ func Run(ctx context.Context, version string, stdin io.Reader, stdout io.Writer)
 		switch {
 		case m.Start != nil:
 			if s, err = begin(ctx, m.Start, issuer, out); err != nil {
-				out.Send(agent.FromAgent{Fatal: &agent.Fatal{Error: err.Error()}})
+				out.Send(agent.FromAgent{Fatal: &event.Problem{Kind: event.Environment, Err: err}})
 				return err
 			}
 			out.Raw([]byte(agent.ReadyLine))
@@ -276,7 +276,7 @@ func (s *serving) serve(ctx context.Context, what string, run func() error) {
 		if err == nil {
 			err = net.ErrClosed
 		}
-		s.out.Send(agent.FromAgent{Fatal: &agent.Fatal{Error: fmt.Sprintf("%s has ended: %v", what, err), Hint: "start the session again; if it happens again, report it with the output of --debug"}})
+		s.out.Send(agent.FromAgent{Fatal: &event.Problem{Kind: event.Environment, Err: fmt.Errorf("%s has ended: %v", what, err), Next: "start the session again; if it happens again, report it with the output of --debug"}})
 	})
 }
 
