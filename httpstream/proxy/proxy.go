@@ -18,6 +18,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/event"
+	"github.com/wiretape/wiretape/httpstream/internal/transport"
 	"github.com/wiretape/wiretape/httpstream/replay"
 )
 
@@ -172,20 +173,7 @@ func (p *Proxy) Handle(ctx context.Context, conn net.Conn) {
 }
 
 // reset closes c so that its peer sees a refused or broken connection, not an orderly end.
-func reset(c net.Conn) {
-	raw := c
-	for {
-		inner, ok := raw.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		raw = inner.NetConn()
-	}
-	if l, ok := raw.(interface{ SetLinger(int) error }); ok {
-		l.SetLinger(0)
-	}
-	raw.Close()
-}
+func reset(c net.Conn) { transport.Reset(c, false) }
 
 func tlsVersion(v uint16) string {
 	return strings.TrimPrefix(tls.VersionName(v), "TLS ")

@@ -205,6 +205,8 @@ func (p *Proxy) clientHandshake(ctx context.Context, upstream net.Conn, serverNa
 		ServerName: serverName,
 		NextProtos: protos,
 		RootCAs:    roots,
+		// What is relayed is at hand: small records at the beginning would only be more writes.
+		DynamicRecordSizingDisabled: true,
 	}
 	if serverName == "" {
 		// The client sent no name, so none is sent; crypto/tls can then only be told
@@ -248,7 +250,10 @@ func (p *Proxy) serverHandshake(ctx context.Context, client net.Conn, hello *tls
 		reset(client)
 		return nil, err
 	}
-	conn := tls.Server(&alertConn{Conn: client}, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: offer})
+	conn := tls.Server(&alertConn{Conn: client}, &tls.Config{
+		Certificates: []tls.Certificate{*cert}, NextProtos: offer,
+		DynamicRecordSizingDisabled: true, // as upstream
+	})
 	hctx, cancel := context.WithTimeout(ctx, p.cfg.HandshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(hctx); err != nil {

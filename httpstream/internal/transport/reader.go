@@ -68,6 +68,9 @@ func (r *Reader) resolve() {
 	case *net.TCPConn:
 		r.plain = newPlainReader(c)
 	case *tls.Conn:
+		if !c.ConnectionState().HandshakeComplete {
+			return // an error of a handshake stays, even one that says to come again
+		}
 		r.below = pollableOf(c)
 	}
 	r.resolved = true

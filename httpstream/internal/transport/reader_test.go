@@ -37,12 +37,7 @@ func tcpPair(t *testing.T) (a, b *net.TCPConn) {
 // tlsPair returns the two ends of a TLS connection; the second is on a Pollable.
 func tlsPair(t *testing.T) (far, near *tls.Conn) {
 	t.Helper()
-	s := httptest.NewUnstartedServer(nil)
-	s.StartTLS()
-	defer s.Close()
-	a, b := tcpPair(t)
-	far = tls.Client(a, &tls.Config{InsecureSkipVerify: true})
-	near = tls.Server(NewPollable(b), &tls.Config{Certificates: s.TLS.Certificates})
+	far, near = silentTLSPair(t)
 	done := make(chan error, 1)
 	go func() { done <- far.Handshake() }()
 	if err := near.Handshake(); err != nil {
@@ -52,6 +47,17 @@ func tlsPair(t *testing.T) (far, near *tls.Conn) {
 		t.Fatal(err)
 	}
 	return far, near
+}
+
+// silentTLSPair is tlsPair before any handshake.
+func silentTLSPair(t *testing.T) (far, near *tls.Conn) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	defer s.Close()
+	a, b := tcpPair(t)
+	far = tls.Client(a, &tls.Config{InsecureSkipVerify: true})
+	return far, tls.Server(NewPollable(b), &tls.Config{Certificates: s.TLS.Certificates})
 }
 
 // A countedBuffer says when the reader waits.
@@ -70,9 +76,10 @@ func (b *countedBuffer) Idle() {
 
 func TestAReaderThatWaitsHasNoMemory(t *testing.T) {
 	for name, pair := range map[string]func(*testing.T) (far, near net.Conn){
-		"TCP":                 func(t *testing.T) (net.Conn, net.Conn) { a, b := tcpPair(t); return a, b },
-		"TLS":                 func(t *testing.T) (net.Conn, net.Conn) { a, b := tlsPair(t); return a, b },
-		"TLS that was peeked": func(t *testing.T) (net.Conn, net.Conn) { a, b := tlsPair(t); return a, WithPrefix(b, []byte("x")) },
+		"TCP":                      func(t *testing.T) (net.Conn, net.Conn) { a, b := tcpPair(t); return a, b },
+		"TLS":                      func(t *testing.T) (net.Conn, net.Conn) { a, b := tlsPair(t); return a, b },
+		"TLS before its handshake": func(t *testing.T) (net.Conn, net.Conn) { a, b := silentTLSPair(t); return a, b },
+		"TLS that was peeked":      func(t *testing.T) (net.Conn, net.Conn) { a, b := tlsPair(t); return a, WithPrefix(b, []byte("x")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			far, near := pair(t)
