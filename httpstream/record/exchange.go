@@ -280,6 +280,7 @@ func (x *exchange) finish() {
 	}
 	if !x.streams || changed {
 		it.exchange = x.snapshot()
+		it.cost = exchangeCost
 	}
 	it.line, it.pooled = x.takeChunk()
 	x.r.queue.push(it)
@@ -431,7 +432,7 @@ func (x *exchange) pushLine(l *tape.Line, pooled *[]byte) {
 // pushExchange queues the exchange file as it is now.
 func (x *exchange) pushExchange() {
 	e := x.snapshot()
-	x.r.queue.push(&item{x: x, exchange: e, streams: x.streams, cost: itemCost + int64(len(e.Request.URL))})
+	x.r.queue.push(&item{x: x, exchange: e, streams: x.streams, cost: exchangeCost})
 }
 
 // snapshot is the exchange as it is now.

@@ -8,8 +8,12 @@ import (
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
-// itemCost is what an item takes beside its data.
-const itemCost = 256
+// itemCost is what an item takes beside its data, and exchangeCost what one takes
+// that has an exchange with the fields of its heads, in bytes.
+const (
+	itemCost     = 256
+	exchangeCost = 3 << 10
+)
 
 // pooledFrom is the size from which on buffers are kept for the next chunk;
 // below it the allocator does better.

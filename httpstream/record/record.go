@@ -101,6 +101,9 @@ func New(opt Options, emit func(tape.Record) error) *Recorder {
 	if opt.Start.IsZero() {
 		opt.Start = time.Now()
 	}
+	if opt.Redact == nil {
+		opt.Redact = tape.NewRedactor(tape.RedactRules{})
+	}
 	if opt.MaxPending <= 0 {
 		opt.MaxPending = defaultMaxPending
 	}

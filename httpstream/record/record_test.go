@@ -604,7 +604,11 @@ func check(t *testing.T, dir string, sent, received []string) {
 		t.Fatalf("%d calls, %v", len(tp.Calls), problems)
 	}
 	for i, x := range tp.Calls {
-		up, down := string(x.Request.Body.Data), ""
+		body, err := x.RequestBody()
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, down := string(body), ""
 		s, err := tp.Stream(x)
 		if err != nil {
 			t.Fatal(err)

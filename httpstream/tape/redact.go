@@ -1,10 +1,12 @@
 package tape
 
 import (
+	"maps"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -29,6 +31,43 @@ type RedactRules struct {
 // Redactor has the default rules.
 type Redactor struct {
 	rules RedactRules
+	// plain are names of fields that are of no kind that is redacted, as they were
+	// written: the same few are asked for in every head. The map is never changed.
+	plain atomic.Pointer[map[string]struct{}]
+}
+
+// maxPlain bounds how many names a Redactor remembers, and maxPlainName their length.
+const (
+	maxPlain     = 256
+	maxPlainName = 64
+)
+
+// isPlain reports whether a field is known to be of no kind that is redacted.
+func (r *Redactor) isPlain(name string) bool {
+	if r == nil {
+		return false
+	}
+	known := r.plain.Load()
+	if known == nil {
+		return false
+	}
+	_, ok := (*known)[name]
+	return ok
+}
+
+// remember keeps a name for isPlain. Of two that are told at once, one may be lost.
+func (r *Redactor) remember(name string) {
+	if r == nil || len(name) > maxPlainName {
+		return
+	}
+	names := map[string]struct{}{strings.Clone(name): {}}
+	if known := r.plain.Load(); known != nil {
+		if len(*known) >= maxPlain {
+			return
+		}
+		maps.Copy(names, *known)
+	}
+	r.plain.Store(&names)
 }
 
 // NewRedactor returns a Redactor with the default rules and these.
@@ -40,7 +79,7 @@ func NewRedactor(rules RedactRules) *Redactor {
 		}
 		return out
 	}
-	return &Redactor{RedactRules{
+	return &Redactor{rules: RedactRules{
 		Headers: lower(rules.Headers), Params: lower(rules.Params),
 		KeepHeaders: lower(rules.KeepHeaders), KeepParams: lower(rules.KeepParams),
 	}}
@@ -82,6 +121,10 @@ func (r *Redactor) Fields(fs httpstream.Fields) httpstream.Fields {
 
 // Field returns the value that a tape keeps of a header or trailer field.
 func (r *Redactor) Field(name, value string) string {
+	if r.isPlain(name) {
+		return r.plainField(value)
+	}
+	written := name
 	name = strings.ToLower(name)
 	if value == "" || r.matches(name, func(x *RedactRules) []string { return x.KeepHeaders }) {
 		return value
@@ -101,6 +144,13 @@ func (r *Redactor) Field(name, value string) string {
 	if isCredentialName(name) || r.matches(name, func(x *RedactRules) []string { return x.Headers }) {
 		return redactCredentials(value)
 	}
+	r.remember(written)
+	return r.plainField(value)
+}
+
+// plainField is the value of a field of no kind that is redacted; one that holds a URL
+// is redacted as that.
+func (r *Redactor) plainField(value string) string {
 	if strings.Contains(value, "://") {
 		return r.URL(value)
 	}

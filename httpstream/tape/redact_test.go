@@ -1,7 +1,10 @@
 package tape
 
 import (
+	"fmt"
 	"reflect"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -139,5 +142,34 @@ func TestSecretsAreTakenOutOfTexts(t *testing.T) {
 		if again := r.Text(r.Text(in)); again != want {
 			t.Errorf("%s: again %s", in, again)
 		}
+	}
+}
+
+// What a Redactor remembers of names changes nothing of what it does with them.
+func TestARedactorThatHasSeenNamesRedactsAsANewOne(t *testing.T) {
+	rules := RedactRules{Headers: []string{"x-own-*"}, KeepHeaders: []string{"x-kept-token"}}
+	used := NewRedactor(rules)
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			for range 2 {
+				for i := range maxPlain + 50 {
+					for _, name := range []string{
+						"Content-Type", "content-type", "Authorization", "X-Api-Key", "X-Own-Thing", "X-Kept-Token", "Cookie", "Referer",
+						fmt.Sprintf("X-Name-%d", i), fmt.Sprintf("X-Token-%d", i), strings.Repeat("x", i),
+					} {
+						for _, value := range []string{"", "plain", "Bearer secret", "https://u:p@a/?key=secret", "a=b; c=d"} {
+							if got, want := used.Field(name, value), NewRedactor(rules).Field(name, value); got != want {
+								t.Errorf("%s: %s is kept as %q, and by a new one as %q", name, value, got, want)
+							}
+						}
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if n := len(*used.plain.Load()); n > maxPlain {
+		t.Errorf("%d names are remembered", n)
 	}
 }
