@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -203,7 +204,7 @@ func TestBypassLetsConnectsGoDirectly(t *testing.T) {
 
 func TestAnIsolatedSessionCantBeBypassed(t *testing.T) {
 	l := newLab(t, isolated)
-	if err := l.r.Bypass(true); err != ErrIsolated {
+	if err := l.r.Bypass(true); !errors.Is(err, ErrIsolated) {
 		t.Errorf("Bypass: %v, want %v", err, ErrIsolated)
 	}
 	dst := netip.AddrPortFrom(outside4, direct)

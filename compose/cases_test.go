@@ -70,7 +70,7 @@ func TestCasesAreSentAgainAndBrokenTwinsFail(t *testing.T) {
 			}
 			var b strings.Builder
 			if err := resp.Write(&b); err != nil || !strings.Contains(b.String(), "chunk 2 of "+path) {
-				return fmt.Errorf("the app answered %q, %v", b.String(), err)
+				return fmt.Errorf("the app answered %q, %v", b.String(), err) //nolint:errorlint // may be nil
 			}
 		}
 		return nil

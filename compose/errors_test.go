@@ -32,7 +32,7 @@ func TestEveryErrorOfASessionHasAKind(t *testing.T) {
 		}
 	}
 	for _, err := range []error{nil, context.Canceled, &CommandError{Err: errors.New("compose says")}} {
-		if got := asEnvironment(err); got != err {
+		if got := asEnvironment(err); !errors.Is(got, err) {
 			t.Errorf("%v became %v", err, got)
 		}
 	}

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -63,7 +64,7 @@ func LoadProject(ctx context.Context, flags ProjectFlags, tmp string) (*Project,
 		if err = composeError(err); gctx.Err() != nil {
 			return err
 		}
-		if cmd, ok := err.(*CommandError); ok {
+		if cmd := (*CommandError)(nil); errors.As(err, &cmd) {
 			if strings.Contains(strings.ToLower(cmd.Stderr), "permission denied") {
 				return session.EnvironmentError("check who owns the file, and its mode", "%w", err)
 			}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -297,7 +298,7 @@ func TestCancelledCallerGetsNoLeaf(t *testing.T) {
 	i := newIssuer(t, newRoot(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := i.Leaf(ctx, "a.example"); err != context.Canceled {
+	if _, err := i.Leaf(ctx, "a.example"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -108,7 +108,7 @@ func (s *sessionRun) while(ctx context.Context, up *compose.Session) error {
 	}
 	s.r.ready(up, s.opt.Mode)
 	<-ctx.Done()
-	s.waited = s.user.Err() != nil && context.Cause(ctx) == context.Cause(s.user)
+	s.waited = s.user.Err() != nil && errors.Is(context.Cause(ctx), context.Cause(s.user))
 	if s.waited {
 		return nil
 	}

@@ -33,11 +33,11 @@ func ReceiveFiles(conn *net.UnixConn) ([]*os.File, error) {
 	}
 	msgs, err := syscall.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || len(msgs) != 1 {
-		return nil, fmt.Errorf("the maps did not come from the guard: %v", err)
+		return nil, fmt.Errorf("the maps did not come from the guard: %v", err) //nolint:errorlint // may be nil
 	}
 	fds, err := syscall.ParseUnixRights(&msgs[0])
 	if err != nil || len(fds) != int(n[0]) {
-		return nil, fmt.Errorf("the guard sent %d maps, %d came: %v", n[0], len(fds), err)
+		return nil, fmt.Errorf("the guard sent %d maps, %d came: %v", n[0], len(fds), err) //nolint:errorlint // may be nil
 	}
 	files := make([]*os.File, len(fds))
 	for i, fd := range fds {

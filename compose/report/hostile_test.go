@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -137,7 +138,7 @@ func TestJUnitIsWellFormedWhateverTheAppSays(t *testing.T) {
 		d := xml.NewDecoder(strings.NewReader(out))
 		for {
 			_, err := d.Token()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

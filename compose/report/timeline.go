@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -172,7 +173,7 @@ func recordedTimeline(t *tape.Tape, x *tape.Exchange, start time.Duration) (*Tim
 	for {
 		l, err := stream.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return line, nil
 		case err != nil:
 			return line, err

@@ -52,7 +52,7 @@ func leftovers(err error, byHand string) []*Leftover {
 		}
 		return all
 	}
-	if l, ok := err.(*Leftover); ok {
+	if l, ok := err.(*Leftover); ok { //nolint:errorlint // what wraps one says more
 		return []*Leftover{l}
 	}
 	return []*Leftover{{Err: err, ByHand: byHand}}

@@ -244,7 +244,7 @@ func (g *loader) read(c *loadConn) error {
 	}
 	n, err := unix.Read(c.fd, c.in.room())
 	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
 		return nil
 	case err != nil || n == 0:
 		if c.busy {

@@ -92,10 +92,10 @@ func (d *Decoder) run(open func(io.Reader) (io.ReadCloser, error)) iter.Seq[[]by
 				return
 			}
 		}
-		if err == io.EOF && r == nil {
+		if errors.Is(err, io.EOF) && r == nil {
 			err = nil // an empty body
 		}
-		if err != nil && err != io.EOF && !stopped {
+		if err != nil && !errors.Is(err, io.EOF) && !stopped {
 			d.err = err
 		}
 	}

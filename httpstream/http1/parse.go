@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -325,7 +326,7 @@ func (p *parser) headDone() (event, error) {
 		return event{}, malformed("more than one Host")
 	}
 	framing, length, err := framingOf(req.Proto, req.Header, false)
-	if p.passing && err == errUnframed {
+	if p.passing && errors.Is(err, errUnframed) {
 		p.upgrade, p.unframed = false, true
 		p.state = atEnd
 		return event{kind: headEvent, request: req}, nil

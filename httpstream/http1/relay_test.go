@@ -225,7 +225,7 @@ func TestRelayPassesAServersResetOn(t *testing.T) {
 	expectBytes(t, r.client, part)
 	r.server.SetLinger(0)
 	r.server.Close()
-	if _, err := r.client.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := r.client.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("read error %v, want a reset", err)
 	}
 	r.result(nil)
@@ -508,7 +508,7 @@ func TestRawRelayCountsBytesAndPassesEnds(t *testing.T) {
 	server.SetLinger(0)
 	expectBytes(t, client, "goodbye")
 	server.Close()
-	if _, err := client.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := client.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("read error %v, want a reset", err)
 	}
 	if err := <-done; err != nil || up != 5 || down != 7 {

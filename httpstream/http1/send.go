@@ -28,7 +28,7 @@ func Send(conn net.Conn, out *httpstream.Outgoing) error {
 		io.Copy(io.Discard, conn)
 	}()
 	err := write(bufio.NewWriterSize(conn, readSize), out)
-	if transport.IsClosed(err) || err == io.EOF {
+	if transport.IsClosed(err) || errors.Is(err, io.EOF) {
 		err = nil // the server answered before it had read all
 	} else if err == nil && out.Sent != nil {
 		out.Sent()

@@ -69,7 +69,7 @@ type serverConn struct {
 func (c *serverConn) clientEnded(err error) {
 	// Where there is no half-close, or where TLS was not closed in order, the client
 	// is gone.
-	if err != io.EOF || transport.TCP(c.conn) == nil && !c.switched.Load() {
+	if !errors.Is(err, io.EOF) || transport.TCP(c.conn) == nil && !c.switched.Load() {
 		c.cancel()
 	}
 	close(c.finished)
@@ -286,10 +286,10 @@ func (b *requestBody) drain() bool {
 	defer cancel()
 	for n := 0; n <= maxDrain; n += len(b.rest) {
 		if err := b.fill(ctx.Done()); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				b.passedBy()
 			}
-			return err == io.EOF
+			return errors.Is(err, io.EOF)
 		}
 	}
 	return false

@@ -193,7 +193,7 @@ func TestServerCutsAnAnswerShortWithAReset(t *testing.T) {
 			})
 			sendBytes(t, client, getRequest)
 			expectBytes(t, client, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
-			if _, err := client.Read(make([]byte, 1)); err == nil || err == io.EOF {
+			if _, err := client.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 				t.Errorf("read error %v, want a reset", err)
 			}
 		})

@@ -158,7 +158,7 @@ func (r *connection) clientEnd(err error) {
 	if b := r.requests.unsent(); len(b) > 0 {
 		r.upstream.Write(b) // if it fails, reading fails as well and says so
 	}
-	transport.CloseWrite(r.upstream, err != io.EOF)
+	transport.CloseWrite(r.upstream, !errors.Is(err, io.EOF))
 	r.hurry()
 }
 
@@ -211,7 +211,7 @@ func (r *connection) down() {
 			continue
 		case transport.IsEOF(err):
 			r.lost(httpstream.EndInfo{How: httpstream.Reset, Detail: "the server closed the connection"}, nil)
-			transport.CloseWrite(r.client, err != io.EOF)
+			transport.CloseWrite(r.client, !errors.Is(err, io.EOF))
 			if r.responses.err == nil {
 				r.client.SetReadDeadline(time.Now().Add(linger))
 			}

@@ -214,7 +214,7 @@ func (r *requestReader) requestEnd(s *stream, trailer httpstream.Fields) {
 // fields takes a complete field block of the client: a request or its trailers.
 func (r *requestReader) fields() error {
 	fields, err := r.dec.decode(r.block.fragment)
-	if err == errTooLarge && r.rewrite == nil || err == nil && r.dec.size > maxBlock {
+	if errors.Is(err, errTooLarge) && r.rewrite == nil || err == nil && r.dec.size > maxBlock {
 		r.streams.unread.Skip(errRequestTooLarge, len(r.block.fragment))
 		r.forward(fields)
 		r.unreadable(errTooLarge)

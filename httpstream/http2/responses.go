@@ -138,7 +138,7 @@ func (r *responseReader) malformed(s *stream, err error) {
 // response head, trailers, or the request of a pushed response.
 func (r *responseReader) fields() error {
 	fields, err := r.dec.decode(r.block.fragment)
-	if err == errTooLarge {
+	if errors.Is(err, errTooLarge) {
 		r.streams.unread.Skip(errResponseTooLarge, len(r.block.fragment))
 		r.unreadable()
 		return nil

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -52,7 +53,7 @@ func Send(conn net.Conn, out *httpstream.Outgoing) error {
 	c.mu.Lock()
 	closed := c.closed
 	c.mu.Unlock()
-	if closed || transport.IsClosed(err) || err == io.EOF {
+	if closed || transport.IsClosed(err) || errors.Is(err, io.EOF) {
 		err = nil
 	} else if err == nil && out.Sent != nil {
 		out.Sent()

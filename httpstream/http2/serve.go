@@ -78,7 +78,7 @@ func serveError(cause, read error) error {
 	switch {
 	case errors.As(read, &connErr):
 		return fmt.Errorf("HTTP/2: %w: %w", httpstream.ErrMalformed, read)
-	case cause != errGone:
+	case !errors.Is(cause, errGone):
 		return cause
 	case transport.IsEOF(read):
 		return nil

@@ -236,7 +236,7 @@ func (c *serverConn) data(f *http2.DataFrame) error {
 	}
 	s := c.streams[f.StreamID]
 	switch {
-	case s == nil && !c.refused[f.StreamID], s != nil && (s.complete || s.err == errReset):
+	case s == nil && !c.refused[f.StreamID], s != nil && (s.complete || errors.Is(s.err, errReset)):
 		c.credit(size)
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
 	case s == nil || s.err != nil:
@@ -294,7 +294,7 @@ func (c *serverConn) headers(f *http2.MetaHeadersFrame) error {
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	case s == nil:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
-	case s.err != nil && s.err != errReset:
+	case s.err != nil && !errors.Is(s.err, errReset):
 		return nil
 	case s.complete || s.err != nil:
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}

@@ -3,6 +3,7 @@ package http2
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -133,7 +134,7 @@ func (s *serverStream) serve(req *httpstream.Request) {
 		c.refuse(s.id, http2.ErrCodeNo)
 	}
 	if s.over {
-		c.remember(s.id, s.err != errReset)
+		c.remember(s.id, !errors.Is(s.err, errReset))
 	}
 	c.credit(int64(s.body.Len()))
 	s.failLocked(errGone)

@@ -224,7 +224,7 @@ func parseParts(contentType string, data []byte) ([]part, error) {
 	var parts []part
 	for {
 		p, err := mr.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return parts, nil
 		}
 		if err != nil {

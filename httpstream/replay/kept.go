@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"unsafe"
@@ -118,7 +119,7 @@ func (p *Player) source(ctx context.Context, x *tape.Exchange) lineSource {
 	for {
 		l, err := r.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			p.kept.put(x, lines)
 			return &loaded{lines: lines}
 		case err != nil:

@@ -100,7 +100,7 @@ func TestCloseWakesThoseWhoWait(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				if err := s.Wait(t.Context(), time.Now().Add(time.Hour)); err != ErrClosed {
+				if err := s.Wait(t.Context(), time.Now().Add(time.Hour)); !errors.Is(err, ErrClosed) {
 					t.Errorf("got %v", err)
 				}
 			})
@@ -110,7 +110,7 @@ func TestCloseWakesThoseWhoWait(t *testing.T) {
 		}
 		s.Close()
 		wg.Wait()
-		if err := s.Wait(t.Context(), time.Now().Add(time.Hour)); err != ErrClosed {
+		if err := s.Wait(t.Context(), time.Now().Add(time.Hour)); !errors.Is(err, ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
 	})

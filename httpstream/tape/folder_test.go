@@ -389,7 +389,7 @@ func TestLongLinesAreRead(t *testing.T) {
 	if _, err := s.Next(); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Next(); err != io.EOF {
+	if _, err := s.Next(); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

@@ -51,7 +51,7 @@ func (d *inflater) piece(data []byte, last bool) ([]byte, bool) {
 	if d.err == nil {
 		d.resume()
 	}
-	failed := d.err != nil && d.err != io.EOF || d.err == io.EOF && !last
+	failed := d.err != nil && !errors.Is(d.err, io.EOF) || errors.Is(d.err, io.EOF) && !last
 	if !failed && d.takeover {
 		d.remember(d.out)
 	}

@@ -105,7 +105,7 @@ func (o *openExchange) count(f io.Reader) (whole int64, err error) {
 			whole = read
 		case err == io.EOF:
 			return whole, nil
-		case err != bufio.ErrBufferFull:
+		case !errors.Is(err, bufio.ErrBufferFull):
 			return 0, err
 		}
 	}

@@ -1,6 +1,7 @@
 package tape
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -103,7 +104,7 @@ func answerSize(s *StreamReader) (size int64, how httpstream.End, err error) {
 	for {
 		l, err := s.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return size, how, nil
 		case err != nil:
 			return 0, "", err

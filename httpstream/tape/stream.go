@@ -127,7 +127,7 @@ func (s *StreamReader) next() (Line, error) {
 	}
 	raw, err := s.readRaw()
 	whole := err == nil
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return Line{}, err
 	}
 	if s.ended {
@@ -203,7 +203,7 @@ func (s *StreamReader) Lines() iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		for {
 			l, err := s.Next()
-			if err == io.EOF || !yield(l, err) || err != nil {
+			if errors.Is(err, io.EOF) || !yield(l, err) || err != nil {
 				return
 			}
 		}

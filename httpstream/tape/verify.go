@@ -119,7 +119,7 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 	sum := sha256.New()
 	for {
 		l, err := s.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -208,7 +208,7 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 // in replay its connections are refused, because nothing may reach the outside.
 func (g *guard) workerDied(err error) {
 	if g.start == nil {
-		g.fatal(fmt.Errorf("the worker ended: %v", err))
+		g.fatal(fmt.Errorf("the worker ended: %v", err)) //nolint:errorlint // may be nil
 		return
 	}
 	if g.start.Mode == agent.Record {
@@ -222,7 +222,7 @@ func (g *guard) workerDied(err error) {
 		})
 		return
 	}
-	g.fatal(fmt.Errorf("the proxy ended unexpectedly: %v", err))
+	g.fatal(fmt.Errorf("the proxy ended unexpectedly: %v", err)) //nolint:errorlint // may be nil
 }
 
 // handle acts on a line from the CLI; the worker gets all that it needs to know.

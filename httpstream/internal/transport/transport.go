@@ -57,7 +57,7 @@ func Reset(conn net.Conn, drain bool) {
 // IsEOF reports whether err is the peer's orderly end of sending. A TLS peer that
 // closes without a close_notify alert gives io.ErrUnexpectedEOF.
 func IsEOF(err error) bool {
-	return err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // IsClosed reports whether err comes from a connection that this side closed.
