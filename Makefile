@@ -10,6 +10,9 @@ VERSION ?= $(shell git -c safe.directory='*' describe --tags --always --dirty 2>
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
+# Each of dev/tools is a module of its own, with the versions of one tool.
+TOOLS := $(notdir $(wildcard dev/tools/*))
+
 # Modules beside the main one that hold code of ours.
 MODULES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
@@ -23,11 +26,15 @@ export WIRETAPE_REQUIRE_KERNEL ?= 1
 
 .PHONY: help
 help: ## print this
-	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
 build: ## build bin/wiretape
 	$(GOBUILD) -o bin/wiretape ./cmd/wiretape
+
+.PHONY: check
+check: bin/golangci-lint ## the inner loop: format, lint, and the tests that need no engine, kernel, root or much time
+	dev/check
 
 .PHONY: test
 test: ## vet and test everything under the race detector, with a real engine and kernel (root)
@@ -37,17 +44,20 @@ test: ## vet and test everything under the race detector, with a real engine and
 	@for m in $(MODULES); do (set -x; go -C "$$m" vet ./... && go -C "$$m" test ./...); done
 
 .PHONY: lint
-lint: bin/staticcheck ## check format, vet for each system, staticcheck
+lint: bin/golangci-lint ## check format, vet for each system, golangci-lint, syntax of scripts
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted with gofmt:"; echo "$$unformatted"; exit 1; } >&2
-	go vet ./...
 	GOOS=darwin GOARCH=arm64 go vet -trimpath ./...
 	GOOS=windows go vet -trimpath ./...
-	bin/staticcheck ./...
-	@for m in $(MODULES); do (set -x; cd "$$m" && go vet ./... && ../../bin/staticcheck ./...); done
-	@for s in dev/engine dev/toolchain dev/bench dev/peers/install dev/fuzz dev/flake .ci/run; do bash -n "$$s"; done
+	bin/golangci-lint run ./...
+	@for m in $(MODULES); do (set -x; cd "$$m" && ../../bin/golangci-lint run ./...); done
+	@for s in $$(grep -rIlx '#!/usr/bin/env bash' .ci dev examples); do bash -n "$$s"; done
 
-bin/staticcheck: dev/tools/go.mod dev/tools/go.sum
-	go -C dev/tools build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+.PHONY: vuln
+vuln: bin/govulncheck ## look for known vulnerabilities in what wiretape calls (needs https://vuln.go.dev)
+	dev/vuln
+
+$(TOOLS:%=bin/%): bin/%: dev/tools/%/go.mod dev/tools/%/go.sum
+	go -C dev/tools/$* build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/$* "$$(go -C dev/tools/$* list tool)"
 
 .PHONY: generate
 generate: ## compile the BPF programs again (clang)
@@ -73,19 +83,32 @@ flake: ## run every test 20 times idle and 20 times beside a load, and list what
 fuzz: ## fuzz each parser for a short while (FUZZTIME=10s)
 	dev/fuzz
 
-.PHONY: cross
-cross: ## build dist/ for each system, with the Linux agents inside
+.PHONY: agents
+agents: ## build the Linux agents that release builds carry, into images/agents
 	@for arch in $(AGENTS); do \
-		(set -x; GOOS=linux GOARCH=$$arch $(GOBUILD) -o dist/agent/wiretape-linux-$$arch ./cmd/wiretape); \
-		gzip -9nc dist/agent/wiretape-linux-$$arch >images/agents/wiretape-linux-$$arch.gz; \
+		(set -x; GOOS=linux GOARCH=$$arch $(GOBUILD) -o build/wiretape-linux-$$arch ./cmd/wiretape); \
+		gzip -9nc build/wiretape-linux-$$arch >images/agents/wiretape-linux-$$arch.gz; \
+		rm build/wiretape-linux-$$arch; \
 	done
+
+.PHONY: cross
+cross: agents ## build dist/ for each system, with the Linux agents inside
 	@for platform in $(PLATFORMS); do \
 		os=$${platform%/*} arch=$${platform#*/} suffix=; \
 		[ $$os != windows ] || suffix=.exe; \
 		(set -x; GOOS=$$os GOARCH=$$arch $(GOBUILD) -tags embed_agents -o dist/wiretape-$$os-$$arch$$suffix ./cmd/wiretape); \
 	done
-	@rm -r dist/agent
 	@cd dist && sha256sum wiretape-* >SHA256SUMS && ls -l
+
+RELEASE_TOOLS := bin/goreleaser bin/cyclonedx-gomod
+
+.PHONY: release-dry-run
+release-dry-run: $(RELEASE_TOOLS) ## make what a release publishes, twice, and check it (builds goreleaser once: minutes)
+	dev/release
+
+.PHONY: release
+release: $(RELEASE_TOOLS) ## publish the release of the tag that is checked out (hosted CI does)
+	PATH="$(CURDIR)/bin:$$PATH" goreleaser release --clean
 
 .PHONY: clean
 clean: ## remove what make built
