@@ -74,7 +74,7 @@ func startAPIProxy(dir string, dial func(context.Context) (net.Conn, error), pro
 		}
 		forward.ServeHTTP(w, r)
 	})}
-	go p.server.Serve(l)
+	go func() { _ = p.server.Serve(l) }() // ends with Close
 	return p, nil
 }
 
@@ -174,7 +174,7 @@ func (p *apiProxy) adopted(body []byte) ([]byte, error) {
 		return body, nil
 	}
 	var now string
-	json.Unmarshal(host["CgroupParent"], &now)
+	_ = json.Unmarshal(host["CgroupParent"], &now)
 	parent, mark := p.adopt(labels[composeService])
 	if parent == "" || parent == now {
 		return body, nil
@@ -195,13 +195,13 @@ func (p *apiProxy) changeList(body []byte) ([]byte, error) {
 	out := make([]object, 0, len(list))
 	for _, c := range list {
 		var id string
-		if json.Unmarshal(c["Id"], &id); p.hidden[id] {
+		if _ = json.Unmarshal(c["Id"], &id); p.hidden[id] {
 			continue
 		}
 		var labels map[string]string
 		var ports []json.RawMessage
-		json.Unmarshal(c["Labels"], &labels)
-		json.Unmarshal(c["Ports"], &ports)
+		_ = json.Unmarshal(c["Labels"], &labels)
+		_ = json.Unmarshal(c["Ports"], &ports)
 		for _, port := range p.portsOf(labels) {
 			host, number := port.host()
 			ports = append(ports, mustJSON(map[string]any{"IP": host, "PrivatePort": port.Port, "PublicPort": number, "Type": "tcp"}))

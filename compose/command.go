@@ -65,7 +65,7 @@ func (c *Command) Run(ctx context.Context, env []string) error {
 	go func() { ended <- cmd.Wait() }()
 	err := waitOrEnd(ctx, cmd.Process, ended)
 	if ctx.Err() != nil {
-		killGroup(cmd.Process) // children that did not care
+		_ = killGroup(cmd.Process) // children that did not care
 	}
 	if err == nil {
 		return nil
@@ -89,7 +89,7 @@ func waitOrEnd(ctx context.Context, p *os.Process, ended <-chan error) error {
 		signal func(*os.Process) error
 		grace  time.Duration
 	}{{interruptGroup, interruptGrace}, {terminateGroup, terminateGrace}} {
-		try.signal(p)
+		_ = try.signal(p)
 		timer := time.NewTimer(try.grace)
 		select {
 		case err := <-ended:
@@ -98,6 +98,6 @@ func waitOrEnd(ctx context.Context, p *os.Process, ended <-chan error) error {
 		case <-timer.C:
 		}
 	}
-	killGroup(p)
+	_ = killGroup(p)
 	return <-ended
 }

@@ -53,7 +53,7 @@ func (c *stdioConn) CloseWrite() error           { return c.stdin.Close() }
 func (c *stdioConn) Close() error {
 	c.close.Do(func() {
 		c.stdin.Close()
-		killGroup(c.cmd.Process)
+		_ = killGroup(c.cmd.Process)
 		c.cmd.Wait()
 	})
 	return nil

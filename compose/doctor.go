@@ -144,7 +144,9 @@ func (d *doctor) runAgent(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer d.engine.ContainerRemove(context.WithoutCancel(ctx), created.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	defer func() {
+		_ = d.engine.ContainerRemove(context.WithoutCancel(ctx), created.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	}()
 	stream, err := d.engine.ContainerAttach(ctx, created.ID, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return nil, err

@@ -27,6 +27,6 @@ func foreground(cmd *exec.Cmd) (restore func()) {
 		// A background process that sets the terminal's group is stopped otherwise.
 		signal.Ignore(syscall.SIGTTOU)
 		defer signal.Reset(syscall.SIGTTOU)
-		unix.IoctlSetPointerInt(tty, unix.TIOCSPGRP, group)
+		_ = unix.IoctlSetPointerInt(tty, unix.TIOCSPGRP, group)
 	}
 }

@@ -84,11 +84,11 @@ func newLayout(p *Project, state session.State, opt *Options, before Snapshot, c
 	}
 	l.attachTo(p, refs, state.Network())
 	for _, t := range l.targets {
-		l.takePorts(p, p.Services[t.Name], opt.Mode, before)
+		l.takePorts(p.Services[t.Name], opt.Mode, before)
 	}
 	switch {
 	case opt.Isolates():
-		l.warnUnfenced(p, refs, state.Network())
+		l.warnUnfenced(refs, state.Network())
 	case opt.Mode == agent.Replay:
 		l.warn("without --on-miss, nothing gets out", "the services can reach the outside: calls that the tape does not answer are made for real")
 	}
@@ -247,7 +247,7 @@ func (p *Project) staticAddresses(network string) []string {
 }
 
 // takePorts gives the agent the TCP ports that a service publishes.
-func (l *layout) takePorts(p *Project, s types.ServiceConfig, mode agent.Mode, before Snapshot) {
+func (l *layout) takePorts(s types.ServiceConfig, mode agent.Mode, before Snapshot) {
 	if s.NetworkMode == "host" {
 		return
 	}
@@ -304,7 +304,7 @@ func published(port types.ServicePortConfig) string {
 }
 
 // warnUnfenced names the networks on which a test's second fence is missing.
-func (l *layout) warnUnfenced(p *Project, refs map[string][]netRef, bridge string) {
+func (l *layout) warnUnfenced(refs map[string][]netRef, bridge string) {
 	const hint = "the session's hooks still keep the services inside; use a network of the project's own to have both fences"
 	users := make(map[string][]string)
 	for _, t := range l.targets {

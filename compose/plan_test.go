@@ -115,7 +115,7 @@ func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		"plan":     session.NewPlan(e, rt.wiring(e, override)).String(),
+		"plan":     session.NewPlan(e, rt.wiring(override)).String(),
 		"override": shortOverride(string(override)),
 	}
 }

@@ -73,11 +73,11 @@ func (rt *composeRuntime) Wire(ctx context.Context, e *session.Env) (*session.Wi
 		return nil, err
 	}
 	rt.watcher = newWatcher(e, rt.services)
-	return rt.wiring(e, override), nil
+	return rt.wiring(override), nil
 }
 
 // wiring is how the session is wired to the services.
-func (rt *composeRuntime) wiring(e *session.Env, override []byte) *session.Wiring {
+func (rt *composeRuntime) wiring(override []byte) *session.Wiring {
 	s := rt.services
 	w := &session.Wiring{
 		Networks: s.layout.attach, Ports: s.layout.ingress, Warnings: s.layout.warnings,

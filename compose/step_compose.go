@@ -312,7 +312,7 @@ func stopInOrder(ctx context.Context, e session.Engine, list []container.Summary
 			return nil
 		})
 	}
-	g.Wait()
+	_ = g.Wait()
 	return errors.Join(errs...)
 }
 

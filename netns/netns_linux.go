@@ -219,7 +219,7 @@ func (ns *NS) dialTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, e
 
 func awaitConnect(ctx context.Context, file *os.File) error {
 	// ErrDeadlineExceeded comes from here alone, so ctx.Err() is its reason.
-	stop := context.AfterFunc(ctx, func() { file.SetWriteDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
 	raw, err := file.SyscallConn()
 	if err != nil {

@@ -44,7 +44,7 @@ func (b *batch) Write(p []byte) (int, error) {
 func (b *batch) flush() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.write()
+	_ = b.write()
 }
 
 // write writes what is held. The caller holds mu.

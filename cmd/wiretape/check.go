@@ -422,5 +422,5 @@ func (r *reporter) leftOver(run *report.Run) {
 		return
 	}
 	fmt.Fprintln(r.out)
-	report.Text(r.out, run, report.TextOptions{Color: r.color, Width: columns()})
+	_ = report.Text(r.out, run, report.TextOptions{Color: r.color, Width: columns()})
 }

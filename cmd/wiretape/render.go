@@ -116,7 +116,7 @@ func (r *reporter) paint(code, s string) string {
 
 func (r *reporter) emit(v any) {
 	if line, err := json.Marshal(v); err == nil {
-		r.out.Write(append(line, '\n'))
+		_, _ = r.out.Write(append(line, '\n'))
 	}
 }
 
@@ -413,7 +413,7 @@ func (r *reporter) result(c *report.CaseResult) {
 		}{"result", c})
 		return
 	}
-	io.WriteString(r.out, report.Line(c, r.color, columns()))
+	_, _ = io.WriteString(r.out, report.Line(c, r.color, columns()))
 }
 
 // finishTest prints the report and the summary.
@@ -426,7 +426,7 @@ func (r *reporter) finishTest(run *report.Run, s summary, html string) {
 	defer r.mu.Unlock()
 	defer r.out.flush()
 	fmt.Fprintln(r.out)
-	report.Text(r.out, run, report.TextOptions{Color: r.color, Width: columns(), Report: html})
+	_ = report.Text(r.out, run, report.TextOptions{Color: r.color, Width: columns(), Report: html})
 }
 
 // columns is the width of the terminal where the shell tells it; 0 means that it is not known.

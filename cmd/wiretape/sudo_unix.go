@@ -53,7 +53,7 @@ func (g giver) above(path string) {
 		switch {
 		case ok && owner == g.uid:
 			for _, p := range chain {
-				os.Lchown(p, g.uid, g.gid)
+				_ = os.Lchown(p, g.uid, g.gid)
 			}
 			return
 		case ok && owner != 0, path == filepath.Dir(path):
@@ -73,13 +73,13 @@ func (g giver) within(dir string, names ...string) {
 	}
 	defer root.Close()
 	for _, name := range names {
-		fs.WalkDir(root.FS(), name, func(path string, d fs.DirEntry, err error) error {
+		_ = fs.WalkDir(root.FS(), name, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return nil
 			}
 			if info, err := root.Lstat(path); err == nil {
 				if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid == 0 {
-					root.Lchown(path, g.uid, g.gid)
+					_ = root.Lchown(path, g.uid, g.gid)
 				}
 			}
 			return nil
@@ -99,7 +99,7 @@ func (g giver) within(dir string, names ...string) {
 		}
 	}
 	if owner, ok := ownerOf(dir); ok && owner == 0 && len(entries) > 0 {
-		root.Lchown(".", g.uid, g.gid)
+		_ = root.Lchown(".", g.uid, g.gid)
 	}
 }
 

@@ -251,9 +251,10 @@ func tapeShow(o showOptions, w io.Writer) error {
 
 // find finds an exchange by number ("3", "case:3") or by file name.
 func find(t *tape.Tape, which string) (*tape.Exchange, error) {
-	list, number := t.Calls, which
-	if n, ok := strings.CutPrefix(which, "case:"); ok {
-		list, number = t.Cases, n
+	list := t.Calls
+	number, isCase := strings.CutPrefix(which, "case:")
+	if isCase {
+		list = t.Cases
 	} else {
 		number = strings.TrimPrefix(which, "call:")
 	}

@@ -61,7 +61,7 @@ func RemoveNetwork(ctx context.Context, e Engine, n network.Inspect) error {
 		if ierr == nil && c.State.Running {
 			return fmt.Errorf("%w (container %s uses it)", err, strings.TrimPrefix(c.Name, "/"))
 		}
-		e.NetworkDisconnect(ctx, n.ID, cmp.Or(endpoint.Name, id), true)
+		_ = e.NetworkDisconnect(ctx, n.ID, cmp.Or(endpoint.Name, id), true)
 	}
 	return IgnoreMissing(e.NetworkRemove(ctx, n.ID))
 }
@@ -75,9 +75,9 @@ func LastLines(ctx context.Context, e Engine, id string, n int) string {
 	defer logs.Close()
 	var out bytes.Buffer
 	if c, err := e.ContainerInspect(ctx, id); err == nil && c.Config != nil && c.Config.Tty {
-		out.ReadFrom(logs)
+		_, _ = out.ReadFrom(logs)
 	} else {
-		stdcopy.StdCopy(&out, &out, logs)
+		_, _ = stdcopy.StdCopy(&out, &out, logs)
 	}
 	return strings.TrimSpace(out.String())
 }

@@ -153,7 +153,7 @@ func cleanCgroups(ctx context.Context, e *Env) error {
 	if _, err := e.Engine.ContainerCreate(ctx, config, host, nil, nil, name); err != nil {
 		return err
 	}
-	defer remove()
+	defer func() { _ = remove() }()
 	exited, failed := e.Engine.ContainerWait(ctx, name, container.WaitConditionNextExit)
 	if err := e.Engine.ContainerStart(ctx, name, container.StartOptions{}); err != nil {
 		return err

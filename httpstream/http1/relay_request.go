@@ -321,7 +321,7 @@ func (q *requestRelay) refuse(status string, why error, x *exchange) {
 	possible := !q.over && !q.stopped
 	q.mu.Unlock()
 	if possible {
-		q.client.Write(refusal(status, why))
+		_, _ = q.client.Write(refusal(status, why))
 	}
 	if x != nil {
 		q.end(x, time.Now(), q.cutEnd(why.Error()))
@@ -330,7 +330,7 @@ func (q *requestRelay) refuse(status string, why error, x *exchange) {
 	if possible {
 		transport.CloseWrite(q.client, false)
 		q.client.SetReadDeadline(time.Now().Add(refusalLinger))
-		io.Copy(io.Discard, q.client)
+		_, _ = io.Copy(io.Discard, q.client)
 	}
 }
 

@@ -286,7 +286,7 @@ func (w *responseWriter) End(end httpstream.EndInfo) error {
 	err := w.finishBody(end.Trailer)
 	w.ended = true
 	if err != nil {
-		w.abort()
+		_ = w.abort()
 		return err
 	}
 	return w.flushLast()
@@ -340,7 +340,7 @@ func (w *responseWriter) finish() fate {
 	defer w.mu.Unlock()
 	if !w.ended {
 		w.ended = true
-		w.abort()
+		_ = w.abort()
 	}
 	if cap(w.buf) <= maxKeptOut {
 		w.c.out = w.buf[:0]

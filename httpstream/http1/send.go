@@ -25,7 +25,7 @@ func Send(conn net.Conn, out *httpstream.Outgoing) error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		io.Copy(io.Discard, conn)
+		_, _ = io.Copy(io.Discard, conn)
 	}()
 	err := write(bufio.NewWriterSize(conn, readSize), out)
 	if transport.IsClosed(err) || errors.Is(err, io.EOF) {
@@ -54,7 +54,7 @@ func write(w *bufio.Writer, out *httpstream.Outgoing) error {
 	}
 	body := bodyWriter{w: w, chunked: isChunked(out.Head.Header)}
 	if len(out.Data) > 0 {
-		body.add(httpstream.Chunk{Data: out.Data})
+		_ = body.add(httpstream.Chunk{Data: out.Data})
 	}
 	if out.Stream != nil {
 		for c, err := range out.Stream {

@@ -130,7 +130,7 @@ func (c *serverConn) serve(ctx context.Context, h httpstream.Handler) error {
 	for {
 		ev, at, err := c.next(nil)
 		if errors.Is(err, httpstream.ErrMalformed) {
-			c.conn.Write(refusal("400 Bad Request", err))
+			_, _ = c.conn.Write(refusal("400 Bad Request", err))
 			c.close()
 			return err
 		}

@@ -156,7 +156,7 @@ func (r *connection) clientEnd(err error) {
 	r.clientGone = true
 	r.mu.Unlock()
 	if b := r.requests.unsent(); len(b) > 0 {
-		r.upstream.Write(b) // if it fails, reading fails as well and says so
+		_, _ = r.upstream.Write(b) // if it fails, reading fails as well and says so
 	}
 	transport.CloseWrite(r.upstream, !errors.Is(err, io.EOF))
 	r.hurry()

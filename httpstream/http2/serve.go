@@ -271,6 +271,6 @@ func (c *serverConn) goAway(err error) {
 	if err == nil {
 		// A close with unread bytes would be a reset, and take the GOAWAY with it.
 		transport.CloseWrite(c.conn, false)
-		io.CopyN(io.Discard, c.conn, 1<<20)
+		_, _ = io.CopyN(io.Discard, c.conn, 1<<20)
 	}
 }

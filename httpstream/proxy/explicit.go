@@ -227,7 +227,7 @@ func (p *Proxy) forwardEach(ctx context.Context, client net.Conn, spoken *protoc
 		return "", client.RemoteAddr().String(), true
 	})
 	defer unread.tell()
-	spoken.Relay(ctx, client, nil, opt, sink)
+	_ = spoken.Relay(ctx, client, nil, opt, sink)
 }
 
 // An explicitSink tells requests to the proxy itself from those through it.
@@ -337,7 +337,7 @@ func (p *Proxy) reverse(ctx context.Context, client net.Conn, spoken *protocol.P
 	}}
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return "", upstream.Host, p.wanted(upstream) })
 	defer unread.tell()
-	spoken.Relay(ctx, client, conn, opt, p.reverseSink(upstream))
+	_ = spoken.Relay(ctx, client, conn, opt, p.reverseSink(upstream))
 }
 
 // dialOrigin connects to an origin, with TLS for https, and tells the ALPN name agreed on.

@@ -80,7 +80,7 @@ func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName str
 	// The end of ctx reaches the relay as a client that is gone, which it tells upstream.
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return s.Service, s.Authority, p.cfg.Record != nil })
 	defer unread.tell()
-	spoken.Relay(context.WithoutCancel(ctx), goneConn{theirs, ctx, finished}, upstream, opt, answer)
+	_ = spoken.Relay(context.WithoutCancel(ctx), goneConn{theirs, ctx, finished}, upstream, opt, answer)
 	return answer.err()
 }
 

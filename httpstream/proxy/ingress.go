@@ -64,5 +64,5 @@ func (p *Proxy) ingress(ctx context.Context, client net.Conn, in Ingress) {
 	sink := in.Record(Stream{Service: in.Service, Scheme: "http", Authority: in.Published})
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return in.Service, in.Published, true })
 	defer unread.tell()
-	spoken.http.Relay(ctx, client, service, opt, sink)
+	_ = spoken.http.Relay(ctx, client, service, opt, sink)
 }

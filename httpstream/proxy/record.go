@@ -289,8 +289,8 @@ func (p *Proxy) closed(dest Dest) {
 
 // hasEnded reports whether a connection was found ended before; it does not wait.
 func hasEnded(conn *tls.Conn) bool {
-	conn.SetReadDeadline(past)
-	defer conn.SetReadDeadline(time.Time{})
+	_ = conn.SetReadDeadline(past)
+	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
 	_, err := conn.Read(make([]byte, 1))
 	return errors.Is(err, io.EOF)
 }
@@ -319,7 +319,7 @@ func (p *Proxy) relay(ctx context.Context, client, upstream net.Conn, spoken *pr
 	sink := p.cfg.Record(s)
 	unread := p.watchUnread(&opt, func() (string, string, bool) { return s.Service, s.Authority, true })
 	defer unread.tell()
-	spoken.Relay(ctx, client, upstream, opt, sink)
+	_ = spoken.Relay(ctx, client, upstream, opt, sink)
 }
 
 // AskForIdentity has upstream answer uncompressed (RFC 9110 section 12.5.3), so

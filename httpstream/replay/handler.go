@@ -186,7 +186,7 @@ func (a *answer) serve() bool {
 	q.HeadOnly = likely == nil && a.forwarding() != nil || a.headOnly(asked) || expectationRefused(likely)
 	if !q.HeadOnly {
 		if err := a.readBody(&q, likely); err != nil {
-			a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: "the request is incomplete: " + err.Error()})
+			_ = a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: "the request is incomplete: " + err.Error()})
 			return false
 		}
 	}
@@ -267,7 +267,6 @@ func (a *answer) readBody(q *match.Query, likely *tape.Exchange) error {
 	sum.Write(body)
 	n := int64(len(body))
 	a.release()
-	body = nil
 	rest, err := io.Copy(sum, a.req.Body)
 	if err == nil {
 		a.event.Complete, _ = a.req.Complete()
@@ -423,7 +422,7 @@ func (a *answer) forward(forward Forward) bool {
 	}
 	if err != nil {
 		a.event.Err = err
-		a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
+		_ = a.w.End(httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
 	}
 	a.event.Took = time.Since(a.req.Arrived)
 	return true

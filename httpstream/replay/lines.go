@@ -80,7 +80,7 @@ func prefetch(ctx context.Context, open func() (LineReader, error), twoWay bool)
 	go func() {
 		defer close(p.ended)
 		if err := p.read(ctx, open, twoWay); err != nil {
-			p.send(ctx, fetched{err: err})
+			_ = p.send(ctx, fetched{err: err})
 		}
 	}()
 	return p

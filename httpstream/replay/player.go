@@ -81,7 +81,7 @@ func (p *Player) play(ctx context.Context, x *tape.Exchange, interim []tape.Resp
 		err = pl.endClosed()
 	}
 	if err != nil && !pl.over {
-		pl.end(&httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
+		_ = pl.end(&httpstream.EndInfo{How: httpstream.Reset, Detail: err.Error()})
 	}
 	// A client may go away as soon as it has the end, which it got all the same, and
 	// it goes when we cut its answer short.
@@ -459,7 +459,7 @@ func (p *play) hold(recorded time.Duration) ([]byte, error) {
 	select {
 	case answer := <-closed:
 		cancel()
-		<-waited
+		<-waited //nolint:errcheck // that it ended is all that counts
 		return answer, nil
 	case <-p.req.Finished:
 		cancel()

@@ -197,7 +197,7 @@ func (c *messageCounter) line(l *tape.Line) int64 {
 }
 
 func (c *messageCounter) count(p []byte) (n int64) {
-	c.frames.Add(&tape.Line{Chunk: httpstream.Chunk{Data: p}}, func(l *tape.Line) error {
+	_ = c.frames.Add(&tape.Line{Chunk: httpstream.Chunk{Data: p}}, func(l *tape.Line) error {
 		n += c.line(l)
 		return nil
 	})

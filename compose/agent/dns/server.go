@@ -70,7 +70,7 @@ func (s *Server) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
 		wg.Go(func() {
 			defer func() { <-s.slot }()
 			if answer := s.answer(ctx, from, "udp", query); answer != nil {
-				conn.WriteToUDPAddrPort(answer, from)
+				_, _ = conn.WriteToUDPAddrPort(answer, from)
 			}
 		})
 	}

@@ -89,7 +89,7 @@ func Run(ctx context.Context, self string, stdin io.Reader, stdout, stderr io.Wr
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-readErr:
+		case <-readErr: //nolint:errcheck // that it ended is all that counts
 			return errors.Join(errCLIGone, g.keepUnsaved())
 		case line := <-lines:
 			done, err := g.handle(line)
@@ -178,7 +178,7 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 		}
 		if bytes.Equal(line, []byte(agent.ReadyLine)) {
 			if err := g.redirect.Attach(); err != nil {
-				g.fatal(err)
+				_ = g.fatal(err)
 				continue
 			}
 			g.mu.Lock()
@@ -189,7 +189,7 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 		if err := g.unsaved.add(line); err != nil {
 			g.out.Notice(event.Notice{Kind: event.Failed, Detail: err.Error()})
 		}
-		g.out.Gather(line)
+		_ = g.out.Gather(line)
 		if !r.More() {
 			g.out.Flush()
 		}
@@ -208,7 +208,7 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 // in replay its connections are refused, because nothing may reach the outside.
 func (g *guard) workerDied(err error) {
 	if g.start == nil {
-		g.fatal(fmt.Errorf("the worker ended: %v", err)) //nolint:errorlint // may be nil
+		_ = g.fatal(fmt.Errorf("the worker ended: %v", err)) //nolint:errorlint // may be nil
 		return
 	}
 	if g.start.Mode == agent.Record {
@@ -222,7 +222,7 @@ func (g *guard) workerDied(err error) {
 		})
 		return
 	}
-	g.fatal(fmt.Errorf("the proxy ended unexpectedly: %v", err)) //nolint:errorlint // may be nil
+	_ = g.fatal(fmt.Errorf("the proxy ended unexpectedly: %v", err)) //nolint:errorlint // may be nil
 }
 
 // handle acts on a line from the CLI; the worker gets all that it needs to know.
@@ -249,7 +249,7 @@ func (g *guard) handle(line []byte) (done bool, err error) {
 	case m.Stop:
 		if g.redirect != nil && g.start.Mode == agent.Record {
 			// What the app does while it is shut down goes directly.
-			g.redirect.Bypass(true)
+			_ = g.redirect.Bypass(true)
 		}
 		g.mu.Lock()
 		g.ended = true
@@ -433,7 +433,7 @@ func (g *guard) close() {
 	stays := g.attached && g.redirect != nil && g.start.Isolates()
 	g.mu.Unlock()
 	if !stays {
-		g.cleanup()
+		_ = g.cleanup()
 	}
 }
 

@@ -35,7 +35,7 @@ func Doctor(ctx context.Context, self string) error {
 		return err
 	}
 	name := fmt.Sprintf("/wiretape-doctor-%d", time.Now().UnixNano())
-	defer guard.RemoveCgroups(name)
+	defer func() { _ = guard.RemoveCgroups(name) }()
 	return redirectedConnect(ctx, self, name)
 }
 
@@ -67,7 +67,7 @@ func redirectedConnect(ctx context.Context, self, cgroup string) error {
 		return fmt.Errorf("start a process in a cgroup of our own: %w", err)
 	}
 	defer child.Wait()
-	l.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = l.SetDeadline(time.Now().Add(5 * time.Second))
 	conn, err := l.Accept()
 	if err != nil {
 		return fmt.Errorf("a connect was not redirected: %w", err)

@@ -90,7 +90,7 @@ func (e *exchange) relay(ctx context.Context, conn net.Conn) {
 	done := make(chan struct{})
 	wg.Go(func() {
 		defer close(done)
-		spoken.Relay(ctx, inner, conn, opt, e)
+		_ = spoken.Relay(ctx, inner, conn, opt, e)
 	})
 	wg.Go(func() {
 		if err := spoken.Send(client, e.outgoing()); err != nil {

@@ -45,7 +45,7 @@ func containersOf(dir string) ([]container, error) {
 
 // anyPID returns a process of the cgroup or of one below it.
 func anyPID(dir string) (pid int, ok bool) {
-	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return nil
 		}

@@ -87,7 +87,7 @@ func (r *recordJob) opaque(n event.Notice) {
 func (r *recordJob) onExchange(e event.Exchange) {
 	line, err := r.s.out.Line(agent.FromAgent{Event: &event.Event{Exchange: &e}})
 	if err == nil {
-		r.s.out.Gather(line)
+		_ = r.s.out.Gather(line)
 	}
 }
 

@@ -30,12 +30,12 @@ func TCP(conn net.Conn) *net.TCPConn {
 func CloseWrite(conn net.Conn, truncate bool) {
 	tcp := TCP(conn)
 	if cw, ok := conn.(interface{ CloseWrite() error }); ok && (tcp == nil || !truncate) {
-		cw.CloseWrite()
+		_ = cw.CloseWrite()
 	} else if tcp == nil {
 		conn.Close() // net.Pipe has no half-close
 	}
 	if tcp != nil {
-		tcp.CloseWrite()
+		_ = tcp.CloseWrite()
 	}
 }
 

@@ -14,7 +14,7 @@ func unsentBytes(c *net.TCPConn) int {
 		return 0
 	}
 	n := 0
-	raw.Control(func(fd uintptr) {
+	_ = raw.Control(func(fd uintptr) {
 		n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD)
 	})
 	if err != nil {
