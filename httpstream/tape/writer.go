@@ -410,22 +410,15 @@ func (w *Writer) taken(name string) error { return fmt.Errorf("%s: %w", w.path(n
 // written is removed. An earlier writer may have made it just before it was killed.
 func (w *Writer) createFile(name string, data []byte) error {
 	path := w.path(name)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		if w.resumed {
-			return w.replaceFile(name, data, false)
-		}
-		return w.taken(name)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
+	err := createNew(path, data)
+	switch {
+	case err == nil:
+	case !errors.Is(err, fs.ErrExist):
 		_ = os.Remove(path)
+	case w.resumed:
+		return w.replaceFile(name, data, false)
+	default:
+		return w.taken(name)
 	}
 	return err
 }
