@@ -158,10 +158,12 @@ func FuzzLink(f *testing.F) {
 	})
 }
 
-// silent is a connection that is only closed.
+// silent is a connection that nobody reads: what is saved is told to it.
 type silent struct{ net.Conn }
 
-func (silent) Close() error { return nil }
+func (silent) Close() error                     { return nil }
+func (silent) SetWriteDeadline(time.Time) error { return nil }
+func (silent) Write(p []byte) (int, error)      { return len(p), nil }
 
 func TestAClosedLinkPassesNothingOnAnyMore(t *testing.T) {
 	began, goOn := make(chan struct{}), make(chan struct{})
