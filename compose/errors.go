@@ -7,13 +7,14 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/wiretape/wiretape/compose/recording"
 	"github.com/wiretape/wiretape/compose/session"
 	"github.com/wiretape/wiretape/httpstream/event"
 )
 
 // A Result is what became of a recording, and a Progress something to tell the user.
 type (
-	Result   = session.Result
+	Result   = recording.Result
 	Progress = session.Progress
 )
 

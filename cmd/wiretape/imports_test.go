@@ -112,12 +112,16 @@ var rooms = map[string]room{
 		may: []string{"bpf", "compose/agent", "compose/agent/guard", "compose/agent/worker"},
 		why: "it only chooses which of the agent's programs runs",
 	},
+	"compose/recording": {
+		may: []string{"httpstream/event", "httpstream/tape"},
+		why: "a tape is written by the same code wherever its folder is",
+	},
 	"compose/session": {
-		may: []string{"compose/agent", "httpstream/event", "httpstream/tape", "images", "tls"},
+		may: []string{"compose/agent", "compose/recording", "httpstream/event", "httpstream/tape", "images", "tls"},
 		why: "a session knows steps and an agent, and not what its services run in",
 	},
 	"compose": {
-		may: []string{"compose/agent", "compose/session", "httpstream/event", "images", "tls"},
+		may: []string{"compose/agent", "compose/recording", "compose/session", "httpstream/event", "images", "tls"},
 		why: "it talks with the agent over a line, and leaves the kernel and the wire to it",
 	},
 	"cmd/wiretape": {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"syscall"
 
 	"github.com/docker/docker/client"
 	"github.com/wiretape/wiretape/httpstream/event"
@@ -16,18 +15,6 @@ import (
 
 func UsageError(next, format string, args ...any) error {
 	return &event.Problem{Kind: event.Usage, Err: fmt.Errorf(format, args...), Next: next}
-}
-
-// FileError is an error with a file that a flag names: the user's choice, unless
-// the system does not let it be read or written.
-func FileError(next, format string, args ...any) error {
-	e := &event.Problem{Kind: event.Usage, Err: fmt.Errorf(format, args...), Next: next}
-	for _, cause := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EIO} {
-		if errors.Is(e.Err, cause) {
-			e.Kind = event.Environment
-		}
-	}
-	return e
 }
 
 // AsEnvironment is err with a kind, if nobody gave it one: what a session needs

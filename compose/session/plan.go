@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/recording"
 )
 
 // A Change is what a plan shows of a step, and what takes the step back.
@@ -92,7 +93,7 @@ func NewPlan(e *Env, w *Wiring) *Plan { return newPlan(e, w, nil, nil) }
 
 // newPlan plans a session whose recording is written to tape, and that passes what the
 // agent says to receive.
-func newPlan(e *Env, w *Wiring, tape *PendingTape, receive func(agent.FromAgent)) *Plan {
+func newPlan(e *Env, w *Wiring, tape *recording.Pending, receive func(agent.FromAgent)) *Plan {
 	var (
 		image     = plan(loadImage{e.Info.Arch})
 		create    = plan(w.Create)

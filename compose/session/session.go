@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/recording"
 	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
 	"golang.org/x/sync/errgroup"
@@ -24,8 +25,8 @@ type Session struct {
 	env    *Env
 	wiring *Wiring
 	plan   *Plan
-	tape   *PendingTape  // nil where nothing is recorded
-	ready  chan struct{} // closed when the services were
+	tape   *recording.Pending // nil where nothing is recorded
+	ready  chan struct{}      // closed when the services were
 
 	mu      sync.Mutex
 	begun   []Change
@@ -44,7 +45,7 @@ func New(ctx context.Context, engine Engine, info EngineInfo, opt *Options, rt R
 		return nil, err
 	}
 	if opt.records() {
-		if e.State.Recording, err = PendingPath(opt.Tape); err != nil {
+		if e.State.Recording, err = recording.Path(opt.Tape); err != nil {
 			return nil, err
 		}
 	}
@@ -69,10 +70,10 @@ func NewID() string {
 // whatever happened. The context that use gets ends with ctx and when the agent is
 // gone; context.Cause tells which. When ctx ends while use runs, Run's error is use's.
 // The result is nil where nothing was recorded.
-func (s *Session) Run(ctx context.Context, use func(context.Context) error) (*Result, error) {
+func (s *Session) Run(ctx context.Context, use func(context.Context) error) (*recording.Result, error) {
 	if s.env.Options.records() {
 		var err error
-		if s.tape, err = CreatePendingTape(s.env.Options.Tape, s.manifest()); err != nil {
+		if s.tape, err = recording.Create(s.env.Options.Tape, s.manifest()); err != nil {
 			return nil, err
 		}
 	}
@@ -225,7 +226,7 @@ func (s *Session) Request(ctx context.Context, m agent.ToAgent) (agent.Reply, er
 type runSession struct {
 	Mode  agent.Mode
 	agent *Planned[Started]
-	tape  *PendingTape
+	tape  *recording.Pending
 }
 
 func (s runSession) Call() string {

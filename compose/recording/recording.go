@@ -1,4 +1,6 @@
-package session
+// Package recording writes a tape beside its place, and puts it there when it is whole
+// and not poorer than what is there. It runs where the tape's folder is.
+package recording
 
 import (
 	"errors"
@@ -8,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -27,9 +30,9 @@ type Result struct {
 	Problems []string // why it is not complete
 }
 
-// A PendingTape is a tape that is being written, beside its place. A nil one
+// A Pending is a tape that is being written, beside its place. A nil one
 // takes everything and keeps nothing.
-type PendingTape struct {
+type Pending struct {
 	dir, tmp string
 	w        *tape.Writer
 
@@ -39,53 +42,53 @@ type PendingTape struct {
 	fail     chan struct{} // closed when the tape can't be written any more
 }
 
-// CreatePendingTape makes the tape that will be put at dir. What an earlier
+// Create makes the tape that will be put at dir. What an earlier
 // recording left beside it is replaced.
-func CreatePendingTape(dir string, m tape.Manifest) (*PendingTape, error) {
+func Create(dir string, m tape.Manifest) (*Pending, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	tmp, err := PendingPath(dir)
+	tmp, err := Path(dir)
 	if err != nil {
 		return nil, err
 	}
-	p := &PendingTape{dir: dir, tmp: tmp, fail: make(chan struct{})}
+	p := &Pending{dir: dir, tmp: tmp, fail: make(chan struct{})}
 	if err := p.clear(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, FileError("choose another folder with --tape", "make the folder for the tape: %w", err)
+		return nil, fileError("choose another folder with --tape", "make the folder for the tape: %w", err)
 	}
 	if p.w, err = tape.Create(p.tmp, m); err != nil {
-		return nil, FileError("choose another folder with --tape", "make the tape: %w", err)
+		return nil, fileError("choose another folder with --tape", "make the tape: %w", err)
 	}
 	return p, nil
 }
 
-// PendingPath is where a tape is recorded before it takes its place.
-func PendingPath(dir string) (string, error) {
+// Path is where a tape is recorded before it takes its place.
+func Path(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	return dir + ".new", err
 }
 
 // clear removes a recording that an earlier session left beside the tape, and
 // nothing else.
-func (p *PendingTape) clear() error {
+func (p *Pending) clear() error {
 	entries, err := os.ReadDir(p.tmp)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return FileError("move it away, or choose another folder with --tape", "look at %s: %w", p.tmp, err)
+		return fileError("move it away, or choose another folder with --tape", "look at %s: %w", p.tmp, err)
 	}
 	if _, err := os.Stat(filepath.Join(p.tmp, "tape.yaml")); err != nil && len(entries) > 0 {
-		return UsageError("move it away, or choose another folder with --tape", "%s is in the way, and it is not a tape", p.tmp)
+		return event.Problemf(event.Usage, "move it away, or choose another folder with --tape", "%s is in the way, and it is not a tape", p.tmp)
 	}
 	return os.RemoveAll(p.tmp)
 }
 
-func (p *PendingTape) Apply(rec tape.Record) {
+func (p *Pending) Apply(rec tape.Record) {
 	if p == nil {
 		return
 	}
@@ -105,7 +108,7 @@ func (p *PendingTape) Apply(rec tape.Record) {
 }
 
 // AddProblem marks the recording incomplete.
-func (p *PendingTape) AddProblem(text string) {
+func (p *Pending) AddProblem(text string) {
 	if p == nil {
 		return
 	}
@@ -115,14 +118,14 @@ func (p *PendingTape) AddProblem(text string) {
 }
 
 // Failed is closed when the tape can't be written any more; Err tells why.
-func (p *PendingTape) Failed() <-chan struct{} {
+func (p *Pending) Failed() <-chan struct{} {
 	if p == nil {
 		return nil
 	}
 	return p.fail
 }
 
-func (p *PendingTape) Err() error {
+func (p *Pending) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
@@ -130,7 +133,7 @@ func (p *PendingTape) Err() error {
 
 // Finish closes the tape and puts it in its place. A recording that is not good
 // does not replace an older tape.
-func (p *PendingTape) Finish(good bool) (*Result, error) {
+func (p *Pending) Finish(good bool) (*Result, error) {
 	result := &Result{Tape: p.dir}
 	closeErr := p.w.Close(func(m *tape.Manifest) {
 		for _, problem := range p.problems {
@@ -159,15 +162,27 @@ func (p *PendingTape) Finish(good bool) (*Result, error) {
 	}
 	if err := tape.Replace(p.tmp, p.dir); err != nil {
 		result.Tape, result.Kept = p.tmp, true
-		return result, FileError("it is kept at "+p.tmp, "put the tape in its place: %w", err)
+		return result, fileError("it is kept at "+p.tmp, "put the tape in its place: %w", err)
 	}
 	return result, nil
 }
 
 // Discard removes a recording that never began.
-func (p *PendingTape) Discard() error {
+func (p *Pending) Discard() error {
 	p.w.Close(nil)
 	return os.RemoveAll(p.tmp)
+}
+
+// fileError is an error with a file that a flag names: the user's choice, unless
+// the system does not let it be read or written.
+func fileError(next, format string, args ...any) *event.Problem {
+	e := event.Problemf(event.Usage, next, format, args...)
+	for _, cause := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EIO} {
+		if errors.Is(e.Err, cause) {
+			e.Kind = event.Environment
+		}
+	}
+	return e
 }
 
 func isFolderWithContent(dir string) bool {
