@@ -276,7 +276,7 @@ func (s *serving) serve(ctx context.Context, what string, run func() error) {
 		if err == nil {
 			err = net.ErrClosed
 		}
-		s.out.Send(agent.FromAgent{Fatal: &event.Problem{Kind: event.Environment, Err: fmt.Errorf("%s has ended: %v", what, err), Next: "start the session again; if it happens again, report it with the output of --debug"}})
+		s.out.Send(agent.FromAgent{Fatal: &event.Problem{Kind: event.Environment, Err: fmt.Errorf("%s has ended: %w", what, err), Next: "start the session again; if it happens again, report it with the output of --debug"}})
 	})
 }
 

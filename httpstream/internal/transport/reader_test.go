@@ -115,7 +115,7 @@ func TestAReaderThatWaitsHasNoMemory(t *testing.T) {
 				}
 			}
 			far.Close()
-			if err := <-ended; err != io.EOF {
+			if err := <-ended; !errors.Is(err, io.EOF) {
 				t.Error(err)
 			}
 			if !bytes.Equal(got.Bytes(), want.Bytes()) {

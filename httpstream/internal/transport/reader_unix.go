@@ -49,7 +49,7 @@ func newPlainReader(tcp *net.TCPConn) *plainReader {
 	p.looking = func(fd uintptr) bool {
 		for {
 			_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK)
-			switch err {
+			switch err { //nolint:errorlint // the kernel's own, for each chunk
 			case syscall.EINTR:
 				continue
 			case syscall.EAGAIN:
