@@ -25,7 +25,7 @@ func TestAServerThatDiesEndsTheSession(t *testing.T) {
 		s.wg.Wait()
 		return out.String()
 	}
-	if got := serveDNS(t.Context()); !strings.Contains(got, `"fatal":{"error":"the DNS server at 127.0.0.1 has ended: `) {
+	if got := serveDNS(t.Context()); !strings.Contains(got, `"message":"the DNS server at 127.0.0.1 has ended: `) {
 		t.Errorf("the agent says %q", got)
 	}
 	ended, cancel := context.WithCancel(t.Context())
