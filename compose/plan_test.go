@@ -74,6 +74,8 @@ func planOf(t *testing.T, archive *txtar.Archive) map[string]string {
 		}
 		words := strings.Fields(value)
 		switch name {
+		case "tape":
+			opt.Tape = value
 		case "mode":
 			opt.Mode = agent.Mode(value)
 		case "on miss":

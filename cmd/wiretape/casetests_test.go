@@ -167,7 +167,7 @@ func TestResultsNameTheFilesOfThisSide(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	run := &testRun{now: tp, r: newReporter(&out, forMachines), user: t.Context(), sending: true}
+	run := &testRun{now: &placedTape{Tape: tp}, r: newReporter(&out, forMachines), user: t.Context(), sending: true}
 	run.message(agent.FromAgent{Result: &report.CaseResult{
 		Tape: "/tape", File: "/tape/cases/0001-get-chat.yaml", Name: "0001-get-chat", Number: 1, Verdict: &compare.Verdict{Pass: true},
 	}})

@@ -20,7 +20,6 @@ import (
 	"github.com/wiretape/wiretape/httpstream/compare"
 	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/noise"
-	"github.com/wiretape/wiretape/httpstream/tape"
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
 
@@ -49,8 +48,14 @@ type checker struct {
 
 // checkRecording is record --check.
 func checkRecording(ctx context.Context, o checkOptions, io streams) error {
-	k, t, err := newChecker(o, io)
+	if ctx.Err() != nil { // Ctrl-C ended the recording, and the next ends the check
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
+		defer stop()
+	}
+	k, t, err := newChecker(ctx, o, io)
 	defer k.r.out.flush()
+	defer t.close()
 	if err != nil {
 		return err
 	}
@@ -58,23 +63,19 @@ func checkRecording(ctx context.Context, o checkOptions, io streams) error {
 		k.r.note("nothing to check: no case was recorded")
 		return nil
 	}
-	if ctx.Err() != nil { // Ctrl-C ended the recording, and the next ends the check
-		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
-		defer stop()
-	}
 	return k.check(ctx, t)
 }
 
 // runCheck is check.
 func runCheck(ctx context.Context, o checkOptions, io streams) error {
-	k, t, err := newChecker(o, io)
+	k, t, err := newChecker(ctx, o, io)
 	defer k.r.out.flush()
+	defer t.close()
 	if err != nil {
 		return err
 	}
 	if len(t.Cases) == 0 {
-		return usagef("record some through the published ports", "the tape %s has no cases to send", relative(t.Dir))
+		return usagef("record some through the published ports", "the tape %s has no cases to send", t.name())
 	}
 	err = k.check(ctx, t)
 	if ctx.Err() != nil {
@@ -83,17 +84,17 @@ func runCheck(ctx context.Context, o checkOptions, io streams) error {
 	return err
 }
 
-func newChecker(o checkOptions, io streams) (*checker, *tape.Tape, error) {
+func newChecker(ctx context.Context, o checkOptions, io streams) (*checker, *placedTape, error) {
 	k := &checker{r: newReporter(io.out, o.output), shown: make(map[string]bool)}
 	if err := k.prepare(o); err != nil {
 		return k, nil, err
 	}
-	t, err := tape.Open(k.opt.Tape)
+	t, err := openTape(ctx, k.opt.Tape)
 	return k, t, err
 }
 
 // check plays the tape until no more is found.
-func (k *checker) check(ctx context.Context, t *tape.Tape) error {
+func (k *checker) check(ctx context.Context, t *placedTape) error {
 	k.r.note("checking: playing %s twice against the tape", report.Plural(len(t.Cases), "case"))
 	var left []*report.CaseResult
 	for round := range checkRounds {
@@ -174,7 +175,7 @@ func (k *checker) try() error {
 }
 
 // play plays all cases twice in one session.
-func (k *checker) play(ctx context.Context, t *tape.Tape) ([]*report.CaseResult, error) {
+func (k *checker) play(ctx context.Context, t *placedTape) ([]*report.CaseResult, error) {
 	opt := k.opt
 	text, err := yaml.Marshal(k.trial)
 	if err != nil {
@@ -196,7 +197,7 @@ func (k *checker) play(ctx context.Context, t *tape.Tape) ([]*report.CaseResult,
 		results = append(results, m.Result)
 	}
 	run := &agent.Run{
-		TapeName: relative(t.Dir), Headers: headers, Limits: k.cfg.limits, TimeLimit: k.cfg.Test.TimeLimit,
+		TapeName: t.name(), Headers: headers, Limits: k.cfg.limits, TimeLimit: k.cfg.Test.TimeLimit,
 		MaxDifferences: manyDifferences,
 	}
 	for _, x := range t.Cases {
@@ -319,7 +320,7 @@ func (k *checker) add(glob string, suggestions []noise.Suggestion) bool {
 	return len(suggestions) > 0 && noise.AddToYAML(k.trial, glob, suggestions) > 0
 }
 
-func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
+func (k *checker) conclude(t *placedTape, left []*report.CaseResult) error {
 	if k.added > 0 {
 		if err := k.write(); err != nil {
 			return err
@@ -336,7 +337,7 @@ func (k *checker) conclude(t *tape.Tape, left []*report.CaseResult) error {
 		k.r.note("checked: the tape passes, and will while nothing else changes")
 		return nil
 	}
-	run := &report.Run{Tapes: []string{relative(t.Dir)}, Version: version, Speed: 1, Started: time.Now()}
+	run := &report.Run{Tapes: []string{t.name()}, Version: version, Speed: 1, Started: time.Now()}
 	seen := make(map[int]bool)
 	view := testRun{now: t}
 	for _, c := range left {

@@ -114,7 +114,7 @@ func projectFlags() []cli.Flag {
 
 func recordFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "tape", Usage: "`DIR` to record to (default: tapes/default beside the compose file)"},
+		&cli.StringFlag{Name: "tape", Usage: "`DIR` to record to, or volume:NAME for a volume of the engine (default: tapes/default beside the compose file)"},
 		&cli.StringSliceFlag{Name: "service", Usage: "record only `SERVICE` (may be given several times)"},
 		&cli.StringSliceFlag{Name: "host", Usage: "record only hosts that match `PATTERN`, such as api.openai.com or '*.example.com:8443' (may be given several times)"},
 		upstreamCAFlag(),
@@ -125,7 +125,7 @@ func recordFlags() []cli.Flag {
 
 func replayFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "tape", Usage: "`DIR` of the tape (default: tapes/default beside the compose file)"},
+		&cli.StringFlag{Name: "tape", Usage: "`DIR` of the tape, or volume:NAME (default: tapes/default beside the compose file)"},
 		&cli.Float64Flag{Name: "speed", Usage: "play `X` times as fast as recorded; 0 means without any wait", Value: 1},
 		onMissFlag(),
 		upstreamCAFlag(),
@@ -135,7 +135,7 @@ func replayFlags() []cli.Flag {
 
 func checkFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "tape", Usage: "`DIR` of the tape (default: tapes/default beside the compose file)"},
+		&cli.StringFlag{Name: "tape", Usage: "`DIR` of the tape, or volume:NAME (default: tapes/default beside the compose file)"},
 	}
 }
 
@@ -153,7 +153,7 @@ func keepNetworksFlag() cli.Flag {
 
 func testFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "tape", Usage: "`DIR` of a tape (may be given several times; default: tapes/default beside the compose file)"},
+		&cli.StringSliceFlag{Name: "tape", Usage: "`DIR` of a tape, or volume:NAME (may be given several times; default: tapes/default beside the compose file)"},
 		&cli.StringSliceFlag{Name: "case", Usage: "send only the cases whose name matches `GLOB`, such as '0003-*' (may be given several times)"},
 		&cli.BoolFlag{Name: "update", Usage: "put the answers of cases that differ on the tape, after showing how"},
 		&cli.IntFlag{Name: "parallel", Usage: "send up to `N` cases at once, of those that did not stream", Value: 1},

@@ -89,7 +89,7 @@ var rooms = map[string]room{
 		why: "sending cases is tested on loopback, without Docker or a kernel",
 	},
 	"compose/agent": {
-		may: []string{"compose/report", "httpstream/compare", "httpstream/event", "httpstream/tape"},
+		may: []string{"compose/recording", "compose/report", "httpstream/compare", "httpstream/event", "httpstream/tape"},
 		why: "the contract between CLI and agent is read by both, and by other systems than Linux",
 	},
 	"compose/agent/dns": {
@@ -97,8 +97,8 @@ var rooms = map[string]room{
 		why: "how a query reaches its resolver is a function that it is given, so it is tested without a kernel",
 	},
 	"compose/agent/guard": {
-		may: []string{"bpf", "compose/agent", "httpstream/event", "netns"},
-		why: "the half that must not crash knows the hooks, and nothing of what travels through the worker",
+		may: []string{"bpf", "compose/agent", "compose/recording", "httpstream/event", "httpstream/tape", "netns"},
+		why: "the half that must not crash knows the hooks and writes what it is given, and knows nothing of what travels through the worker",
 	},
 	"compose/agent/worker": {
 		may: []string{
@@ -126,7 +126,7 @@ var rooms = map[string]room{
 	},
 	"cmd/wiretape": {
 		may: []string{
-			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/report", "httpstream", "httpstream/body", "httpstream/compare",
+			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/recording", "compose/report", "httpstream", "httpstream/body", "httpstream/compare",
 			"httpstream/event", "httpstream/llm", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
 			"tls",
 		},

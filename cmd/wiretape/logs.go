@@ -44,7 +44,7 @@ func (t *testRun) keepLogs(ctx context.Context, s *compose.Session, tp testTape)
 	var first time.Time
 	for i := range t.run.Cases {
 		c := &t.run.Cases[i]
-		if c.Tape != relative(tp.Dir) || c.Began.IsZero() {
+		if c.Tape != tp.name() || c.Began.IsZero() {
 			continue
 		}
 		cases = append(cases, c)

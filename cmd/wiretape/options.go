@@ -8,6 +8,7 @@ import (
 
 	"github.com/wiretape/wiretape/compose"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/recording"
 	"github.com/wiretape/wiretape/httpstream/proxy"
 )
 
@@ -159,6 +160,9 @@ func (o *sessionOptions) forSession(mode agent.Mode, tape string, r *reporter) (
 	opt.Tape = tape
 	if opt.Tape == "" {
 		opt.Tape = filepath.Join(dir, filepath.FromSlash(defaultTape))
+	}
+	if _, _, err := recording.ParseVolume(opt.Tape); err != nil {
+		return opt, cfg, err
 	}
 	opt.Redact, opt.Correlate = cfg.Redact.rules(), cfg.Correlate
 	return opt, cfg, nil

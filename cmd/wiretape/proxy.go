@@ -130,6 +130,9 @@ func proxyReplayOptionsOf(c *cli.Context) (o proxyReplayOptions, err error) {
 }
 
 func proxyRecord(ctx context.Context, o proxyRecordOptions, io streams) error {
+	if err := onlyFolder(o.tape, "wiretape proxy"); err != nil {
+		return err
+	}
 	root, err := mitmtls.LoadOrCreateRoot("")
 	if err != nil {
 		return err
@@ -351,6 +354,9 @@ func (rec *recordingTo) finish(r *reporter, started time.Time) error {
 }
 
 func proxyReplay(ctx context.Context, o proxyReplayOptions, io streams) error {
+	if err := onlyFolder(o.tape, "wiretape proxy"); err != nil {
+		return err
+	}
 	t, err := tape.Open(o.tape)
 	if err != nil {
 		return err

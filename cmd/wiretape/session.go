@@ -44,8 +44,15 @@ func runReplay(ctx context.Context, o replayOptions, io streams) error {
 		return err
 	}
 	// Read here first: what is wrong with a tape is known before anything starts.
-	if _, err := tape.Open(opt.Tape); err != nil {
+	t, err := openTape(ctx, opt.Tape)
+	if err != nil {
 		return err
+	}
+	t.close()
+	if opt.OnMiss == agent.RecordMiss {
+		if err := onlyFolder(opt.Tape, "to put something new on it"); err != nil {
+			return err
+		}
 	}
 	opt.Reuse = true
 	return (&sessionRun{user: ctx, r: r, opt: opt}).run()

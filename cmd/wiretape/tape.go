@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,14 +35,14 @@ func tapeCommand(io streams) *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "ls", Usage: "list the exchanges of a tape", ArgsUsage: "[TAPE]",
-				Description: "   TAPE is a folder, " + defaultTape + " if it is not given.",
+				Description: "   TAPE is a folder, or volume:NAME for a volume of the engine; " + defaultTape + "\n   if it is not given.",
 				Flags:       []cli.Flag{jsonFlag},
 				Action: func(c *cli.Context) error {
 					o, err := tapeOptionsOf(c)
 					if err != nil {
 						return err
 					}
-					return tapeLs(o, io.out)
+					return tapeLs(c.Context, o, io.out)
 				},
 			},
 			{
@@ -53,7 +54,7 @@ func tapeCommand(io streams) *cli.Command {
 					if err != nil {
 						return err
 					}
-					return tapeShow(o, io.out)
+					return tapeShow(c.Context, o, io.out)
 				},
 			},
 			{
@@ -64,7 +65,19 @@ func tapeCommand(io streams) *cli.Command {
 					if err != nil {
 						return err
 					}
-					return tapeVerify(o, io.out)
+					return tapeVerify(c.Context, o, io.out)
+				},
+			},
+			{
+				Name: "cp", Usage: "copy a tape to a folder or a volume", ArgsUsage: "TAPE COPY",
+				Description: "   Each is a folder, or volume:NAME for a volume of the engine, which is made if\n   it is missing. What is in the copy's place already stays.\n\n   example: wiretape tape cp volume:tapes tapes/chat",
+				Flags:       []cli.Flag{jsonFlag},
+				Action: func(c *cli.Context) error {
+					o, err := copyOptionsOf(c)
+					if err != nil {
+						return err
+					}
+					return tapeCopy(c.Context, o, io.out)
 				},
 			},
 			{
@@ -124,17 +137,20 @@ func showOptionsOf(c *cli.Context) (showOptions, error) {
 }
 
 // open opens the tape.
-func (o tapeOptions) open() (*tape.Tape, error) { return tape.Open(filepath.FromSlash(o.dir)) }
+func (o tapeOptions) open(ctx context.Context) (*placedTape, error) {
+	return openTape(ctx, filepath.FromSlash(o.dir))
+}
 
-func tapeLs(o tapeOptions, w io.Writer) error {
-	t, err := o.open()
+func tapeLs(ctx context.Context, o tapeOptions, w io.Writer) error {
+	t, err := o.open(ctx)
+	defer t.close()
 	if err != nil {
 		return err
 	}
 	if o.output == forMachines {
 		enc := newEncoder(w)
 		for _, x := range append(t.Calls, t.Cases...) {
-			if err := enc.Encode(listed(x)); err != nil {
+			if err := enc.Encode(t.listed(x)); err != nil {
 				return err
 			}
 		}
@@ -145,7 +161,7 @@ func tapeLs(o tapeOptions, w io.Writer) error {
 	if !m.Complete {
 		state = "incomplete"
 	}
-	fmt.Fprintf(w, "%s: recorded %s by wiretape %s, %s\n", t.Dir, m.Created.Local().Format("2006-01-02 15:04"), m.By, state)
+	fmt.Fprintf(w, "%s: recorded %s by wiretape %s, %s\n", t.shown(t.Dir), m.Created.Local().Format("2006-01-02 15:04"), m.By, state)
 	for _, p := range m.Problems {
 		fmt.Fprintf(w, "  problem: %s\n", p)
 	}
@@ -223,10 +239,10 @@ type listing struct {
 	Stream  string    `json:"stream,omitempty"`
 }
 
-func listed(x *tape.Exchange) listing {
+func (p *placedTape) listed(x *tape.Exchange) listing {
 	l := listing{
 		Kind: x.Kind, Number: x.Number, Service: x.Service, Case: x.Case, Method: x.Request.Method, URL: x.Request.URL,
-		Failed: x.Failed, File: x.File, Stream: x.Stream,
+		Failed: x.Failed, File: p.shown(x.File), Stream: x.Stream,
 	}
 	if x.Response != nil {
 		l.Status, l.FirstUS = x.Response.Head.Status, x.Response.At.Microseconds()
@@ -234,8 +250,9 @@ func listed(x *tape.Exchange) listing {
 	return l
 }
 
-func tapeShow(o showOptions, w io.Writer) error {
-	t, err := o.open()
+func tapeShow(ctx context.Context, o showOptions, w io.Writer) error {
+	t, err := o.open(ctx)
+	defer t.close()
 	if err != nil {
 		return err
 	}
@@ -244,13 +261,13 @@ func tapeShow(o showOptions, w io.Writer) error {
 		return err
 	}
 	if o.output == forMachines {
-		return showJSON(w, t, x)
+		return showJSON(w, t.Tape, x)
 	}
 	return showText(w, t, x, o.units)
 }
 
 // find finds an exchange by number ("3", "case:3") or by file name.
-func find(t *tape.Tape, which string) (*tape.Exchange, error) {
+func find(t *placedTape, which string) (*tape.Exchange, error) {
 	list := t.Calls
 	number, isCase := strings.CutPrefix(which, "case:")
 	if isCase {
@@ -270,16 +287,16 @@ func find(t *tape.Tape, which string) (*tape.Exchange, error) {
 			return x, nil
 		}
 	}
-	return nil, usagef("wiretape tape ls "+t.Dir+" lists them; write 3 or call:3 for a call, case:3 for a case",
-		"the tape %s has no exchange %q", t.Dir, which)
+	return nil, usagef("wiretape tape ls "+t.shown(t.Dir)+" lists them; write 3 or call:3 for a call, case:3 for a case",
+		"the tape %s has no exchange %q", t.shown(t.Dir), which)
 }
 
-func showText(w io.Writer, t *tape.Tape, x *tape.Exchange, units bool) error {
+func showText(w io.Writer, t *placedTape, x *tape.Exchange, units bool) error {
 	target := x.Request.URL
 	if u, err := url.Parse(target); err == nil && u.Host != "" && x.Request.Method != "" {
 		target = u.RequestURI() + "  at " + u.Scheme + "://" + u.Host
 	}
-	fmt.Fprintf(w, "%s %d, %s\n\n%s\n", x.Kind, x.Number, x.File, strings.TrimRight(requested(x, target)+"  "+x.Request.Proto, " "))
+	fmt.Fprintf(w, "%s %d, %s\n\n%s\n", x.Kind, x.Number, t.shown(x.File), strings.TrimRight(requested(x, target)+"  "+x.Request.Proto, " "))
 	showFields(w, x.Request.Header)
 	if b := x.Request.Body; b.Size > 0 {
 		if b.InStream {
@@ -313,7 +330,7 @@ func showText(w io.Writer, t *tape.Tape, x *tape.Exchange, units bool) error {
 			defer view.stop()
 		}
 	}
-	return eachLine(t, x, func(l tape.Line) error {
+	return eachLine(t.Tape, x, func(l tape.Line) error {
 		if view != nil {
 			if err := view.line(&l); err != nil || l.End == nil {
 				return err
@@ -412,12 +429,16 @@ func eachLine(t *tape.Tape, x *tape.Exchange, do func(tape.Line) error) error {
 	}
 }
 
-func tapeVerify(o tapeOptions, w io.Writer) error {
-	t, err := o.open()
+func tapeVerify(ctx context.Context, o tapeOptions, w io.Writer) error {
+	t, err := o.open(ctx)
+	defer t.close()
 	if err != nil {
 		return err
 	}
 	problems := t.Verify()
+	for i := range problems {
+		problems[i].File = t.shown(problems[i].File)
+	}
 	if o.output == forMachines {
 		enc := newEncoder(w)
 		for _, p := range problems {
@@ -431,16 +452,19 @@ func tapeVerify(o tapeOptions, w io.Writer) error {
 		}
 	}
 	if len(problems) > 0 {
-		return &event.Problem{Kind: event.BrokenTape, Err: fmt.Errorf("%s: %s", t.Dir, report.Plural(len(problems), "problem")), Next: "record it again, or mend the files that are named"}
+		return &event.Problem{Kind: event.BrokenTape, Err: fmt.Errorf("%s: %s", t.shown(t.Dir), report.Plural(len(problems), "problem")), Next: "record it again, or mend the files that are named"}
 	}
 	if o.output != forMachines {
-		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.Dir, report.Plural(len(t.Calls), "call"), report.Plural(len(t.Cases), "case"))
+		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.shown(t.Dir), report.Plural(len(t.Calls), "call"), report.Plural(len(t.Cases), "case"))
 	}
 	return nil
 }
 
 // tapeUpgrade is tape upgrade.
 func tapeUpgrade(o tapeOptions, w io.Writer) error {
+	if err := onlyFolder(o.dir, "wiretape tape upgrade"); err != nil {
+		return err
+	}
 	done, err := tape.Upgrade(filepath.FromSlash(o.dir))
 	if err != nil {
 		return err

@@ -66,11 +66,11 @@ func (t *testRun) unsent(tapes []testTape, err error) {
 
 // without are the results to be of a tape's cases that have none. The caller holds mu.
 func (t *testRun) without(tp testTape) []report.CaseResult {
-	t.now = tp.Tape
+	t.now = tp.placedTape
 	var list []report.CaseResult
 	for _, x := range tp.Cases {
 		if !slices.Contains(tp.numbers, x.Number) || slices.ContainsFunc(t.run.Cases, func(c report.CaseResult) bool {
-			return c.Tape == relative(tp.Dir) && c.Number == x.Number
+			return c.Tape == tp.name() && c.Number == x.Number
 		}) {
 			continue
 		}
@@ -131,14 +131,14 @@ func (t *testRun) result(c report.CaseResult) {
 
 // localize names files as they are on this side of the container.
 func (t *testRun) localize(c *report.CaseResult) {
-	c.Tape = relative(t.now.Dir)
+	c.Tape = t.now.name()
 	for _, x := range t.now.Cases {
 		if x.Number != c.Number {
 			continue
 		}
-		c.File = relative(x.File)
+		c.File = t.now.file(x.File)
 		if x.Stream != "" {
-			c.Stream = relative(filepath.Join(t.now.Dir, filepath.FromSlash(x.Stream)))
+			c.Stream = t.now.file(filepath.Join(t.now.Dir, filepath.FromSlash(x.Stream)))
 		}
 	}
 	for i := range c.Calls {
@@ -164,7 +164,7 @@ func (t *testRun) localizeRef(ref *event.Call) {
 	}
 	for _, x := range t.now.Calls {
 		if x.Number == ref.Number {
-			ref.File = relative(x.File)
+			ref.File = t.now.file(x.File)
 		}
 	}
 }

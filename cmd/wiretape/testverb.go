@@ -29,12 +29,13 @@ type testRun struct {
 	command *compose.Command
 	headers map[string]string
 	tapes   []testTape
+	opened  []*placedTape
 	started time.Time
 
 	mu  sync.Mutex
 	run report.Run
 	// now is the tape whose session runs.
-	now   *tape.Tape
+	now   *placedTape
 	again *rerecording // of its cases and misses; nil without --update and --on-miss record
 	// sending is set while results count: when a session is interrupted the app is
 	// stopped under the case that runs.
@@ -46,7 +47,7 @@ type testRun struct {
 
 // A testTape is a tape, and those of its cases that are to be sent.
 type testTape struct {
-	*tape.Tape
+	*placedTape
 	numbers []int
 }
 
@@ -54,6 +55,7 @@ type testTape struct {
 func runTest(ctx context.Context, o testOptions, io streams) error {
 	t, err := newTestRun(ctx, o, io)
 	defer t.r.out.flush()
+	defer t.close()
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ func newTestRun(ctx context.Context, o testOptions, io streams) (*testRun, error
 	}
 	t.run = report.Run{Started: t.started, Version: version, Speed: t.opt.Speed, Flags: t.projectFlags()}
 	for _, tp := range t.tapes {
-		t.run.Tapes = append(t.run.Tapes, relative(tp.Dir))
+		t.run.Tapes = append(t.run.Tapes, tp.name())
 	}
 	return t, nil
 }
@@ -119,11 +121,17 @@ func (t *testRun) openTapes(dirs, globs []string) error {
 	var names []string
 	chosen := 0
 	for _, dir := range dirs {
-		tp, err := tape.Open(dir)
+		tp, err := openTape(t.user, dir)
 		if err != nil {
 			return err
 		}
-		tt := testTape{Tape: tp}
+		t.opened = append(t.opened, tp)
+		if t.records() {
+			if err := onlyFolder(dir, "to put something new on it"); err != nil {
+				return err
+			}
+		}
+		tt := testTape{placedTape: tp}
 		for _, x := range tp.Cases {
 			name := caseName(x)
 			names = append(names, name)
@@ -145,6 +153,16 @@ func (t *testRun) openTapes(dirs, globs []string) error {
 			"the tape %s has no cases to send", strings.Join(dirs, ", "))
 	}
 	return nil
+}
+
+// records reports whether what the session hears is put on the tapes.
+func (t *testRun) records() bool { return t.asked.update || t.opt.OnMiss == agent.RecordMiss }
+
+// close removes what was copied of the tapes.
+func (t *testRun) close() {
+	for _, tp := range t.opened {
+		tp.close()
+	}
 }
 
 // caseName is the base of a case's file, "0003-post-chat".
@@ -183,16 +201,16 @@ func (t *testRun) projectFlags() []string {
 // tape would do without.
 func (t *testRun) session(tp testTape) error {
 	opt := t.opt
-	opt.Tape = tp.Dir
-	t.now, t.reached = tp.Tape, false
+	opt.Tape = tp.place
+	t.now, t.reached = tp.placedTape, false
 	if len(tp.numbers) > 0 {
 		t.r.setCalls(inReport)
 	}
 	defer t.r.setCalls(asTheyEnd)
 	if len(t.tapes) > 1 {
-		t.r.note("tape %s: %s", relative(tp.Dir), report.Plural(len(tp.numbers), "case"))
+		t.r.note("tape %s: %s", tp.name(), report.Plural(len(tp.numbers), "case"))
 	}
-	if t.asked.update || opt.OnMiss == agent.RecordMiss {
+	if t.records() {
 		kind := newCalls
 		if t.asked.update {
 			kind = casesAnew
@@ -261,7 +279,7 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 	defer t.setSending(false)
 	return s.WhileTheyRun(ctx, asked(tp), func(ctx context.Context) error {
 		reply, err := s.Request(ctx, agent.ToAgent{Run: &agent.Run{
-			TapeName: relative(tp.Dir), Cases: tp.numbers, Update: t.asked.update, Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
+			TapeName: tp.name(), Cases: tp.numbers, Update: t.asked.update, Parallel: parallel, Headers: t.headers, Limits: limits, TimeLimit: t.cfg.Test.TimeLimit,
 		}})
 		if err == nil && reply.Error != "" {
 			err = errors.New(reply.Error)

@@ -187,7 +187,7 @@ func (t *testRun) update(tp testTape, sent bool) {
 	var cases, rest []*report.CaseResult
 	for i := range t.run.Cases {
 		switch c := &t.run.Cases[i]; {
-		case c.Tape != relative(tp.Dir):
+		case c.Tape != tp.name():
 		case c.Rerecorded:
 			cases = append(cases, c)
 		default:

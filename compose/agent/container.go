@@ -9,6 +9,8 @@ const (
 	// CgroupDir is where the guard mounts the host's cgroup2 hierarchy.
 	CgroupDir = RunDir + "/cgroup2"
 
+	// TapeDir is where its container has the tape to replay, or the volume that the tape is in.
+	TapeDir = "/tape"
 	// UnsavedDir is a volume of the agent's own in its container.
 	UnsavedDir = "/unsaved"
 	// UnsavedFile has the records that the CLI did not say it has written, one after

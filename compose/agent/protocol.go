@@ -24,6 +24,7 @@ package agent
 import (
 	"time"
 
+	"github.com/wiretape/wiretape/compose/recording"
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream/compare"
 	"github.com/wiretape/wiretape/httpstream/event"
@@ -72,7 +73,9 @@ type ToAgent struct {
 	Run       *Run       `json:"run,omitempty"`     // in replay mode
 	Saved     int64      `json:"saved,omitempty"`   // how many of the records are on the tape; not replied to
 	Stop      bool       `json:"stop,omitempty"`
+	Finish    *Finish    `json:"finish,omitempty"` // the recording that the agent writes
 	Cleanup   bool       `json:"cleanup,omitempty"`
+	Discard   bool       `json:"discard,omitempty"` // with Cleanup: drop the recording, which never began
 }
 
 // FromAgent is one line to the CLI; exactly one field beside ID is set.
@@ -94,6 +97,8 @@ type FromAgent struct {
 	// once has an ID for each time; the last counts.
 	Update  *tape.Record `json:"update,omitempty"`
 	Stopped bool         `json:"stopped,omitempty"`
+	// Unwritable is sent once when the tape that the agent writes can't be written any more.
+	Unwritable *event.Problem `json:"unwritable,omitempty"`
 	// Fatal ends the session: the agent can't go on. Unsupported is set where the
 	// kernel or the engine lacks something.
 	Fatal *event.Problem `json:"fatal,omitempty"`
@@ -130,6 +135,8 @@ type Start struct {
 	// Correlate are the fields by which a call names its case, beside the usual ones.
 	Correlate []string  `json:"correlate,omitempty"`
 	Ingress   []Ingress `json:"ingress,omitempty"`
+	// Recording is the tape that the agent writes itself; nil where the CLI does.
+	Recording *Recording `json:"recording,omitempty"`
 	// Tape is the folder in the agent's container that holds the tape to replay.
 	Tape   string  `json:"tape,omitempty"`
 	Speed  float64 `json:"speed"`
@@ -190,10 +197,24 @@ type Run struct {
 	Update         bool              `json:"update,omitempty"` // record the cases anew
 }
 
+// A Recording is a tape that the agent writes.
+type Recording struct {
+	Dir      string        `json:"dir"` // in the agent's container
+	Manifest tape.Manifest `json:"manifest"`
+}
+
+// Finish asks to put the recording that the agent writes in its place.
+type Finish struct {
+	Good     bool     `json:"good"` // else it does not replace an older tape
+	Problems []string `json:"problems,omitempty"`
+}
+
 // A Reply answers a request.
 type Reply struct {
-	Error string  `json:"error,omitempty"`
-	Ports [][]int `json:"ports,omitempty"` // to Listening: one list a container
+	Error     string            `json:"error,omitempty"`
+	Ports     [][]int           `json:"ports,omitempty"`     // to Listening: one list a container
+	Recording *recording.Result `json:"recording,omitempty"` // to Finish; its folder is in the agent's container
+	Problem   *event.Problem    `json:"problem,omitempty"`   // to Finish: why the tape is not in its place
 }
 
 // Log is a line for --debug.

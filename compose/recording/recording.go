@@ -58,10 +58,10 @@ func Create(dir string, m tape.Manifest) (*Pending, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return nil, fileError("choose another folder with --tape", "make the folder for the tape: %w", err)
+		return nil, FileError("choose another folder with --tape", "make the folder for the tape: %w", err)
 	}
 	if p.w, err = tape.Create(p.tmp, m); err != nil {
-		return nil, fileError("choose another folder with --tape", "make the tape: %w", err)
+		return nil, FileError("choose another folder with --tape", "make the tape: %w", err)
 	}
 	return p, nil
 }
@@ -80,7 +80,7 @@ func (p *Pending) clear() error {
 		return nil
 	}
 	if err != nil {
-		return fileError("move it away, or choose another folder with --tape", "look at %s: %w", p.tmp, err)
+		return FileError("move it away, or choose another folder with --tape", "look at %s: %w", p.tmp, err)
 	}
 	if _, err := os.Stat(filepath.Join(p.tmp, "tape.yaml")); err != nil && len(entries) > 0 {
 		return event.Problemf(event.Usage, "move it away, or choose another folder with --tape", "%s is in the way, and it is not a tape", p.tmp)
@@ -162,7 +162,7 @@ func (p *Pending) Finish(good bool) (*Result, error) {
 	}
 	if err := tape.Replace(p.tmp, p.dir); err != nil {
 		result.Tape, result.Kept = p.tmp, true
-		return result, fileError("it is kept at "+p.tmp, "put the tape in its place: %w", err)
+		return result, FileError("it is kept at "+p.tmp, "put the tape in its place: %w", err)
 	}
 	return result, nil
 }
@@ -173,9 +173,9 @@ func (p *Pending) Discard() error {
 	return os.RemoveAll(p.tmp)
 }
 
-// fileError is an error with a file that a flag names: the user's choice, unless
+// FileError is an error with a file that a flag names: the user's choice, unless
 // the system does not let it be read or written.
-func fileError(next, format string, args ...any) *event.Problem {
+func FileError(next, format string, args ...any) *event.Problem {
 	e := event.Problemf(event.Usage, next, format, args...)
 	for _, cause := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EIO} {
 		if errors.Is(e.Err, cause) {

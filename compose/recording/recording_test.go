@@ -17,7 +17,7 @@ func TestWhoseTurnItIsWhenAFileCanNotBeWritten(t *testing.T) {
 		{fs.ErrPermission, event.Environment},
 		{syscall.ENOTDIR, event.Usage},
 	} {
-		if got := fileError("", "make the tape: %w", test.err).Kind; got != test.want {
+		if got := FileError("", "make the tape: %w", test.err).Kind; got != test.want {
 			t.Errorf("%v has kind %s, want %s", test.err, got, test.want)
 		}
 	}

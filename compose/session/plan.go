@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/wiretape/wiretape/compose/agent"
-	"github.com/wiretape/wiretape/compose/recording"
 )
 
 // A Change is what a plan shows of a step, and what takes the step back.
@@ -89,24 +88,27 @@ type Warning struct {
 }
 
 // NewPlan plans a session. It asks the engine nothing.
-func NewPlan(e *Env, w *Wiring) *Plan { return newPlan(e, w, nil, nil) }
+func NewPlan(e *Env, w *Wiring) *Plan { return newPlan(e, w, nil) }
 
-// newPlan plans a session whose recording is written to tape, and that passes what the
-// agent says to receive.
-func newPlan(e *Env, w *Wiring, tape *recording.Pending, receive func(agent.FromAgent)) *Plan {
+// newPlan plans s, which takes what the agent says; nil plans one that is only shown.
+func newPlan(e *Env, w *Wiring, s *Session) *Plan {
+	at := e.tapeVolume()
 	var (
 		image     = plan(loadImage{e.Info.Arch})
 		create    = plan(w.Create)
 		container = plan(makeAgent{
 			Name: e.State.agent(), Network: e.State.Network(), Volume: e.State.Volume(), Ports: w.Ports,
-			Tape: replayed(e.Options), Records: e.Options.Mode == agent.Record, image: image,
+			Tape: replayed(e.Options), Records: e.Options.Mode == agent.Record, TapeVolume: at, image: image,
 		})
 		trust = plan(writeTrust{e.State.Volume(), w.Services, create})
-		start = plan[Started](&startAgent{Name: e.State.agent(), wiring: w, created: create, roots: trust, receive: receive})
+		start = plan[Started](&startAgent{Name: e.State.agent(), wiring: w, created: create, roots: trust, of: s})
 	)
 	second := []planned{plan(makeNetwork{e.State.Network()}), image}
 	if w.SetAside != nil {
 		second = append(second, plan(w.SetAside))
+	}
+	if at != nil && e.Options.records() {
+		second = append(second, plan(makeTapeVolume{at.Name}))
 	}
 	var join []planned
 	for _, n := range w.Networks {
@@ -121,7 +123,7 @@ func newPlan(e *Env, w *Wiring, tape *recording.Pending, receive func(agent.From
 			append(join, trust),
 			{start},
 			{plan(w.Up(start))},
-			{plan(runSession{Mode: e.State.Mode, agent: start, tape: tape})},
+			{plan(runSession{Mode: e.State.Mode, agent: start, of: s})},
 		},
 	}
 }

@@ -91,6 +91,23 @@ func unsaved(ctx context.Context, e Engine, agentName string) (io.ReadCloser, er
 	}
 }
 
+// waitForEnd waits until an agent whose CLI is gone has ended, which is when the tape
+// that it writes itself is whole.
+func waitForEnd(ctx context.Context, e Engine, agentName string) error {
+	for {
+		c, err := e.ContainerInspect(ctx, agentName)
+		if err != nil {
+			return IgnoreMissing(err)
+		}
+		if c.State == nil || !c.State.Running {
+			return nil
+		}
+		if err := Pause(ctx, pollInterval); err != nil {
+			return err
+		}
+	}
+}
+
 // applyRecords writes the records that the agent meant to send. Half a record at the
 // end is what a full disk left.
 func applyRecords(in io.Reader, w *tape.Writer) (n int, err error) {

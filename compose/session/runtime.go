@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/wiretape/wiretape/compose/recording"
 )
 
 // A Runtime runs the services of a session: docker compose is the first.
@@ -100,6 +102,15 @@ type Env struct {
 
 // Report tells the user something.
 func (e *Env) Report(kind ProgressKind, text, hint string) { e.Options.Report(kind, text, hint) }
+
+// tapeVolume is where the tape is, if it is in a volume; else nil.
+func (e *Env) tapeVolume() *recording.Volume {
+	at, is, err := recording.ParseVolume(e.Options.Tape)
+	if !is || err != nil { // New has looked at it
+		return nil
+	}
+	return &at
+}
 
 // Keep has the undo know v, which is what a runtime found before the session, also
 // where another process undoes it.

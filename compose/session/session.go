@@ -25,8 +25,10 @@ type Session struct {
 	env    *Env
 	wiring *Wiring
 	plan   *Plan
-	tape   *recording.Pending // nil where nothing is recorded
-	ready  chan struct{}      // closed when the services were
+	tape   tapeWriter
+	// mounted is tape where the agent writes it; else nil.
+	mounted *mountedTape
+	ready   chan struct{} // closed when the services were
 
 	mu      sync.Mutex
 	begun   []Change
@@ -44,12 +46,10 @@ func New(ctx context.Context, engine Engine, info EngineInfo, opt *Options, rt R
 	if e.State, err = newState(NewID(), rt.Project(), opt.Mode, info, tmp); err != nil {
 		return nil, err
 	}
-	if opt.records() {
-		if e.State.Recording, err = recording.Path(opt.Tape); err != nil {
-			return nil, err
-		}
+	s := &Session{env: e, tape: (*recording.Pending)(nil), ready: make(chan struct{})}
+	if err := s.placeTape(); err != nil {
+		return nil, err
 	}
-	s := &Session{env: e, ready: make(chan struct{})}
 	if s.wiring, err = rt.Wire(ctx, e); err != nil {
 		return nil, err
 	}
@@ -57,6 +57,26 @@ func New(ctx context.Context, engine Engine, info EngineInfo, opt *Options, rt R
 		e.Report(Warn, w.Text, w.Hint)
 	}
 	return s, nil
+}
+
+// placeTape finds out where the tape is.
+func (s *Session) placeTape() error {
+	opt := s.env.Options
+	at, is, err := recording.ParseVolume(opt.Tape)
+	if err != nil {
+		return err
+	}
+	if !opt.records() {
+		return nil
+	}
+	if is {
+		s.env.State.TapeVolume = opt.Tape
+		s.mounted = newMountedTape(at)
+		s.tape = s.mounted
+		return nil
+	}
+	s.env.State.Recording, err = recording.Path(opt.Tape)
+	return err
 }
 
 // NewID returns a session's name: short, and fit for a slice of systemd's.
@@ -71,15 +91,17 @@ func NewID() string {
 // gone; context.Cause tells which. When ctx ends while use runs, Run's error is use's.
 // The result is nil where nothing was recorded.
 func (s *Session) Run(ctx context.Context, use func(context.Context) error) (*recording.Result, error) {
-	if s.env.Options.records() {
-		var err error
-		if s.tape, err = recording.Create(s.env.Options.Tape, s.manifest()); err != nil {
+	records := s.env.Options.records()
+	if records && s.mounted == nil {
+		pending, err := recording.Create(s.env.Options.Tape, s.manifest())
+		if err != nil {
 			return nil, err
 		}
+		s.tape = pending
 	}
-	s.plan = newPlan(s.env, s.wiring, s.tape, s.receive)
+	s.plan = newPlan(s.env, s.wiring, s)
 	err := s.run(ctx, use)
-	if s.tape == nil {
+	if !records {
 		return nil, err
 	}
 	select {
@@ -110,6 +132,7 @@ func (s *Session) run(ctx context.Context, use func(context.Context) error) erro
 	if err == nil {
 		close(s.ready)
 		err = s.use(ctx, use)
+		s.mounted.used(err)
 	}
 	_, undoErr := s.undo()
 	var known *event.Problem
@@ -182,6 +205,10 @@ func (s *Session) receive(m agent.FromAgent) {
 		s.tape.Apply(*m.Record)
 		return
 	}
+	if m.Unwritable != nil && s.mounted != nil {
+		s.mounted.unwritable(m.Unwritable)
+		return
+	}
 	if m.Event != nil && m.Event.Notice != nil && m.Event.Notice.Kind == event.Unrecorded {
 		s.tape.AddProblem(m.Event.Notice.Detail)
 	}
@@ -226,7 +253,7 @@ func (s *Session) Request(ctx context.Context, m agent.ToAgent) (agent.Reply, er
 type runSession struct {
 	Mode  agent.Mode
 	agent *Planned[Started]
-	tape  *recording.Pending
+	of    *Session
 }
 
 func (s runSession) Call() string {
@@ -245,13 +272,14 @@ func (s runSession) Undo(ctx context.Context, e *Env) error {
 	link := s.agent.Result().Link
 	select {
 	case <-link.Done(): // reported already
-		s.tape.AddProblem(link.Err().Error())
+		s.of.tape.AddProblem(link.Err().Error())
 		return nil
 	default:
 	}
 	if err := link.Stop(ctx, stopPatience); err != nil {
-		s.tape.AddProblem("the end of the recording is missing: " + err.Error())
+		s.of.tape.AddProblem("the end of the recording is missing: " + err.Error())
 		e.Report(Warn, "the agent did not end the recording: "+err.Error(), "")
 	}
+	s.of.mounted.end(ctx, link)
 	return nil
 }

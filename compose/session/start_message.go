@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,13 @@ func (s *startAgent) startMessage(ctx context.Context, e *Env) (*agent.Start, er
 		Speed: e.Options.Speed, Reuse: e.Options.Reuse, OnMiss: e.Options.OnMiss, Noise: e.Options.Noise, LLMFormats: e.Options.LLMFormats, MatchHeaders: e.Options.MatchHeaders, Debug: e.Options.Debug,
 	}
 	if e.Options.Mode == agent.Replay && e.Options.Tape != "" {
-		start.Tape = agentTape
+		start.Tape = agent.TapeDir
+		if at := e.tapeVolume(); at != nil {
+			start.Tape = path.Join(agent.TapeDir, at.Folder)
+		}
+	}
+	if s.of.mounted != nil {
+		start.Recording = &agent.Recording{Dir: path.Join(agent.TapeDir, s.of.mounted.at.Folder), Manifest: s.of.manifest()}
 	}
 	roots := s.roots.Result()
 	for _, t := range s.wiring.Services {

@@ -39,6 +39,8 @@ type State struct {
 	Temp   string          `json:"temp"` // the session's folder on that host
 	// Recording is the folder on that host in which a tape is being recorded.
 	Recording string `json:"recording,omitempty"`
+	// TapeVolume is the volume that the agent records to, as --tape has it.
+	TapeVolume string `json:"tape_volume,omitempty"`
 }
 
 func newState(id, project string, mode agent.Mode, e EngineInfo, tmp string) (State, error) {
@@ -168,4 +170,10 @@ func (s State) cutOffTape() string {
 		return ""
 	}
 	return s.Recording
+}
+
+// heldHere reports whether the session's CLI is on this host and alive.
+func (s State) heldHere() bool {
+	here, alive := s.cli()
+	return here && alive
 }

@@ -19,12 +19,12 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/recording"
 	"github.com/wiretape/wiretape/images"
 )
 
 const (
 	agentTrust = "/trust" // where the agent's container has the trust volume
-	agentTape  = "/tape"  // where it has the tape to replay
 
 	helloTimeout   = 30 * time.Second
 	cleanupTimeout = 15 * time.Second
@@ -38,6 +38,7 @@ type makeAgent struct {
 	Ports                 []Port
 	Tape                  string
 	Records               bool // it needs a place for what the CLI does not take any more
+	TapeVolume            *recording.Volume
 	image                 *Planned[string]
 }
 
@@ -47,7 +48,12 @@ func (s makeAgent) Call() string {
 	for _, i := range s.Ports {
 		fmt.Fprintf(&b, ", port %s for %s:%d", net.JoinHostPort(i.HostIP, cmp.Or(i.Published, "any")), i.Service, i.Port)
 	}
-	if s.Tape != "" {
+	switch {
+	case s.TapeVolume != nil && s.Records:
+		b.WriteString(", with volume " + s.TapeVolume.Name + ", where it writes the tape")
+	case s.TapeVolume != nil:
+		b.WriteString(", with volume " + s.TapeVolume.Name + ", where it reads the tape")
+	case s.Tape != "":
 		b.WriteString(", with the tape")
 	}
 	return b.String()
@@ -66,10 +72,12 @@ func (s makeAgent) Do(ctx context.Context, e *Env) (None, error) {
 	host.NetworkMode = container.NetworkMode(s.Network)
 	host.PortBindings = nat.PortMap{}
 	host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: s.Volume, Target: agentTrust}}
-	if s.Tape != "" {
-		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agentTape})
-	}
-	if s.Records {
+	switch {
+	case s.TapeVolume != nil:
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Source: s.TapeVolume.Name, Target: agent.TapeDir, ReadOnly: !s.Records})
+	case s.Tape != "":
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agent.TapeDir})
+	case s.Records:
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agent.UnsavedDir})
 	}
 	for _, i := range s.Ports {
@@ -80,10 +88,10 @@ func (s makeAgent) Do(ctx context.Context, e *Env) (None, error) {
 	if _, err := e.Engine.ContainerCreate(context.WithoutCancel(ctx), config, host, &network.NetworkingConfig{}, nil, s.Name); err != nil {
 		return None{}, EngineError(err)
 	}
-	if s.Tape == "" {
+	if s.Tape == "" || s.TapeVolume != nil {
 		return None{}, nil
 	}
-	return None{}, copyFolder(ctx, e.Engine, s.Tape, s.Name, agentTape)
+	return None{}, copyFolder(ctx, e.Engine, s.Tape, s.Name, agent.TapeDir)
 }
 
 func (s makeAgent) Undo(ctx context.Context, e *Env) error {

@@ -67,6 +67,35 @@ func alreadyRunning(project string) error {
 		Next: "end it, or clean up after it with: wiretape compose down -p " + project}
 }
 
+// labelTape is on volumes that were made for tapes.
+const labelTape = "io.wiretape.tape"
+
+// makeTapeVolume makes the volume that the user has named for the tape.
+type makeTapeVolume struct{ Name string }
+
+func (s makeTapeVolume) Call() string { return "create volume " + s.Name + " if it is missing" }
+func (s makeTapeVolume) Cause() string {
+	return "the agent writes the tape in it"
+}
+func (s makeTapeVolume) UndoCall() string { return "" } // the tape is what the session is for
+
+func (s makeTapeVolume) ByHand(*Env) string { return "" }
+
+func (s makeTapeVolume) Do(ctx context.Context, e *Env) (None, error) {
+	return None{}, createTapeVolume(context.WithoutCancel(ctx), e.Engine, s.Name)
+}
+
+func (s makeTapeVolume) Undo(context.Context, *Env) error { return nil }
+
+// createTapeVolume makes a volume; one that is there stays as it is.
+func createTapeVolume(ctx context.Context, e Engine, name string) error {
+	_, err := e.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: map[string]string{labelTape: "true"}})
+	if err != nil {
+		return EngineError(fmt.Errorf("make volume %s: %w", name, err))
+	}
+	return nil
+}
+
 // makeNetwork makes the agent's own bridge.
 type makeNetwork struct{ Name string }
 

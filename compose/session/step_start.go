@@ -20,7 +20,7 @@ type startAgent struct {
 	wiring  *Wiring
 	created *Planned[Created]
 	roots   *Planned[map[string][]byte] // PEM, by service
-	receive func(agent.FromAgent)
+	of      *Session                    // takes what the agent says
 
 	link   *Link // nil until the agent was attached to
 	mayRun bool  // its container may have run
@@ -50,7 +50,7 @@ func (s *startAgent) Do(ctx context.Context, e *Env) (Started, error) {
 	if err != nil {
 		return Started{}, EngineError(err)
 	}
-	s.link = NewLink(stream.Conn, stream.Reader, s.receive, func() string { return howEnded(e.Engine, s.Name) }, FatalNext(e.Options.Privileged))
+	s.link = NewLink(stream.Conn, stream.Reader, s.of.receive, func() string { return howEnded(e.Engine, s.Name) }, FatalNext(e.Options.Privileged))
 	s.mayRun = true
 	if err := e.Engine.ContainerStart(context.WithoutCancel(ctx), s.Name, container.StartOptions{}); err != nil {
 		return Started{}, startError(err, e.Options.Privileged)
@@ -114,7 +114,7 @@ func (s *startAgent) Undo(ctx context.Context, e *Env) error {
 	if s.link != nil {
 		defer s.link.Close()
 		ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
-		_, err := s.link.Request(ctx, agent.ToAgent{Cleanup: true})
+		_, err := s.link.Request(ctx, agent.ToAgent{Cleanup: true, Discard: s.of.mounted != nil && !s.of.mounted.begun()})
 		cancel()
 		if err == nil {
 			return nil

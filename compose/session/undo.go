@@ -142,6 +142,13 @@ func undoFound(e Engine, info EngineInfo, state State, opt *Options, rt Runtime)
 			s.begun = append(s.begun, step.change())
 		}
 	}
+	if at := state.TapeVolume; at != "" && !state.heldHere() {
+		ctx, cancel := context.WithTimeout(context.Background(), rescuePatience)
+		if err := waitForEnd(ctx, e, state.agent()); err != nil {
+			opt.Report(Warn, "the agent does not end the recording in "+at+": "+err.Error(), "look at it with wiretape tape verify "+at)
+		}
+		cancel()
+	}
 	if dir := state.cutOffTape(); dir != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 		defer cancel()

@@ -41,6 +41,7 @@ type guard struct {
 
 	redirect *bpf.Redirect
 	unsaved  unsaved
+	writing  writing
 
 	mu       sync.Mutex
 	worker   *worker
@@ -119,6 +120,9 @@ func (g *guard) fatal(err error) error {
 // FatalOf says why the agent can't go on.
 func FatalOf(err error) *event.Problem {
 	p := &event.Problem{Kind: event.Environment, Err: err}
+	if known := (*event.Problem)(nil); errors.As(err, &known) {
+		p.Kind, p.Next = known.Kind, known.Next
+	}
 	if unsupported := (*bpf.Unsupported)(nil); errors.As(err, &unsupported) {
 		p.Next = unsupported.Hint
 		if strings.HasPrefix(unsupported.Feature, "permission") {
@@ -185,11 +189,7 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 			g.attached = true
 			g.mu.Unlock()
 		}
-		// Without a CLI the records are kept all the same.
-		if err := g.unsaved.add(line); err != nil {
-			g.out.Notice(event.Notice{Kind: event.Failed, Detail: err.Error()})
-		}
-		_ = g.out.Gather(line)
+		g.pass(line)
 		if !r.More() {
 			g.out.Flush()
 		}
@@ -204,6 +204,22 @@ func (g *guard) pump(w *worker, stdout io.Reader) {
 	}
 }
 
+// pass writes a record to the tape if that is here, and hands everything else on.
+func (g *guard) pass(line []byte) {
+	written, err := g.writing.take(line)
+	if err != nil {
+		g.out.Send(agent.FromAgent{Unwritable: FatalOf(err)})
+	}
+	if written {
+		return
+	}
+	// Without a CLI the records are kept all the same.
+	if err := g.unsaved.add(line); err != nil {
+		g.out.Notice(event.Notice{Kind: event.Failed, Detail: err.Error()})
+	}
+	_ = g.out.Gather(line)
+}
+
 // workerDied leaves the app as the mode wants it: in record it goes on directly;
 // in replay its connections are refused, because nothing may reach the outside.
 func (g *guard) workerDied(err error) {
@@ -215,9 +231,11 @@ func (g *guard) workerDied(err error) {
 		if berr := g.redirect.Bypass(true); berr != nil {
 			err = errors.Join(err, berr)
 		}
+		detail := fmt.Sprintf("the proxy ended unexpectedly (%v); the app goes on without it and what follows is not recorded", err)
+		g.writing.problem(detail)
 		g.out.Notice(event.Notice{
 			Kind:   event.Unrecorded,
-			Detail: fmt.Sprintf("the proxy ended unexpectedly (%v); the app goes on without it and what follows is not recorded", err),
+			Detail: detail,
 			Next:   "record again; if it happens again, run with --debug and report it",
 		})
 		return
@@ -237,12 +255,19 @@ func (g *guard) handle(line []byte) (done bool, err error) {
 	case m.Cleanup:
 		g.endWorker()
 		err := g.cleanup()
+		if m.Discard {
+			err = errors.Join(err, g.writing.discard())
+		}
 		reply := &agent.Reply{}
 		if err != nil {
 			reply.Error = err.Error()
 		}
 		g.out.Send(agent.FromAgent{ID: m.ID, Reply: reply})
 		return true, nil
+	case m.Finish != nil:
+		reply := g.writing.finish(m.Finish)
+		g.out.Send(agent.FromAgent{ID: m.ID, Reply: reply})
+		return false, nil
 	case m.Saved > 0:
 		g.unsaved.drop(m.Saved)
 		return false, nil
@@ -289,6 +314,9 @@ func (g *guard) begin(s *agent.Start, line []byte) error {
 		return err
 	}
 	g.redirect = r
+	if err := g.writing.begin(s.Recording); err != nil {
+		return err
+	}
 	for _, svc := range s.Services {
 		if err := g.addService(svc); err != nil {
 			return fmt.Errorf("service %s: %w", svc.Name, err)
@@ -418,7 +446,7 @@ func (g *guard) cleanup() error {
 
 // keepUnsaved has all records kept that are not on the tape.
 func (g *guard) keepUnsaved() error {
-	if g.start == nil || g.start.Mode != agent.Record {
+	if g.start == nil || g.start.Mode != agent.Record || g.start.Recording != nil {
 		return nil
 	}
 	return g.unsaved.spill(agent.UnsavedDir)
@@ -429,6 +457,7 @@ func (g *guard) keepUnsaved() error {
 func (g *guard) close() {
 	g.endWorker()
 	g.unsaved.close()
+	_ = g.writing.end() // its manifest says what is missing
 	g.mu.Lock()
 	stays := g.attached && g.redirect != nil && g.start.Isolates()
 	g.mu.Unlock()
