@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -31,12 +32,22 @@ const (
 	maxInFlight = 512
 )
 
-// A Server answers the app's DNS queries: in record from the resolver that
-// they were meant for, in replay from the tape, or, if misses go on to the outside,
-// from that resolver where it knows the name.
+// A Source is where the answers to queries for names outside the project come from.
+type Source int
+
+const (
+	// Resolver is the one that a query was meant for.
+	Resolver Source = iota
+	// Tape is what was recorded; a name that is not there gets a made-up address.
+	Tape
+	// ResolverThenTape is the tape where the resolver does not know the name, or does
+	// not answer.
+	ResolverThenTape
+)
+
+// A Server answers the app's DNS queries.
 type Server struct {
-	replay bool
-	Open   bool // misses go on to the outside
+	source Source
 	names  *Names
 	// Forward sends a query to the resolver that the asker meant, from where it meant it.
 	Forward func(ctx context.Context, asker netip.AddrPort, network string, query []byte) ([]byte, error)
@@ -45,27 +56,59 @@ type Server struct {
 	// Unresolved is told of every query for a name outside that no resolver could
 	// answer; may be nil.
 	Unresolved func(name, why string)
+	// Health is told what keeps the server from answering: a *LoopError, or once
+	// ErrOverloaded. It may be nil.
+	Health     func(error)
 	slot       chan struct{}
+	overloaded *sync.Once
 }
 
-// ServeUDP answers queries until conn is closed.
-func (s *Server) ServeUDP(ctx context.Context, conn *net.UDPConn) error {
+// NewServer returns a server whose Forward is to be set.
+func NewServer(source Source, names *Names) *Server {
+	return &Server{source: source, names: names, slot: make(chan struct{}, maxInFlight), overloaded: &sync.Once{}}
+}
+
+// A LoopError is the end of a loop that answers queries, before its context ended.
+type LoopError struct {
+	At  net.Addr // where nobody answers any more
+	Err error
+}
+
+func (e *LoopError) Error() string {
+	return fmt.Sprintf("the DNS server at %v has ended: %v", e.At, e.Err)
+}
+func (e *LoopError) Unwrap() error { return e.Err }
+
+// ErrOverloaded is for queries that get no answer, because too many wait for theirs.
+var ErrOverloaded = fmt.Errorf("more than %d DNS queries wait for their resolver; further ones get no answer", maxInFlight)
+
+func (s *Server) unhealthy(err error) {
+	if s.Health != nil {
+		s.Health(err)
+	}
+}
+
+// ServeUDP answers queries until ctx ends, which closes conn.
+func (s *Server) ServeUDP(ctx context.Context, conn *net.UDPConn) {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	buf := make([]byte, maxMessage)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return nil
+			if ctx.Err() == nil {
+				s.unhealthy(&LoopError{At: conn.LocalAddr(), Err: err})
 			}
-			return err
+			return
 		}
 		query := append([]byte(nil), buf[:n]...)
 		select {
 		case s.slot <- struct{}{}:
-		default:
-			continue // as any overloaded resolver: the app asks again
+		default: // as any overloaded resolver: the app asks again
+			s.overloaded.Do(func() { s.unhealthy(ErrOverloaded) })
+			continue
 		}
 		wg.Go(func() {
 			defer func() { <-s.slot }()
@@ -120,8 +163,8 @@ func (s *Server) answer(ctx context.Context, from netip.AddrPort, network string
 		return refuse(header, nil, dnsmessage.RCodeFormatError)
 	}
 	name := canonicalName(q.Name.String())
-	if s.replay && !s.names.isInternal(name) {
-		if s.Open {
+	if s.source != Resolver && !s.names.isInternal(name) {
+		if s.source == ResolverThenTape {
 			if answer := s.fromOutside(ctx, from, network, q, name, query); answer != nil {
 				return answer
 			}
@@ -343,10 +386,6 @@ func (s *Server) addAddr(m *dnsmessage.Message, name dnsmessage.Name, addr netip
 	}
 	h.Type = dnsmessage.TypeAAAA
 	m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: addr.As16()}})
-}
-
-func NewServer(replay bool, names *Names) *Server {
-	return &Server{replay: replay, names: names, slot: make(chan struct{}, maxInFlight)}
 }
 
 // Exchange sends a query over conn, which it closes, and returns the answer to it.

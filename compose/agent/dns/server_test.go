@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -66,7 +67,7 @@ func replayDNS(t testing.TB, recorded []tape.Name, exclude ...string) *Server {
 	for _, e := range exclude {
 		prefixes = append(prefixes, netip.MustParsePrefix(e))
 	}
-	s := NewServer(true, NewNames([]string{"db"}, recorded, prefixes))
+	s := NewServer(Tape, NewNames([]string{"db"}, recorded, prefixes))
 	s.Forward = func(context.Context, netip.AddrPort, string, []byte) ([]byte, error) {
 		t.Error("a query went to the network")
 		return nil, ErrNoResolver
@@ -135,7 +136,7 @@ func TestReplayAnswersFromTheTape(t *testing.T) {
 
 func TestWhereMissesGoOnTheResolverIsAskedBeforeTheTape(t *testing.T) {
 	s := replayDNS(t, []tape.Name{{Name: "api.example.com", Type: "A", RCode: "NOERROR", Answers: []string{"A 203.0.113.1"}}})
-	s.Open = true
+	s.source = ResolverThenTape
 	var kept []tape.Name
 	s.Keep = func(n tape.Name) { kept = append(kept, n) }
 	query := dnsQuery(t, "api.example.com.", dnsmessage.TypeA)
@@ -243,7 +244,7 @@ func realAnswer(t testing.TB, query []byte, bodies ...dnsmessage.ResourceBody) [
 
 // recordDNS is a server in record whose resolver says these; it returns what is kept.
 func recordDNS(t testing.TB, bodies ...dnsmessage.ResourceBody) (*Server, *[]tape.Name) {
-	s := NewServer(false, NewNames([]string{"db"}, nil, nil))
+	s := NewServer(Resolver, NewNames([]string{"db"}, nil, nil))
 	kept := new([]tape.Name)
 	s.Keep = func(n tape.Name) { *kept = append(*kept, n) }
 	s.Forward = func(_ context.Context, _ netip.AddrPort, _ string, query []byte) ([]byte, error) {
@@ -415,8 +416,13 @@ func TestDNSOverTCPAndUDP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- s.ServeUDP(t.Context(), conn) }()
+	s.Health = func(err error) { t.Error(err) }
+	serving, stop := context.WithCancel(t.Context())
+	served := make(chan struct{})
+	go func() {
+		s.ServeUDP(serving, conn)
+		close(served)
+	}()
 	up, err := net.Dial("udp", conn.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -431,9 +437,49 @@ func TestDNSOverTCPAndUDP(t *testing.T) {
 	if _, got := answered(t, reply); len(got) != 1 {
 		t.Errorf("answered %q", got)
 	}
+	stop()
+	<-served
+}
+
+func TestAServerTellsWhatKeepsItFromAnswering(t *testing.T) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(Resolver, NewNames(nil, nil, nil))
+	s.slot = make(chan struct{}, 1)
+	goOn := make(chan struct{})
+	s.Forward = func(ctx context.Context, _ netip.AddrPort, _ string, _ []byte) ([]byte, error) {
+		<-goOn
+		return nil, ErrNoResolver
+	}
+	health := make(chan error, 10)
+	s.Health = func(err error) { health <- err }
+	served := make(chan struct{})
+	go func() {
+		s.ServeUDP(t.Context(), conn)
+		close(served)
+	}()
+	up, err := net.Dial("udp", conn.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer up.Close()
+	for range 5 {
+		up.Write(dnsQuery(t, "api.example.com.", dnsmessage.TypeA))
+	}
+	if err := <-health; !errors.Is(err, ErrOverloaded) {
+		t.Errorf("an overloaded server says %v", err)
+	}
+	close(goOn)
 	conn.Close()
-	if err := <-served; err != nil {
-		t.Error(err)
+	var loop *LoopError
+	if err := <-health; !errors.As(err, &loop) || loop.At.String() != conn.LocalAddr().String() {
+		t.Errorf("a server whose loop has ended says %v", err)
+	}
+	<-served
+	if len(health) > 0 {
+		t.Errorf("it also says %v", <-health)
 	}
 }
 

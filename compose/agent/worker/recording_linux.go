@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -70,19 +71,28 @@ func (r *recordJob) conn(kind tape.Kind, st proxy.Stream) record.Conn {
 	}
 }
 
-// caseSink records what a client asks the app, at a port of the service's.
-func (r *recordJob) caseSink(st proxy.Stream, port int) httpstream.Sink {
-	c := r.conn(tape.Case, st)
-	c.Port = port
-	return r.s.cases.Sink(r.recorder.Conn(c))
+func (r *recordJob) recordCases(port int) func(proxy.Stream) httpstream.Sink {
+	return func(st proxy.Stream) httpstream.Sink {
+		c := r.conn(tape.Case, st)
+		c.Port = port
+		return r.s.cases.Sink(r.recorder.Conn(c))
+	}
 }
 
-func (r *recordJob) opaque(n event.Notice) {
+func (r *recordJob) notUnderstood(n event.Notice) {
 	r.recorder.NotUnderstood(n)
 	if why := n.Missing(); why != "" {
 		r.recorder.Add(tape.Note{Problem: why})
 	}
 }
+
+func (r *recordJob) runCases(*agent.Run) error {
+	return errors.New("cases can be sent only in replay")
+}
+
+// afterCase is so long that the recording has what a test would notice behind its last
+// case: a bit longer than a test waits.
+func (r *recordJob) afterCase() time.Duration { return 1500 * time.Millisecond }
 
 func (r *recordJob) onExchange(e event.Exchange) {
 	line, err := r.s.out.Line(agent.FromAgent{Event: &event.Event{Exchange: &e}})

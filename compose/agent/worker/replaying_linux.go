@@ -19,6 +19,7 @@ import (
 	"github.com/wiretape/wiretape/compose/agent/dns"
 	"github.com/wiretape/wiretape/compose/agent/runner"
 	"github.com/wiretape/wiretape/httpstream"
+	"github.com/wiretape/wiretape/httpstream/event"
 	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/match"
 	"github.com/wiretape/wiretape/httpstream/noise"
@@ -182,6 +183,15 @@ func (r *replayJob) configure(cfg *proxy.Config) {
 		return isLinkLocal(authority) || recorded(service, authority)
 	}
 }
+
+// recordCases is nil: the cases are the tape's.
+func (r *replayJob) recordCases(int) func(proxy.Stream) httpstream.Sink { return nil }
+
+// notUnderstood has nothing to keep: what a test does not read is told, and not recorded.
+func (r *replayJob) notUnderstood(event.Notice) {}
+
+// afterCase is nothing: the runner itself waits for what a case does behind its answer.
+func (r *replayJob) afterCase() time.Duration { return 0 }
 
 // errNoAddress is for a name of which neither a resolver nor the tape has an address.
 var errNoAddress = errors.New("its name has no address")

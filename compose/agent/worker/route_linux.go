@@ -109,15 +109,9 @@ func (s *serving) notify(n event.Notice) {
 	case n.Cause == event.PrivateRoot:
 		n.Next = "if upstream's certificate is signed by a private root, give it with --upstream-ca FILE"
 	case n.Kind == event.Opaque:
-		s.opaque(n)
+		s.job.notUnderstood(n)
 	}
 	s.out.Notice(n)
-}
-
-func (s *serving) opaque(n event.Notice) {
-	if r, ok := s.job.(*recordJob); ok {
-		r.opaque(n)
-	}
 }
 
 // forwardDNS asks the resolver that the asker meant, from the asker's namespace:

@@ -21,12 +21,9 @@ type servicePort struct {
 	dialer *serviceDialer
 }
 
-// runCases sends cases, one result each, and returns the reply to the request.
-func (s *serving) runCases(m *agent.Run) *agent.Reply {
-	r, ok := s.job.(*replayJob)
-	if !ok {
-		return &agent.Reply{Error: "cases can be sent only in replay"}
-	}
+// runCases sends cases, one result each.
+func (r *replayJob) runCases(m *agent.Run) error {
+	s := r.s
 	opt := runner.Options{
 		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Formats: r.formats, Redact: tape.NewRedactor(s.start.Redact), Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
 		Headers: m.Headers, TimeLimit: m.TimeLimit, Parallel: m.Parallel, Collisions: r.playback.Collisions(), MaxDifferences: m.MaxDifferences,
@@ -50,10 +47,7 @@ func (s *serving) runCases(m *agent.Run) *agent.Reply {
 	// What runs behind the cases finds the tape as it was.
 	s.cases.Set(0)
 	r.playback.ReleaseAll()
-	if err != nil {
-		return &agent.Reply{Error: err.Error()}
-	}
-	return &agent.Reply{}
+	return err
 }
 
 // recordAgain sends what becomes of a case as updates.

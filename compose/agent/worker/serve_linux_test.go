@@ -16,16 +16,17 @@ func TestAServerThatDiesEndsTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dns := dns.NewServer(true, dns.NewNames(nil, nil, nil))
+	server := dns.NewServer(dns.Tape, dns.NewNames(nil, nil, nil))
 	serveDNS := func(ctx context.Context) string {
 		var out bytes.Buffer
-		s := &serving{out: &agent.LineWriter{W: &out}, dns: dns}
-		s.serve(ctx, "the DNS server at 127.0.0.1", func() error { return s.dns.ServeUDP(ctx, conn) })
+		s := &serving{out: &agent.LineWriter{W: &out}, dns: server}
+		server.Health = s.dnsHealth
+		s.wg.Go(func() { s.dns.ServeUDP(ctx, conn) })
 		conn.Close()
 		s.wg.Wait()
 		return out.String()
 	}
-	if got := serveDNS(t.Context()); !strings.Contains(got, `"message":"the DNS server at 127.0.0.1 has ended: `) {
+	if got := serveDNS(t.Context()); !strings.Contains(got, `"message":"the DNS server at 127.0.0.1:`) || !strings.Contains(got, " has ended: ") {
 		t.Errorf("the agent says %q", got)
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -53,6 +53,15 @@ type serving struct {
 type job interface {
 	// configure adds to the proxy's configuration.
 	configure(*proxy.Config)
+	// recordCases records what a client asks at a service's published port, nil where
+	// that is not recorded.
+	recordCases(port int) func(proxy.Stream) httpstream.Sink
+	// notUnderstood takes what of a connection was not read.
+	notUnderstood(event.Notice)
+	// runCases sends cases of the tape.
+	runCases(*agent.Run) error
+	// afterCase is how long it goes on after the last case.
+	afterCase() time.Duration
 	// close ends the recording or the playing, and sends what is held.
 	close(context.Context) error
 }
@@ -178,7 +187,7 @@ func (s *serving) prepare(ctx context.Context, issuer *mitmtls.Issuer) error {
 	if err := s.newJob(exclude); err != nil {
 		return err
 	}
-	s.dns.Forward = s.forwardDNS
+	s.dns.Forward, s.dns.Health = s.forwardDNS, s.dnsHealth
 	cfg := proxy.Config{
 		Original: s.original, Divert: s.divert, Dial: s.dial, Leaf: issuer.Leaf, Roots: roots,
 		Hosts: hosts, KeepEncoding: s.start.KeepEncoding, Notify: s.notify,
@@ -191,7 +200,7 @@ func (s *serving) prepare(ctx context.Context, issuer *mitmtls.Issuer) error {
 func (s *serving) newJob(exclude []netip.Prefix) error {
 	if s.start.Mode == agent.Record {
 		s.names = dns.NewNames(s.start.Names, nil, exclude)
-		s.dns = dns.NewServer(false, s.names)
+		s.dns = dns.NewServer(dns.Resolver, s.names)
 		s.job = newRecordJob(s)
 		return nil
 	}
@@ -201,8 +210,12 @@ func (s *serving) newJob(exclude []netip.Prefix) error {
 	}
 	s.job = e
 	s.names = dns.NewNames(s.start.Names, recorded, exclude)
-	s.dns = dns.NewServer(true, s.names)
-	s.dns.Open, s.dns.Keep = s.start.OnMiss.Open(), e.keepName()
+	source := dns.Tape
+	if s.start.OnMiss.Open() {
+		source = dns.ResolverThenTape
+	}
+	s.dns = dns.NewServer(source, s.names)
+	s.dns.Keep = e.keepName()
 	return nil
 }
 
@@ -228,8 +241,7 @@ func (s *serving) listen(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("the DNS server's port: %w", err)
 			}
-			context.AfterFunc(ctx, func() { conn.Close() })
-			s.serve(ctx, "the DNS server at "+addr, func() error { return s.dns.ServeUDP(ctx, conn) })
+			s.wg.Go(func() { s.dns.ServeUDP(ctx, conn) })
 		}
 	}
 	for _, in := range s.start.Ingress {
@@ -257,16 +269,20 @@ func (s *serving) listenIngress(ctx context.Context, in agent.Ingress) error {
 	}
 	d := &serviceDialer{dir: dir, port: in.Port}
 	s.ports = append(s.ports, servicePort{in, d})
-	ingress := proxy.Ingress{Service: in.Service, Published: in.Published, Dial: d.dial}
-	if r, ok := s.job.(*recordJob); ok {
-		ingress.Record = func(st proxy.Stream) httpstream.Sink { return r.caseSink(st, in.Port) }
-	}
+	ingress := proxy.Ingress{Service: in.Service, Published: in.Published, Dial: d.dial, Record: s.job.recordCases(in.Port)}
 	s.serve(ctx, "the port for "+in.Published, func() error { return s.proxy.ServeIngress(ctx, l, ingress) })
 	return nil
 }
 
-// serve runs a server until ctx ends. One that ends earlier is the session's end:
-// the app would go on without it, and nobody would know.
+// runCases sends cases, and returns the reply to the request.
+func (s *serving) runCases(m *agent.Run) *agent.Reply {
+	if err := s.job.runCases(m); err != nil {
+		return &agent.Reply{Error: err.Error()}
+	}
+	return &agent.Reply{}
+}
+
+// serve runs a server until ctx ends.
 func (s *serving) serve(ctx context.Context, what string, run func() error) {
 	s.wg.Go(func() {
 		err := run()
@@ -276,8 +292,23 @@ func (s *serving) serve(ctx context.Context, what string, run func() error) {
 		if err == nil {
 			err = net.ErrClosed
 		}
-		s.out.Send(agent.FromAgent{Fatal: &event.Problem{Kind: event.Environment, Err: fmt.Errorf("%s has ended: %w", what, err), Next: "start the session again; if it happens again, report it with the output of --debug"}})
+		s.serverEnded(fmt.Errorf("%s has ended: %w", what, err))
 	})
+}
+
+// serverEnded ends the session for a server that ended before it: the app would go on
+// without it, and nobody would know.
+func (s *serving) serverEnded(err error) {
+	_ = s.out.Send(agent.FromAgent{Fatal: &event.Problem{Kind: event.Environment, Err: err, Next: "start the session again; if it happens again, report it with the output of --debug"}})
+}
+
+// dnsHealth takes what keeps the DNS server from answering.
+func (s *serving) dnsHealth(err error) {
+	if loop := (*dns.LoopError)(nil); errors.As(err, &loop) {
+		s.serverEnded(err)
+		return
+	}
+	s.out.Notice(event.Notice{Kind: event.Failed, Detail: err.Error()})
 }
 
 func (s *serving) request(m *agent.ToAgent) *agent.Reply {
@@ -317,18 +348,15 @@ func (s *serving) request(m *agent.ToAgent) *agent.Reply {
 // stopTimeout bounds how long the agent works at what it holds when a session ends.
 const stopTimeout = 20 * time.Second
 
-// afterCase is how long after the last case a recording goes on, so that it has what
-// a test would notice there: a bit longer than a test waits.
-const afterCase = 1500 * time.Millisecond
-
 // linger waits for what the app does behind the last case's answer.
 func (s *serving) linger() {
 	ago, ok := s.cases.SinceCase()
-	if _, records := s.job.(*recordJob); !records || !ok || ago >= afterCase {
+	left := s.job.afterCase() - ago
+	if !ok || left <= 0 {
 		return
 	}
 	select {
-	case <-time.After(afterCase - ago):
+	case <-time.After(left):
 	case <-s.ctx.Done():
 	}
 }
