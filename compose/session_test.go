@@ -79,6 +79,10 @@ func TestRecordThenReplayWithTheOutsideGone(t *testing.T) {
 	opt.Mode = "replay"
 	_, err = Run(t.Context(), opt, func(ctx context.Context, s *Session) error {
 		id = s.ID()
+		mounts := p.docker("inspect", "--format", "{{range .Mounts}}{{.Type}} {{.Source}} {{.Destination}} {{.RW}}\n{{end}}", "wiretape-"+id+"-agent")
+		if !strings.Contains(mounts, "bind "+result.Tape+" /tape false") {
+			t.Errorf("the agent has the mounts %q", mounts)
+		}
 		if got, err := fetch(ctx, s, "http://api.example.com/a"); err != nil || got != streamed {
 			t.Errorf("replayed: %q, %v", got, err)
 		}

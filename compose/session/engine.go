@@ -62,6 +62,7 @@ type EngineInfo struct {
 	Systemd  bool   // the cgroup driver is systemd, else cgroupfs
 	AppArmor bool
 	UserNS   bool // containers run in a user namespace by default
+	SELinux  bool // containers are kept from files of the host by labels
 }
 
 // ObserveEngine asks the engine what a plan depends on, and refuses one that can't run a session.
@@ -91,6 +92,7 @@ func ObserveEngine(ctx context.Context, e Engine) (EngineInfo, error) {
 		Systemd:  info.CgroupDriver == "systemd",
 		AppArmor: has("apparmor"),
 		UserNS:   has("userns"),
+		SELinux:  has("selinux"),
 	}, nil
 }
 

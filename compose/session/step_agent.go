@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,8 +76,6 @@ func (s makeAgent) Do(ctx context.Context, e *Env) (None, error) {
 	switch {
 	case s.TapeVolume != nil:
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Source: s.TapeVolume.Name, Target: agent.TapeDir, ReadOnly: !s.Records})
-	case s.Tape != "":
-		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agent.TapeDir})
 	case s.Records:
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agent.UnsavedDir})
 	}
@@ -85,13 +84,35 @@ func (s makeAgent) Do(ctx context.Context, e *Env) (None, error) {
 		config.ExposedPorts[port] = struct{}{}
 		host.PortBindings[port] = []nat.PortBinding{{HostIP: i.HostIP, HostPort: i.Published}}
 	}
-	if _, err := e.Engine.ContainerCreate(context.WithoutCancel(ctx), config, host, &network.NetworkingConfig{}, nil, s.Name); err != nil {
+	create := func(more ...mount.Mount) error {
+		host := *host
+		host.Mounts = append(slices.Clone(host.Mounts), more...)
+		_, err := e.Engine.ContainerCreate(context.WithoutCancel(ctx), config, &host, &network.NetworkingConfig{}, nil, s.Name)
+		return err
+	}
+	if s.Tape != "" && s.TapeVolume == nil {
+		return None{}, s.withTape(ctx, e, create)
+	}
+	if err := create(); err != nil {
 		return None{}, EngineError(err)
 	}
-	if s.Tape == "" || s.TapeVolume != nil {
-		return None{}, nil
+	return None{}, nil
+}
+
+// withTape makes the container with the tape's folder mounted where the engine's
+// machine has it, too; else with a copy.
+func (s makeAgent) withTape(ctx context.Context, e *Env, create func(...mount.Mount) error) error {
+	if !e.Info.SELinux { // there a container may read only what was labelled for it
+		err := createSharing(ctx, e.Engine, s.Tape, func(m mount.Mount) error { return create(m) }, s.Name)
+		if !errors.Is(err, errNotShared) {
+			return err
+		}
+		e.Report(Detail, "the tape is copied to the agent: "+err.Error(), "")
 	}
-	return None{}, copyFolder(ctx, e.Engine, s.Tape, s.Name, agent.TapeDir)
+	if err := create(mount.Mount{Type: mount.TypeVolume, Target: agent.TapeDir}); err != nil {
+		return EngineError(err)
+	}
+	return copyFolder(ctx, e.Engine, s.Tape, s.Name, agent.TapeDir)
 }
 
 func (s makeAgent) Undo(ctx context.Context, e *Env) error {
