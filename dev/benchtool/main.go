@@ -102,6 +102,7 @@ func figures() []figure {
 		{"chat", "the stream of an LLM, recorded and replayed", measureChat, false},
 		{"session", "what a session adds to docker compose up and down", measureSession, true},
 		{"container", "first byte in a container of a session", measureContainer, true},
+		{"mount", "a tape that the agent writes, beside one that is sent to wiretape", measureMount, true},
 		{"test", "testing many short cases", measureTest, true},
 	}
 }
