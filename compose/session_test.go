@@ -47,6 +47,7 @@ func TestRecordThenReplayWithTheOutsideGone(t *testing.T) {
 	var id string
 	result, err := Run(t.Context(), p.options(), func(ctx context.Context, s *Session) error {
 		id = s.ID()
+		p.wantMounted(id, filepath.Join(p.dir, "tapes", "default.new")+" /tape true")
 		got, err := fetch(ctx, s, "http://api.example.com/a")
 		if err == nil && got != streamed {
 			t.Errorf("the app got %q", got)
@@ -79,10 +80,7 @@ func TestRecordThenReplayWithTheOutsideGone(t *testing.T) {
 	opt.Mode = "replay"
 	_, err = Run(t.Context(), opt, func(ctx context.Context, s *Session) error {
 		id = s.ID()
-		mounts := p.docker("inspect", "--format", "{{range .Mounts}}{{.Type}} {{.Source}} {{.Destination}} {{.RW}}\n{{end}}", "wiretape-"+id+"-agent")
-		if !strings.Contains(mounts, "bind "+result.Tape+" /tape false") {
-			t.Errorf("the agent has the mounts %q", mounts)
-		}
+		p.wantMounted(id, result.Tape+" /tape false")
 		if got, err := fetch(ctx, s, "http://api.example.com/a"); err != nil || got != streamed {
 			t.Errorf("replayed: %q, %v", got, err)
 		}
@@ -95,6 +93,15 @@ func TestRecordThenReplayWithTheOutsideGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.wantAsBefore(before, id)
+}
+
+// wantMounted checks that the agent of a session has a folder of this host.
+func (p *testProject) wantMounted(id, want string) {
+	p.t.Helper()
+	mounts := p.docker("inspect", "--format", "{{range .Mounts}}{{.Type}} {{.Source}} {{.Destination}} {{.RW}}\n{{end}}", "wiretape-"+id+"-agent")
+	if !strings.Contains(mounts, "bind "+want) {
+		p.t.Errorf("the agent has the mounts %q, want %s", mounts, want)
+	}
 }
 
 func TestTheFirstCallOfTheFirstProcessIsCaught(t *testing.T) {

@@ -201,6 +201,9 @@ type Run struct {
 type Recording struct {
 	Dir      string        `json:"dir"` // in the agent's container
 	Manifest tape.Manifest `json:"manifest"`
+	// Begun is set where the CLI has begun the recording in Dir, and puts it in its place.
+	Begun bool        `json:"begun,omitempty"`
+	Owner *tape.Owner `json:"owner,omitempty"` // of its files then; nil for root
 }
 
 // Finish asks to put the recording that the agent writes in its place.

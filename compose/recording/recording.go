@@ -33,7 +33,7 @@ type Result struct {
 // A Pending is a tape that is being written, beside its place. A nil one
 // takes everything and keeps nothing.
 type Pending struct {
-	dir, tmp string
+	dir, tmp string // dir is empty where another process puts the tape in its place
 	w        *tape.Writer
 
 	mu       sync.Mutex
@@ -134,7 +134,35 @@ func (p *Pending) Err() error {
 // Finish closes the tape and puts it in its place. A recording that is not good
 // does not replace an older tape.
 func (p *Pending) Finish(good bool) (*Result, error) {
-	result := &Result{Tape: p.dir}
+	return p.Place(p.close(), good)
+}
+
+// Leave ends the writing and not the recording, which another process goes on with.
+func (p *Pending) Leave() error { return p.w.Leave() }
+
+// Resume goes on with a recording that another process left.
+func (p *Pending) Resume() (err error) {
+	p.w, err = tape.Resume(p.tmp)
+	return err
+}
+
+// ResumeIn goes on with the recording in tmp, which another process has begun and will
+// put in its place; its files are owner's.
+func ResumeIn(tmp string, owner *tape.Owner) (*Pending, error) {
+	p := &Pending{tmp: tmp, fail: make(chan struct{})}
+	var err error
+	if p.w, err = tape.ResumeAs(tmp, owner); err != nil {
+		return nil, FileError("choose another folder with --tape", "go on with the tape: %w", err)
+	}
+	return p, nil
+}
+
+// Folder is where the tape is recorded.
+func (p *Pending) Folder() string { return p.tmp }
+
+// close closes the tape.
+func (p *Pending) close() *Result {
+	result := &Result{}
 	closeErr := p.w.Close(func(m *tape.Manifest) {
 		for _, problem := range p.problems {
 			if !slices.Contains(m.Problems, problem) {
@@ -150,6 +178,14 @@ func (p *Pending) Finish(good bool) (*Result, error) {
 	if closeErr != nil {
 		result.Complete = false
 		result.Problems = append(result.Problems, closeErr.Error())
+	}
+	return result
+}
+
+// Place puts a tape that is closed in its place.
+func (p *Pending) Place(result *Result, good bool) (*Result, error) {
+	if result.Tape = p.dir; p.dir == "" {
+		return result, nil
 	}
 	result.Worth = tape.WorthOf(p.tmp)
 	if poorer := result.Worth < tape.WorthOf(p.dir); poorer || (!good || !result.Complete) && isFolderWithContent(p.dir) {
@@ -170,6 +206,9 @@ func (p *Pending) Finish(good bool) (*Result, error) {
 // Discard removes a recording that never began.
 func (p *Pending) Discard() error {
 	p.w.Close(nil)
+	if p.dir == "" {
+		return nil
+	}
 	return os.RemoveAll(p.tmp)
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"os"
 	"path"
 	"strings"
 	"sync"
@@ -28,11 +29,13 @@ type tapeWriter interface {
 	Discard() error
 }
 
-// A mountedTape is one that the agent writes to a volume. What is on it does not
-// depend on this process; all that is done here is to say how it ended.
+// A mountedTape is one that the agent writes, to a volume or to the folder of a pending
+// recording. What is on it does not depend on this process; all that is done here is to
+// say how it ended, and to put a folder in its place.
 type mountedTape struct {
-	at   recording.Volume
-	fail chan struct{} // closed when the tape can't be written any more
+	at     recording.Volume
+	folder *recording.Pending // nil for a volume
+	fail   chan struct{}      // closed when the tape can't be written any more
 
 	mu       sync.Mutex
 	problems []string
@@ -49,6 +52,22 @@ func newMountedTape(at recording.Volume) *mountedTape {
 
 // Apply is not called: the records do not come here.
 func (m *mountedTape) Apply(tape.Record) {}
+
+// recording is what the agent is told of it.
+func (m *mountedTape) recording() *agent.Recording {
+	if m.folder == nil {
+		return &agent.Recording{Dir: path.Join(agent.TapeDir, m.at.Folder)}
+	}
+	return &agent.Recording{Dir: agent.TapeDir, Begun: true, Owner: ownerOfTapes()}
+}
+
+// ownerOfTapes is the user of this process where that is not root, as the agent is.
+func ownerOfTapes() *tape.Owner {
+	if os.Getuid() == 0 {
+		return nil
+	}
+	return &tape.Owner{UID: os.Getuid(), GID: os.Getgid()}
+}
 
 func (m *mountedTape) AddProblem(text string) {
 	m.mu.Lock()
@@ -103,7 +122,9 @@ func (m *mountedTape) end(ctx context.Context, l *Link) {
 		m.cutOff(errors.New("the agent does not say what became of it"))
 		return
 	}
-	m.result.Tape = inVolume(m.at, m.result.Tape)
+	if m.folder == nil {
+		m.result.Tape = inVolume(m.at, m.result.Tape)
+	}
 	if reply.Problem != nil {
 		m.finished = reply.Problem
 	}
@@ -112,6 +133,10 @@ func (m *mountedTape) end(ctx context.Context, l *Link) {
 // cutOff is the end of a recording whose agent is gone. What was written is in the
 // volume, beside the tape's place. m.mu is held.
 func (m *mountedTape) cutOff(err error) {
+	if m.folder != nil {
+		m.problems = append(m.problems, "its end is missing: "+err.Error())
+		return
+	}
 	m.result = &recording.Result{
 		Tape: pendingIn(m.at).String(), Kept: true, Worth: tape.Something, Problems: append(m.problems, "its end is missing: "+err.Error()),
 	}
@@ -124,17 +149,40 @@ func (m *mountedTape) begun() bool {
 	return m.asked
 }
 
-func (m *mountedTape) Finish(bool) (*recording.Result, error) {
+func (m *mountedTape) Finish(good bool) (*recording.Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.folder != nil && m.result != nil {
+		return m.folder.Place(m.result, good)
+	}
+	if m.folder != nil {
+		return m.takeBack(good)
+	}
 	if m.result == nil {
 		m.cutOff(errors.New("the agent is gone"))
 	}
 	return m.result, m.finished
 }
 
-// Discard leaves it to the agent, which does so when it ends.
-func (m *mountedTape) Discard() error { return nil }
+// takeBack ends the recording in a folder whose agent is gone. m.mu is held.
+func (m *mountedTape) takeBack(good bool) (*recording.Result, error) {
+	if err := m.folder.Resume(); err != nil {
+		return nil, err
+	}
+	for _, p := range m.problems {
+		m.folder.AddProblem(p)
+	}
+	return m.folder.Finish(good)
+}
+
+// Discard drops a recording that never began. That in a volume the agent drops when it
+// ends.
+func (m *mountedTape) Discard() error {
+	if m.folder == nil {
+		return nil
+	}
+	return os.RemoveAll(m.folder.Folder())
+}
 
 // inVolume is a folder of the agent's container as the user calls it.
 func inVolume(at recording.Volume, dir string) string {

@@ -96,12 +96,12 @@ func newPlan(e *Env, w *Wiring, s *Session) *Plan {
 	var (
 		image     = plan(loadImage{e.Info.Arch})
 		create    = plan(w.Create)
-		container = plan(makeAgent{
+		container = plan[agentMade](makeAgent{
 			Name: e.State.agent(), Network: e.State.Network(), Volume: e.State.Volume(), Ports: w.Ports,
-			Tape: replayed(e.Options), Records: e.Options.Mode == agent.Record, TapeVolume: at, image: image,
+			Tape: replayed(e.Options), Records: e.Options.Mode == agent.Record, TapeVolume: at, Folder: e.State.Recording, image: image,
 		})
 		trust = plan(writeTrust{e.State.Volume(), w.Services, create})
-		start = plan[Started](&startAgent{Name: e.State.agent(), wiring: w, created: create, roots: trust, of: s})
+		start = plan[Started](&startAgent{Name: e.State.agent(), wiring: w, created: create, roots: trust, made: container, of: s})
 	)
 	second := []planned{plan(makeNetwork{e.State.Network()}), image}
 	if w.SetAside != nil {
@@ -140,7 +140,7 @@ func undoPlan(e *Env, w *Wiring) *Plan {
 		stages: [][]planned{
 			{plan(makeVolume{e.State.Volume()})},
 			second,
-			{plan(w.Create), plan(makeAgent{Name: e.State.agent()})},
+			{plan(w.Create), plan[agentMade](makeAgent{Name: e.State.agent()})},
 			{plan[Started](&startAgent{Name: e.State.agent(), mayRun: true})},
 			{plan(w.Up(nil))},
 		},

@@ -21,6 +21,11 @@ const rescuePatience = 25 * time.Second
 // Rescue puts what the agent of a killed session still held on the tape that the
 // session was recording, which is in dir, and reports whether that was anything.
 func Rescue(ctx context.Context, e Engine, agentName, dir string) (rescued bool, err error) {
+	// An agent that writes the tape itself is still at it; that it does not end is said
+	// where what it holds is asked for.
+	waiting, cancel := context.WithTimeout(ctx, rescuePatience)
+	_ = waitForEnd(waiting, e, agentName)
+	cancel()
 	w, err := cutOffTape(dir)
 	if w == nil || err != nil {
 		return false, err

@@ -113,6 +113,20 @@ func (s *Session) Run(ctx context.Context, use func(context.Context) error) (*re
 	return result, errors.Join(err, rerr)
 }
 
+// handOver leaves the writing of the recording to the agent, which has its folder mounted.
+func (s *Session) handOver() error {
+	pending, ok := s.tape.(*recording.Pending)
+	if !ok || pending == nil {
+		return errors.New("there is no recording to hand over")
+	}
+	if err := pending.Leave(); err != nil {
+		return err
+	}
+	s.mounted = &mountedTape{folder: pending, fail: make(chan struct{})}
+	s.tape = s.mounted
+	return nil
+}
+
 // manifest is what is known of a tape before it is recorded.
 func (s *Session) manifest() tape.Manifest {
 	m := s.env.Options.Manifest

@@ -46,10 +46,9 @@ func leaveNonce(dir string) (*nonce, error) {
 
 func (n *nonce) remove() error { return os.Remove(n.file) }
 
-// createSharing makes a container that has the folder dir mounted, read-only, as its
-// tape. It gives errNotShared where the engine's machine has another folder there, or
+// createSharing makes a container that has the folder dir mounted as its tape. It gives errNotShared where the engine's machine has another folder there, or
 // none: the container is not there then.
-func createSharing(ctx context.Context, e Engine, dir string, create func(mount.Mount) error, name string) (err error) {
+func createSharing(ctx context.Context, e Engine, dir string, readOnly bool, create func(mount.Mount) error, name string) (err error) {
 	root, err := realFolder(dir)
 	if err != nil {
 		return errNotShared
@@ -64,7 +63,7 @@ func createSharing(ctx context.Context, e Engine, dir string, create func(mount.
 		}
 	}()
 	// The engine refuses a source that it does not have, since it is not told to make it.
-	if err := create(mount.Mount{Type: mount.TypeBind, Source: root, Target: agent.TapeDir, ReadOnly: true}); err != nil {
+	if err := create(mount.Mount{Type: mount.TypeBind, Source: root, Target: agent.TapeDir, ReadOnly: readOnly}); err != nil {
 		return errors.Join(errNotShared, err)
 	}
 	seen, err := readFile(ctx, e, name, path.Join(agent.TapeDir, filepath.Base(n.file)))

@@ -8,12 +8,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/wiretape/wiretape/compose/agent"
 )
 
 // An elsewhere is an engine on a machine of its own: what it has in the place of a
@@ -80,6 +82,14 @@ func TestATapeIsMountedWhereTheEngineSeesTheSameFolder(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			engine := &elsewhere{folder: test.folder}
 			e := &Env{Engine: engine, Info: EngineInfo{SELinux: test.selinux}, Options: &Options{}}
+			made, err := (makeAgent{Name: "agent", Records: true, Folder: test.dir}).Do(t.Context(), e)
+			if shares := test.copied == 0 && runtime.GOOS == "linux"; err != nil || made.writes != shares {
+				t.Errorf("a recording: %+v, %v", made, err)
+			}
+			if last := engine.created[len(engine.created)-1]; !made.writes && last[len(last)-1].Target != agent.UnsavedDir {
+				t.Errorf("there is no place for what is not saved: %+v", last)
+			}
+			engine.created = nil
 			if _, err := (makeAgent{Name: "agent", Tape: test.dir}).Do(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}

@@ -34,7 +34,8 @@ func (s *startAgent) startMessage(ctx context.Context, e *Env) (*agent.Start, er
 		}
 	}
 	if s.of.mounted != nil {
-		start.Recording = &agent.Recording{Dir: path.Join(agent.TapeDir, s.of.mounted.at.Folder), Manifest: s.of.manifest()}
+		start.Recording = s.of.mounted.recording()
+		start.Recording.Manifest = s.of.manifest()
 	}
 	roots := s.roots.Result()
 	for _, t := range s.wiring.Services {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +41,13 @@ type makeAgent struct {
 	Tape                  string
 	Records               bool // it needs a place for what the CLI does not take any more
 	TapeVolume            *recording.Volume
+	Folder                string // of this host, in which a tape is being recorded
 	image                 *Planned[string]
+}
+
+// agentMade is an agent's container.
+type agentMade struct {
+	writes bool // the recording's folder, which it has mounted
 }
 
 func (s makeAgent) Call() string {
@@ -63,7 +70,7 @@ func (s makeAgent) Cause() string        { return "the proxy and the kernel hook
 func (s makeAgent) UndoCall() string     { return "remove it with its anonymous volumes" }
 func (s makeAgent) ByHand(e *Env) string { return "docker rm -f -v " + s.Name }
 
-func (s makeAgent) Do(ctx context.Context, e *Env) (None, error) {
+func (s makeAgent) Do(ctx context.Context, e *Env) (agentMade, error) {
 	config := &container.Config{
 		Image: s.image.Result(), Entrypoint: []string{images.Executable}, Cmd: []string{"agent"},
 		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
@@ -73,11 +80,8 @@ func (s makeAgent) Do(ctx context.Context, e *Env) (None, error) {
 	host.NetworkMode = container.NetworkMode(s.Network)
 	host.PortBindings = nat.PortMap{}
 	host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: s.Volume, Target: agentTrust}}
-	switch {
-	case s.TapeVolume != nil:
+	if s.TapeVolume != nil {
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Source: s.TapeVolume.Name, Target: agent.TapeDir, ReadOnly: !s.Records})
-	case s.Records:
-		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Target: agent.UnsavedDir})
 	}
 	for _, i := range s.Ports {
 		port := nat.Port(strconv.Itoa(i.Listen) + "/tcp")
@@ -90,27 +94,50 @@ func (s makeAgent) Do(ctx context.Context, e *Env) (None, error) {
 		_, err := e.Engine.ContainerCreate(context.WithoutCancel(ctx), config, &host, &network.NetworkingConfig{}, nil, s.Name)
 		return err
 	}
-	if s.Tape != "" && s.TapeVolume == nil {
-		return None{}, s.withTape(ctx, e, create)
+	if s.TapeVolume != nil {
+		if err := create(); err != nil {
+			return agentMade{}, EngineError(err)
+		}
+		return agentMade{}, nil
 	}
-	if err := create(); err != nil {
-		return None{}, EngineError(err)
+	if folder := cmp.Or(s.Tape, s.Folder); folder != "" && mayShare(e, s.Records) {
+		caps := host.CapAdd
+		if s.Records && ownerOfTapes() != nil && !e.Options.Privileged {
+			host.CapAdd = append(slices.Clone(caps), "CHOWN") // what it writes is to be the user's
+		}
+		err := createSharing(ctx, e.Engine, folder, !s.Records, func(m mount.Mount) error { return create(m) }, s.Name)
+		if !errors.Is(err, errNotShared) {
+			return agentMade{writes: err == nil && s.Records}, err
+		}
+		host.CapAdd = caps
+		e.Report(Detail, "the tape is not mounted into the agent: "+err.Error(), "")
 	}
-	return None{}, nil
+	return agentMade{}, s.apart(ctx, e, create)
 }
 
-// withTape makes the container with the tape's folder mounted where the engine's
-// machine has it, too; else with a copy.
-func (s makeAgent) withTape(ctx context.Context, e *Env, create func(...mount.Mount) error) error {
-	if !e.Info.SELinux { // there a container may read only what was labelled for it
-		err := createSharing(ctx, e.Engine, s.Tape, func(m mount.Mount) error { return create(m) }, s.Name)
-		if !errors.Is(err, errNotShared) {
-			return err
-		}
-		e.Report(Detail, "the tape is copied to the agent: "+err.Error(), "")
+// mayShare reports whether a folder of this host may be mounted. Labels of SELinux keep
+// containers from files that were not labelled for them. A system that is not Linux has
+// its engine in a virtual machine, which does not give files to users of the host.
+func mayShare(e *Env, write bool) bool {
+	return !e.Info.SELinux && (!write || runtime.GOOS == "linux")
+}
+
+// apart makes the container where the engine's machine does not have the tape's
+// folder: it gets a copy of what it plays, and a place for what the CLI does not take
+// any more of what it records.
+func (s makeAgent) apart(ctx context.Context, e *Env, create func(...mount.Mount) error) error {
+	var more []mount.Mount
+	switch {
+	case s.Tape != "":
+		more = append(more, mount.Mount{Type: mount.TypeVolume, Target: agent.TapeDir})
+	case s.Records:
+		more = append(more, mount.Mount{Type: mount.TypeVolume, Target: agent.UnsavedDir})
 	}
-	if err := create(mount.Mount{Type: mount.TypeVolume, Target: agent.TapeDir}); err != nil {
+	if err := create(more...); err != nil {
 		return EngineError(err)
+	}
+	if s.Tape == "" {
+		return nil
 	}
 	return copyFolder(ctx, e.Engine, s.Tape, s.Name, agent.TapeDir)
 }

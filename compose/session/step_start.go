@@ -20,7 +20,8 @@ type startAgent struct {
 	wiring  *Wiring
 	created *Planned[Created]
 	roots   *Planned[map[string][]byte] // PEM, by service
-	of      *Session                    // takes what the agent says
+	made    *Planned[agentMade]
+	of      *Session // takes what the agent says
 
 	link   *Link // nil until the agent was attached to
 	mayRun bool  // its container may have run
@@ -46,6 +47,11 @@ func (s *startAgent) ByHand(e *Env) string {
 }
 
 func (s *startAgent) Do(ctx context.Context, e *Env) (Started, error) {
+	if s.made.Result().writes {
+		if err := s.of.handOver(); err != nil {
+			return Started{}, err
+		}
+	}
 	stream, err := e.Engine.ContainerAttach(ctx, s.Name, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return Started{}, EngineError(err)

@@ -18,13 +18,18 @@ import (
 // A place is where a session's tape is.
 type place struct {
 	label, tape string
-	role        results.Role
+	// hidden is set where the tape is in a folder that the engine does not see.
+	hidden bool
 
 	rate, latency, empty, full *results.Series
 }
 
-// measureMount compares a tape in a folder of this host, to which the agent sends its
-// records, with one in a volume that the agent has mounted.
+// hide runs a command in a mount namespace of its own, in which another folder stands
+// in the place of one that the engine sees.
+const hide = `mount --bind seen hidden; exec "$@"`
+
+// measureMount compares a tape that the agent has mounted, in a folder or in a volume,
+// with one in a folder to which it sends its records.
 func measureMount(ctx context.Context, b *bench, f *results.Figure) error {
 	if err := b.engine(ctx, f); err != nil {
 		return err
@@ -35,18 +40,24 @@ func measureMount(ctx context.Context, b *bench, f *results.Figure) error {
 	}
 	defer p.remove()
 	f.Method = fmt.Sprintf("In a container, answers of 175 bytes of JSON, no path twice, %d connections, as many as are answered for %s, recorded; then a session that records nothing, and one against a tape of what was recorded, "+
-		"from start to end: wiretape compose record -- true, test -- true. Wall-clock, in turns, %d rounds. A folder's records go through the engine to wiretape, which writes them, and the agent has the folder mounted to play it; a volume's are written and read by the agent, and copied to wiretape to be looked at.",
+		"from start to end: wiretape compose record -- true, test -- true. Wall-clock, in turns, %d rounds. A folder that the engine sees the agent has mounted to write and to play it; of one that is in a mount namespace of wiretape's own records go through the engine to wiretape, and a copy of the tape to the agent. A volume is mounted, too, and its tape copied to wiretape to be looked at.",
 		loadConns, b.brief, b.sessions)
 	places := []*place{
-		{label: "a folder, over attach", tape: "tape", role: results.Ours},
-		{label: "a volume, mounted", tape: "volume:" + p.name, role: results.Ours},
+		{label: "a folder, mounted", tape: "tape"},
+		{label: "a folder, over attach", tape: "hidden/tape", hidden: true},
+		{label: "a volume, mounted", tape: "volume:" + p.name},
+	}
+	for _, dir := range []string{"seen", "hidden"} {
+		if err := os.Mkdir(filepath.Join(p.dir, dir), 0o755); err != nil {
+			return err
+		}
 	}
 	defer p.b.command(context.Background(), "", "docker", "volume", "rm", "--force", p.name)
 	rate, latency := plotted(f, "recorded requests a second", results.PerSecond), table(f, "an answer's latency then", results.Nanoseconds)
 	empty, full := plotted(f, "a session that records nothing", results.Nanoseconds), plotted(f, "a session against the tape", results.Nanoseconds)
 	for _, at := range places {
-		at.rate, at.latency = series(rate, at.label, at.role), series(latency, at.label, at.role)
-		at.empty, at.full = series(empty, at.label, at.role), series(full, at.label, at.role)
+		at.rate, at.latency = series(rate, at.label, results.Ours), series(latency, at.label, results.Ours)
+		at.empty, at.full = series(empty, at.label, results.Ours), series(full, at.label, results.Ours)
 	}
 	if err := p.loadFile(ctx, b); err != nil {
 		return err
@@ -77,20 +88,28 @@ func (p *project) loadFile(ctx context.Context, b *bench) error {
 // place measures a tape at a place once, and removes it.
 func (p *project) place(ctx context.Context, at *place, counts bool) (err error) {
 	defer func() { err = errors.Join(err, p.removeTape(ctx, at.tape)) }()
-	timed := func(s *results.Series, args ...string) error {
+	wiretape := func(verb string, command ...string) error {
+		args := append([]string{p.b.wiretape, "compose", verb, "-p", p.name, "--tape", at.tape, "--"}, command...)
+		if at.hidden {
+			args = append([]string{"unshare", "--mount", "sh", "-ec", hide, "sh"}, args...)
+		}
+		_, err := p.b.command(ctx, p.dir, args[0], args[1:]...)
+		return err
+	}
+	timed := func(s *results.Series, verb string) error {
 		began := time.Now()
-		_, err := p.wiretape(ctx, args[0], append([]string{"--tape", at.tape}, args[1:]...)...)
+		err := wiretape(verb, "true")
 		if counts {
 			s.Add(float64(time.Since(began)))
 		}
 		return err
 	}
-	if err := timed(at.empty, "record", "--", "true"); err != nil {
+	if err := timed(at.empty, "record"); err != nil {
 		return err
 	}
 	out := filepath.Join(p.dir, "loaded.json")
 	script := "docker compose exec -T app /app " + roleLoad + " <load.json >" + filepath.Base(out)
-	if _, err := p.wiretape(ctx, "record", "--tape", at.tape, "--", "sh", "-ec", script); err != nil {
+	if err := wiretape("record", "sh", "-ec", script); err != nil {
 		return err
 	}
 	data, err := os.ReadFile(out)
@@ -105,13 +124,13 @@ func (p *project) place(ctx context.Context, at *place, counts bool) (err error)
 		at.rate.Add(l.rate())
 		at.latency.Add(sample(l.Latencies).ns()...)
 	}
-	return timed(at.full, "test", "--", "true")
+	return timed(at.full, "test")
 }
 
 func (p *project) removeTape(ctx context.Context, tape string) error {
 	name, is := strings.CutPrefix(tape, "volume:")
 	if !is {
-		return os.RemoveAll(filepath.Join(p.dir, tape))
+		return os.RemoveAll(filepath.Join(p.dir, strings.Replace(tape, "hidden", "seen", 1)))
 	}
 	_, err := p.b.command(ctx, "", "docker", "volume", "rm", "--force", name)
 	return err

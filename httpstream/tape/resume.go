@@ -13,6 +13,15 @@ import (
 	"time"
 )
 
+// ResumeAs is Resume for a process that writes another user's tape; a nil owner is its own.
+func ResumeAs(dir string, owner *Owner) (*Writer, error) {
+	w, err := Resume(dir)
+	if w != nil {
+		w.owner = owner
+	}
+	return w, err
+}
+
 // Resume goes on with the recording in dir whose Writer was killed. Records that
 // it wrote may be applied once more; a folder without such a recording gives an
 // error that is fs.ErrNotExist.

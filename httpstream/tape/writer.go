@@ -24,6 +24,7 @@ const maxFailures = 20
 type Writer struct {
 	dir     string
 	durable *syncer
+	owner   *Owner // of files that are made; nil for the process's user
 
 	gate   sync.RWMutex // held for reading by Apply, so that Close comes after
 	closed bool
@@ -77,6 +78,20 @@ func create(dir string, m Manifest, sync func([]string) error) (*Writer, error) 
 		return nil, err
 	}
 	return w, nil
+}
+
+// An Owner is who gets the files of a Writer that runs as another user.
+type Owner struct {
+	UID int `json:"uid"`
+	GID int `json:"gid"`
+}
+
+// own gives a file that was made to the owner.
+func (w *Writer) own(path string) error {
+	if w.owner == nil {
+		return nil
+	}
+	return os.Lchown(path, w.owner.UID, w.owner.GID)
 }
 
 // start opens what a writer of a folder needs.
@@ -264,8 +279,11 @@ func (o *openExchange) cutBack(n int) {
 
 // openStream makes the stream file.
 func (w *Writer) openStream(o *openExchange) (err error) {
-	o.out, err = os.OpenFile(w.path(streamOf(o.file)), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
-	return err
+	path := w.path(streamOf(o.file))
+	if o.out, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600); err != nil {
+		return err
+	}
+	return w.own(path)
 }
 
 // finish closes an exchange that is done, and has it made durable.
@@ -372,6 +390,18 @@ func (w *Writer) Close(edit func(*Manifest)) error {
 	return errors.Join(append(w.failures, err, os.Remove(w.begun.Name()))...)
 }
 
+// Leave ends the writer and not the recording: another goes on with it by Resume.
+func (w *Writer) Leave() error {
+	w.gate.Lock()
+	defer w.gate.Unlock()
+	if w.closed {
+		return fmt.Errorf("tape %s: %w", w.dir, os.ErrClosed)
+	}
+	w.closed = true
+	w.durable.close()
+	return w.begun.Close()
+}
+
 // leaveOpen writes the end line of an exchange that had none, as far as it can be
 // read: its recorder ended before it did.
 func (w *Writer) leaveOpen(o *openExchange) error {
@@ -413,6 +443,7 @@ func (w *Writer) createFile(name string, data []byte) error {
 	err := createNew(path, data)
 	switch {
 	case err == nil:
+		return w.own(path)
 	case !errors.Is(err, fs.ErrExist):
 		_ = os.Remove(path)
 	case w.resumed:
@@ -432,7 +463,9 @@ func (w *Writer) replaceFile(name string, data []byte, durable bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	if err = w.own(temp); err == nil {
+		_, err = f.Write(data)
+	}
 	if err == nil && durable {
 		err = f.Sync()
 	}

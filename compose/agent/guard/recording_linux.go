@@ -27,7 +27,11 @@ func (w *writing) begin(r *agent.Recording) (err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.here = true
-	w.tape, err = recording.Create(r.Dir, r.Manifest)
+	if r.Begun {
+		w.tape, err = recording.ResumeIn(r.Dir, r.Owner)
+	} else {
+		w.tape, err = recording.Create(r.Dir, r.Manifest)
+	}
 	return err
 }
 
