@@ -27,7 +27,7 @@ func runHelper(project, file, agentFile, ca, emptyTape string) int {
 				KeepNetworks: os.Getenv(helperEnv+"_KEEP_NETWORKS") != "",
 				ReadyTimeout: 20 * time.Second,
 				Options: session.Options{
-					Mode: mode, Tape: tape, Speed: 1, OnMiss: "fail",
+					Mode: mode, Tape: tape, Apart: os.Getenv(helperApartEnv) != "", Speed: 1, OnMiss: "fail",
 					Root: root, Agent: binary, Version: "test",
 				},
 			}, func(_ context.Context, s *Session) error {

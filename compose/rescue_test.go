@@ -24,13 +24,19 @@ import (
 // helperTapeEnv names the folder that a helper records to.
 const helperTapeEnv = "WIRETAPE_TEST_HELPER_TAPE"
 
+// helperApartEnv is set where the helper's agent does not have the tape's folder.
+const helperApartEnv = "WIRETAPE_TEST_HELPER_APART"
+
 // WIRETAPE_TEST_KILLS sets how many sessions are killed; one by default.
 func TestWhatTheAppHasHeardIsOnTheTapeWhenTheCLIIsKilled(t *testing.T) {
 	for range killRounds() {
-		p := newTestProject(t, webYAML)
-		dir := filepath.Join(p.dir, "tapes", "default")
-		heard := p.killWhileRecording(dir)
-		wantOnTape(t, dir+".new", heard)
+		for _, apart := range []string{"", "yes"} {
+			t.Setenv(helperApartEnv, apart)
+			p := newTestProject(t, webYAML)
+			dir := filepath.Join(p.dir, "tapes", "default")
+			heard := p.killWhileRecording(dir)
+			wantOnTape(t, dir+".new", heard)
+		}
 	}
 }
 

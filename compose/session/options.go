@@ -14,7 +14,10 @@ type Options struct {
 	Mode agent.Mode
 	// Tape is the folder to record to, or to replay from. A recording without one
 	// is not kept.
-	Tape       string
+	Tape string
+	// Apart keeps a folder from being mounted into the agent, as on an engine that does
+	// not have it.
+	Apart      bool
 	Manifest   tape.Manifest // what is known of the tape to record beforehand
 	Hosts      []string      // patterns; see agent.Start
 	Redact     tape.RedactRules

@@ -119,7 +119,7 @@ func (s makeAgent) Do(ctx context.Context, e *Env) (agentMade, error) {
 // containers from files that were not labelled for them. A system that is not Linux has
 // its engine in a virtual machine, which does not give files to users of the host.
 func mayShare(e *Env, write bool) bool {
-	return !e.Info.SELinux && (!write || runtime.GOOS == "linux")
+	return !e.Options.Apart && !e.Info.SELinux && (!write || runtime.GOOS == "linux")
 }
 
 // apart makes the container where the engine's machine does not have the tape's
