@@ -13,8 +13,8 @@ type adoption struct {
 	env      *session.Env
 	services services
 
-	mu   sync.Mutex
-	told map[string]bool // services that the user was told of
+	mu       sync.Mutex
+	reported map[string]bool // services that the user was told of
 }
 
 // adopt says where a container of a service must be born, and how it is marked. A
@@ -50,7 +50,7 @@ func (a *adoption) adopt(service string) (parent string, labels map[string]strin
 func (a *adoption) first(service string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	told := a.told[service]
-	a.told[service] = true
-	return !told
+	reported := a.reported[service]
+	a.reported[service] = true
+	return !reported
 }

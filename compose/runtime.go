@@ -68,7 +68,7 @@ func (rt *composeRuntime) Wire(ctx context.Context, e *session.Env) (*session.Wi
 		return nil, err
 	}
 	rt.overridePath = filepath.Join(e.Temp, "wiretape.yaml")
-	adoption := &adoption{env: e, services: rt.services, told: make(map[string]bool)}
+	adoption := &adoption{env: e, services: rt.services, reported: make(map[string]bool)}
 	if rt.api, err = startAPIProxy(e.Temp, rt.dial, rt.name, before.aside(), adoption.adopt); err != nil {
 		return nil, err
 	}

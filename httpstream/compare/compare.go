@@ -32,8 +32,8 @@ type Options struct {
 	// much of an event, a line or a part is kept; a longer one is told apart by
 	// its hash. 0 means 8 MiB and 1 MiB.
 	MaxJSON, MaxUnit int
-	// Hear is called for each reported difference as soon as it is known.
-	Hear func(Difference)
+	// OnDifference is called for each reported difference as soon as it is known.
+	OnDifference func(Difference)
 	// Calls gives the timing of the case's calls, recorded and now, both from the
 	// end of the case's request. It is called once, from End. May be nil.
 	Calls func() (recorded, now []CallTiming)
@@ -83,7 +83,7 @@ func New(rec Recorded, opt Options) *Comparer {
 		opt.MaxUnit = 1 << 20
 	}
 	c := &Comparer{opt: opt, rec: rec, unitName: "chunk"}
-	c.log = log{max: opt.MaxDifferences, hear: opt.Hear}
+	c.log = log{max: opt.MaxDifferences, report: opt.OnDifference}
 	c.recTiming.Head = opt.Limits.scaled(rec.HeadAt)
 	c.source = &recording{next: rec.Next, timing: &c.recTiming, scale: opt.Limits.scaled, sink: func(time.Duration, []byte) {}}
 	return c

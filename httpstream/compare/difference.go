@@ -111,12 +111,12 @@ func (v *Verdict) OnlyTiming() bool {
 
 // A log gathers differences up to a number and counts the rest.
 type log struct {
-	max  int
-	list []Difference
-	more int
-	hear func(Difference)
-	at   time.Duration
-	from followers
+	max    int
+	list   []Difference
+	more   int
+	report func(Difference)
+	at     time.Duration
+	from   followers
 }
 
 // add takes a function so that what only counts is never formatted.
@@ -145,8 +145,8 @@ func (l *log) must(d Difference) {
 		d.Words[i].Text = legible.UTF8(d.Words[i].Text)
 	}
 	l.list = append(l.list, d)
-	if l.hear != nil {
-		l.hear(d)
+	if l.report != nil {
+		l.report(d)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestEncodedBodiesAreComparedByWhatTheyHold(t *testing.T) {
 		wantFail(t, verdict(rec, events("a", "b", "c"), Options{}), "[header] header Content-Encoding is missing: "+coding)
 
 		n := 0
-		c := New(rec.recorded(), Options{Hear: func(Difference) { n++ }})
+		c := New(rec.recorded(), Options{OnDifference: func(Difference) { n++ }})
 		now := encoded(events("a", "x", "y", "z"), coding)
 		c.Head(0, &httpstream.ResponseHead{Status: 200, Header: now.header})
 		for _, p := range now.pieces[:1] {

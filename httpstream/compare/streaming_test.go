@@ -38,7 +38,7 @@ func TestTheUnbrokenTwinPassesFiftyTimesHoweverItIsCut(t *testing.T) {
 
 func TestDifferencesAreHeardWhileTheAnswerStreams(t *testing.T) {
 	var heard []Difference
-	c := New(events(letters(50)...).recorded(), Options{Hear: func(d Difference) { heard = append(heard, d) }})
+	c := New(events(letters(50)...).recorded(), Options{OnDifference: func(d Difference) { heard = append(heard, d) }})
 	c.Head(0, &httpstream.ResponseHead{Status: 200, Header: events().header})
 	now := events(letters(50)...)
 	now.pieces[10].data = "data: {\"n\":10,\"text\":\"other\"}\n\n"

@@ -132,21 +132,21 @@ func (b *unitBody) advance(final bool) {
 		case len(b.nowQ.units) == 0 && !final:
 			return
 		case !b.fill(1):
-			b.settle(0, len(b.nowQ.units))
+			b.explain(0, len(b.nowQ.units))
 			return
 		case len(b.nowQ.units) == 0:
-			b.settle(len(b.recQ.units), 0)
+			b.explain(len(b.recQ.units), 0)
 			continue
 		}
 		b.fill(window)
 		if i, j, ok := b.resync(); ok {
-			b.settle(i, j)
+			b.explain(i, j)
 			continue
 		}
 		if !final && len(b.nowQ.units) < window && b.nowQ.bytes < windowBytes {
 			return
 		}
-		b.settle(b.cut(final))
+		b.explain(b.cut(final))
 	}
 }
 
@@ -227,7 +227,7 @@ func (b *unitBody) resync() (i, j int, ok bool) {
 
 func distance(i, j int) int { return max(i-j, j-i) }
 
-// cut tells how much of both queues to settle when no more can be looked ahead:
+// cut tells how much of both queues to explain when no more can be looked ahead:
 // up to the last units that are equal, or all if these are the last.
 func (b *unitBody) cut(final bool) (i, j int) {
 	if final && b.exhausted() {
@@ -260,8 +260,8 @@ func (b *unitBody) keys(us []*unit) []string {
 	return keys
 }
 
-// settle explains the first i recorded and j present units and drops them.
-func (b *unitBody) settle(i, j int) {
+// explain compares the first i recorded and j present units and drops them.
+func (b *unitBody) explain(i, j int) {
 	rec, now := b.recQ.units[:i], b.nowQ.units[:j]
 	b.answers.apart(rec, now, &b.c.opt.Rules)
 	steps := alignKeys(b.keys(rec), b.keys(now))

@@ -126,13 +126,13 @@ func (q *requestRelay) take(at time.Time, b []byte) bool {
 
 // begin starts an exchange: it chooses the upstream and rewrites the head.
 func (q *requestRelay) begin(at time.Time, head *httpstream.RequestHead) bool {
-	told := head
+	reported := head
 	if q.p.folded {
 		unfolded := *head
 		unfolded.Header = unfold(head.Header)
-		told = &unfolded
+		reported = &unfolded
 	}
-	x := q.newRelayed(at, told)
+	x := q.newRelayed(at, reported)
 	if q.opt.Upstream != nil {
 		if !q.flush(at) {
 			return false

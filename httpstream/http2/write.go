@@ -53,13 +53,13 @@ func (w *responseWriter) add(it item) error {
 	if w.ended {
 		return errEnded
 	}
-	w.settle()
+	w.endFrame()
 	w.items = append(w.items, it)
 	return w.err()
 }
 
-// settle lets a frame go as it is whose last pieces don't come.
-func (w *responseWriter) settle() {
+// endFrame lets a frame go as it is whose last pieces don't come.
+func (w *responseWriter) endFrame() {
 	if len(w.items) > 0 {
 		w.items[len(w.items)-1].want = 0
 	}
@@ -87,10 +87,10 @@ func (w *responseWriter) Chunk(c httpstream.Chunk) error {
 	if last := len(w.items) - 1; c.Rest && last >= 0 && w.items[last].want > 0 {
 		w.items[last].n += len(c.Data)
 		if w.items[last].n >= w.items[last].want {
-			w.settle()
+			w.endFrame()
 		}
 	} else {
-		w.settle()
+		w.endFrame()
 		w.items = append(w.items, item{off: off, n: len(c.Data), want: w.want(c)})
 	}
 	if len(w.data) >= maxGather {
@@ -114,7 +114,7 @@ func (w *responseWriter) End(end httpstream.EndInfo) error {
 	if w.ended {
 		return errEnded
 	}
-	w.settle()
+	w.endFrame()
 	w.ended = true
 	if end.How != httpstream.EOF || !w.headed {
 		code := end.Code

@@ -51,9 +51,9 @@ func (t *Tape) Verify() []Problem {
 		}
 		v.exchange(x)
 	}
-	v.strangers(callsDir, ".yaml")
-	v.strangers(casesDir, ".yaml")
-	v.strangers(streamsDir, ".ndjson")
+	v.unreferenced(callsDir, ".yaml")
+	v.unreferenced(casesDir, ".yaml")
+	v.unreferenced(streamsDir, ".ndjson")
 	return v.found
 }
 
@@ -183,8 +183,8 @@ func (v *verifier) frame(s *StreamReader, l *Line, sides *[2]Messages) {
 	}
 }
 
-// strangers reports files that nothing on the tape refers to.
-func (v *verifier) strangers(dir, ext string) {
+// unreferenced reports files that nothing on the tape refers to.
+func (v *verifier) unreferenced(dir, ext string) {
 	entries, err := os.ReadDir(filepath.Join(v.t.Dir, dir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		v.add(filepath.Join(v.t.Dir, dir), 0, "%v", err)

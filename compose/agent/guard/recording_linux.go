@@ -14,10 +14,10 @@ const cutOff = "wiretape was killed while it recorded"
 // writing is the recording that the agent writes itself, where it has the tape
 // mounted. The guard does, because the worker may crash and the CLI may be killed.
 type writing struct {
-	mu   sync.Mutex
-	tape *recording.Pending // nil where the CLI writes, and once it is finished
-	here bool               // records are not the CLI's
-	told bool               // that it can't be written any more
+	mu       sync.Mutex
+	tape     *recording.Pending // nil where the CLI writes, and once it is finished
+	here     bool               // records are not the CLI's
+	reported bool               // that it can't be written any more
 }
 
 func (w *writing) begin(r *agent.Recording) (err error) {
@@ -52,8 +52,8 @@ func (w *writing) take(line []byte) (taken bool, failed error) {
 		return true, nil
 	}
 	w.tape.Apply(rec)
-	if err := w.tape.Err(); err != nil && !w.told {
-		w.told = true
+	if err := w.tape.Err(); err != nil && !w.reported {
+		w.reported = true
 		return true, err
 	}
 	return true, nil
