@@ -27,6 +27,24 @@ func TestServeRefusesWhatComesOnAStreamThatTheClientReset(t *testing.T) {
 	}
 }
 
+// A stream is closed once both sides have ended it (RFC 9113 section 5.1), whether
+// the handler has returned or not.
+func TestServeRefusesARequestOnAStreamThatBothSidesEnded(t *testing.T) {
+	client, _ := servedRaw(t, func(ctx context.Context, _ *httpstream.Request, w httpstream.ResponseWriter) {
+		w.Head(&httpstream.ResponseHead{Proto: "HTTP/2.0", Status: 204})
+		w.End(httpstream.EndInfo{How: httpstream.EOF})
+		<-ctx.Done()
+	})
+	client.get(1, true)
+	if f := client.next(); f.Type != http2.FrameHeaders {
+		t.Fatalf("got %v, want the answer", f)
+	}
+	client.get(1, true)
+	if got := client.next().String(); got != "GOAWAY 0 STREAM_CLOSED" {
+		t.Errorf("got %s, want GOAWAY 0 STREAM_CLOSED", got)
+	}
+}
+
 func TestServeRefusesAStreamThatDependsOnItself(t *testing.T) {
 	for name, send := range map[string]func(*rawPeer){
 		"HEADERS": func(c *rawPeer) {

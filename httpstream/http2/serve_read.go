@@ -296,6 +296,8 @@ func (c *serverConn) headers(f *http2.MetaHeadersFrame) error {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case s.err != nil && !errors.Is(s.err, errReset):
 		return nil
+	case s.complete && s.answered: // closed, though its handler has not returned yet
+		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	case s.complete || s.err != nil:
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
 	}
