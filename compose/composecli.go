@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ const (
 // A composeCLI runs the user's own docker compose on one project.
 type composeCLI struct {
 	docker string   // the docker command
+	plugin string   // the path of its plugin, which is started without docker; "" where that is not known
 	flags  []string // project flags of docker compose
 	files  []string // passed with -f, in order
 	env    []string // on top of our own environment
@@ -42,7 +44,12 @@ func (c composeCLI) run(ctx context.Context, line func(string), args ...string) 
 		full = append(full, "-f", f)
 	}
 	full = append(full, args...)
-	return runDocker(ctx, c.docker, c.env, line, full...)
+	program, env := c.docker, c.env
+	if c.plugin != "" {
+		// As docker itself starts it, which takes as long as a small command does.
+		program, env = c.plugin, append(slices.Clone(env), "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND="+c.docker)
+	}
+	return runDocker(ctx, program, env, line, full...)
 }
 
 // byHand is the command line that does the same, for people.

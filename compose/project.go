@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -55,7 +56,11 @@ func LoadProject(ctx context.Context, flags ProjectFlags, tmp string) (*Project,
 	}
 	p := &Project{Files: files, cli: dc}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return checkComposeVersion(gctx, dc.docker) })
+	var plugin string
+	g.Go(func() (err error) {
+		plugin, err = findPlugin(gctx, dc.docker)
+		return err
+	})
 	g.Go(func() (err error) {
 		p.Config, err = dc.run(gctx, func(s string) { p.Warnings = append(p.Warnings, s) }, "config", "--format", "json")
 		if err == nil {
@@ -75,22 +80,40 @@ func LoadProject(ctx context.Context, flags ProjectFlags, tmp string) (*Project,
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	p.cli.plugin = plugin
 	if p.Project, err = parseConfig(ctx, p.Config); err != nil {
 		return nil, session.EnvironmentError("report this as a bug, with docker compose config", "the output of docker compose config can't be read: %w", err)
 	}
 	return p, nil
 }
 
-func checkComposeVersion(ctx context.Context, docker string) error {
-	out, err := runDocker(ctx, docker, nil, nil, "compose", "version", "--short")
-	if err != nil {
-		return composeError(err)
+// pluginFormat has docker info tell of its compose plugin: the version, and the path.
+const pluginFormat = `{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Version}} {{.Path}}{{end}}{{end}}`
+
+// findPlugin checks the version of docker compose, and returns the path of the plugin
+// that docker runs; "" where docker does not say, or that is no file of this host.
+func findPlugin(ctx context.Context, docker string) (path string, err error) {
+	out, err := runDocker(ctx, docker, nil, nil, "info", "--format", pluginFormat)
+	version, path, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	if err != nil || version == "" {
+		if out, err = runDocker(ctx, docker, nil, nil, "compose", "version", "--short"); err != nil {
+			return "", composeError(err)
+		}
+		version, path = strings.TrimSpace(string(out)), ""
 	}
-	text := strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+	if found, err := exec.LookPath(path); err != nil || !filepath.IsAbs(found) {
+		path = ""
+	}
+	return path, checkComposeVersion(version)
+}
+
+func checkComposeVersion(text string) error {
+	text = strings.TrimPrefix(text, "v")
 	core, _, _ := strings.Cut(text, "-")
 	core, _, _ = strings.Cut(core, "+")
 	var v [3]int
 	for i, s := range strings.SplitN(core, ".", 3) {
+		var err error
 		if v[i], err = strconv.Atoi(s); err != nil {
 			return nil // a build of their own: let it try
 		}

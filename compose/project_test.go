@@ -18,7 +18,10 @@ import (
 // needCompose skips a test where there is no docker compose; it needs no engine.
 func needCompose(t *testing.T) {
 	t.Helper()
-	needs.Engine(t, func() error { return checkComposeVersion(t.Context(), "docker") })
+	needs.Engine(t, func() error {
+		_, err := findPlugin(t.Context(), "docker")
+		return err
+	})
 }
 
 func writeFiles(t *testing.T, files map[string]string) string {
@@ -147,7 +150,7 @@ func TestDockerCommandsThatFail(t *testing.T) {
 				os.WriteFile(filepath.Join(bin, "docker"), []byte("#!/bin/sh\n"+test.script+"\n"), 0o755)
 			}
 			t.Setenv("PATH", bin)
-			err := checkComposeVersion(t.Context(), "docker")
+			_, err := findPlugin(t.Context(), "docker")
 			var e *event.Problem
 			if !errors.As(err, &e) || e.Kind != test.kind || e.Next == "" || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("the error is %#v", err)

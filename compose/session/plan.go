@@ -10,7 +10,7 @@ import (
 
 // A Change is what a plan shows of a step, and what takes the step back.
 type Change interface {
-	// Call says what is done, and Cause what it is for.
+	// Call says what is done, and Cause what it is for. A step that only looks has none.
 	Call() string
 	Cause() string
 	// UndoCall says how it is taken back; empty if there is nothing to take back.
@@ -39,8 +39,17 @@ type None struct{}
 // Planned is a step in a plan. Steps that need its result are given it by name when
 // the plan is made.
 type Planned[T any] struct {
-	step   Step[T]
-	result T
+	step     Step[T]
+	needs    []planned
+	outlives []planned     // later ones that don't need it, and are undone before it all the same
+	done     chan struct{} // closed when it was done without an error
+	result   T
+}
+
+// plan makes a step part of a plan: it begins when those that it needs are done, and is
+// undone before they are.
+func plan[T any](s Step[T], needs ...planned) *Planned[T] {
+	return &Planned[T]{step: s, needs: needs, done: make(chan struct{})}
 }
 
 // Result is what the step returned; the zero value before it is done, and where the
@@ -52,10 +61,25 @@ func (p *Planned[T]) Result() (result T) {
 	return result
 }
 
-func (p *Planned[T]) change() Change { return p.step }
+// wait waits until the step is done, and returns its result. Where it fails, ctx ends.
+func (p *Planned[T]) wait(ctx context.Context) (result T, err error) {
+	select {
+	case <-p.done:
+		return p.result, nil
+	case <-ctx.Done():
+		return result, context.Cause(ctx)
+	}
+}
+
+func (p *Planned[T]) change() Change            { return p.step }
+func (p *Planned[T]) needed() []planned         { return p.needs }
+func (p *Planned[T]) outlived() []planned       { return p.outlives }
+func (p *Planned[T]) finished() <-chan struct{} { return p.done }
 
 func (p *Planned[T]) do(ctx context.Context, e *Env) (err error) {
-	p.result, err = p.step.Do(ctx, e)
+	if p.result, err = p.step.Do(ctx, e); err == nil {
+		close(p.done)
+	}
 	return err
 }
 
@@ -63,18 +87,18 @@ func (p *Planned[T]) do(ctx context.Context, e *Env) (err error) {
 type planned interface {
 	change() Change
 	do(ctx context.Context, e *Env) error
+	needed() []planned
+	outlived() []planned
+	finished() <-chan struct{}
 }
-
-// plan makes a step part of a plan.
-func plan[T any](s Step[T]) *Planned[T] { return &Planned[T]{step: s} }
 
 // A Plan is everything that a session changes.
 type Plan struct {
 	Session string
 	Project string
 	Mode    agent.Mode
-	// stages follow each other; the steps of one stage are done side by side, and
-	// undone one after the other, the last first.
+	// stages are the steps in the order in which they begin; what a step needs stands in
+	// a stage before it. They are undone in the opposite order.
 	stages   [][]planned
 	Warnings []Warning
 
@@ -92,38 +116,56 @@ func NewPlan(e *Env, w *Wiring) *Plan { return newPlan(e, w, nil) }
 
 // newPlan plans s, which takes what the agent says; nil plans one that is only shown.
 func newPlan(e *Env, w *Wiring, s *Session) *Plan {
-	at := e.tapeVolume()
 	var (
-		image     = plan(loadImage{e.Info.Arch})
-		create    = plan(w.Create)
+		volume = plan(makeVolume{e.State.Volume()})
+		net    = plan(makeNetwork{e.State.Network()}, volume)
+		image  = plan(loadImage{e.Info.Arch}, volume)
+		second = []planned{net, image}
+	)
+	creates, contains := []planned{volume}, []planned{net, image}
+	if w.SetAside != nil {
+		aside := plan(w.SetAside, volume)
+		second = append(second, aside)
+		// What compose makes again frees subnets, which the agent's network must not get:
+		// the undo wants them back.
+		creates = append(creates, aside, net)
+	}
+	at := e.tapeVolume()
+	if at != nil && e.Options.records() {
+		tape := plan(makeTapeVolume{at.Name}, volume)
+		second = append(second, tape)
+		contains = append(contains, tape)
+	}
+	var (
+		create    = plan(w.Create, creates...)
 		container = plan[agentMade](makeAgent{
 			Name: e.State.agent(), Network: e.State.Network(), Volume: e.State.Volume(), Ports: w.Ports,
 			Tape: replayed(e.Options), Records: e.Options.Mode == agent.Record, TapeVolume: at, Folder: e.State.Recording, image: image,
-		})
-		trust = plan(writeTrust{e.State.Volume(), w.Services, create})
-		start = plan[Started](&startAgent{Name: e.State.agent(), wiring: w, created: create, roots: trust, made: container, of: s})
+		}, contains...)
+		roots = plan(readRoots{w.Services, create}, create)
+		trust = plan(writeTrust{e.State.Volume(), w.Services, roots}, create, container)
 	)
-	second := []planned{plan(makeNetwork{e.State.Network()}), image}
-	if w.SetAside != nil {
-		second = append(second, plan(w.SetAside))
-	}
-	if at != nil && e.Options.records() {
-		second = append(second, plan(makeTapeVolume{at.Name}))
-	}
-	var join []planned
+	create.outlives = []planned{container} // which is on its networks
+	starts := []planned{create, container}
+	third := []planned{roots}
 	for _, n := range w.Networks {
-		join = append(join, plan(joinNetwork{n}))
+		join := plan(joinNetwork{n}, create, container)
+		third = append(third, join)
+		starts = append(starts, join)
 	}
+	// The agent starts while the roots are read and the trust files written.
+	start := plan(&startAgent{Name: e.State.agent(), wiring: w, created: create, roots: roots, made: container, of: s}, starts...)
+	up := plan(w.Up(start), start, trust)
 	return &Plan{
 		Session: e.State.Session, Project: e.State.Project, Mode: e.State.Mode, Warnings: w.Warnings, agent: start,
 		stages: [][]planned{
-			{plan(makeVolume{e.State.Volume()})},
+			{volume},
 			second,
 			{create, container},
-			append(join, trust),
+			append(third, trust),
 			{start},
-			{plan(w.Up(start))},
-			{plan(runSession{Mode: e.State.Mode, agent: start, of: s})},
+			{up},
+			{plan(runSession{Mode: e.State.Mode, agent: start, of: s}, up)},
 		},
 	}
 }
@@ -131,19 +173,20 @@ func newPlan(e *Env, w *Wiring, s *Session) *Plan {
 // undoPlan is the plan of a session of which only the state is known: its steps can
 // only be undone.
 func undoPlan(e *Env, w *Wiring) *Plan {
-	second := []planned{plan(makeNetwork{e.State.Network()})}
+	volume := plan(makeVolume{e.State.Volume()})
+	net := plan(makeNetwork{e.State.Network()}, volume)
+	second, creates := []planned{net}, []planned{volume}
 	if w.SetAside != nil {
-		second = append(second, plan(w.SetAside))
+		aside := plan(w.SetAside, volume)
+		second, creates = append(second, aside), append(creates, aside)
 	}
+	create := plan(w.Create, creates...)
+	container := plan[agentMade](makeAgent{Name: e.State.agent()}, net)
+	create.outlives = []planned{container}
+	start := plan(&startAgent{Name: e.State.agent(), mayRun: true}, create, container)
 	return &Plan{
 		Session: e.State.Session, Project: e.State.Project, Mode: e.State.Mode,
-		stages: [][]planned{
-			{plan(makeVolume{e.State.Volume()})},
-			second,
-			{plan(w.Create), plan[agentMade](makeAgent{Name: e.State.agent()})},
-			{plan[Started](&startAgent{Name: e.State.agent(), mayRun: true})},
-			{plan(w.Up(nil))},
-		},
+		stages: [][]planned{{volume}, second, {create, container}, {start}, {plan(w.Up(nil), start)}},
 	}
 }
 
@@ -161,16 +204,17 @@ func (p *Plan) String() string {
 	fmt.Fprintf(&b, "session %s: %s project %s\n", p.Session, p.Mode, p.Project)
 	n := 0
 	for _, stage := range p.stages {
-		for i, s := range stage {
-			n++
-			side := ""
-			if i > 0 {
-				side = " (at the same time)"
+		side := ""
+		for _, s := range stage {
+			if s.change().Call() == "" {
+				continue
 			}
+			n++
 			fmt.Fprintf(&b, "%2d. %s%s\n    why:  %s\n", n, s.change().Call(), side, s.change().Cause())
 			if u := s.change().UndoCall(); u != "" {
 				fmt.Fprintf(&b, "    undo: %s\n", u)
 			}
+			side = " (at the same time)"
 		}
 	}
 	for _, w := range p.Warnings {

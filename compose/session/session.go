@@ -5,6 +5,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -31,7 +32,7 @@ type Session struct {
 	ready   chan struct{} // closed when the services were
 
 	mu      sync.Mutex
-	begun   []Change
+	begun   []planned
 	undoing string // the step that is being undone, for people
 }
 
@@ -156,23 +157,35 @@ func (s *Session) run(ctx context.Context, use func(context.Context) error) erro
 	return err
 }
 
-// apply does the plan's stages, one after the other.
+// apply begins the plan's steps in their order, each as soon as those that it needs are
+// done. After the first that fails no other begins.
 func (s *Session) apply(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
 	for _, stage := range s.plan.stages {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		g, gctx := errgroup.WithContext(ctx)
 		for _, step := range stage {
-			s.env.Report(Detail, step.change().Call(), "")
-			s.begun = append(s.begun, step.change())
+			if !begins(gctx, step) {
+				return cmp.Or(g.Wait(), context.Cause(ctx))
+			}
+			if call := step.change().Call(); call != "" {
+				s.env.Report(Detail, call, "")
+			}
+			s.begun = append(s.begun, step)
 			g.Go(func() error { return step.do(gctx, s.env) })
 		}
-		if err := g.Wait(); err != nil {
-			return err
+	}
+	return g.Wait()
+}
+
+// begins waits until all that a step needs is done, and reports whether it is.
+func begins(ctx context.Context, step planned) bool {
+	for _, n := range step.needed() {
+		select {
+		case <-n.finished():
+		case <-ctx.Done():
+			return false
 		}
 	}
-	return nil
+	return ctx.Err() == nil
 }
 
 // use calls use until it returns, with a context that ends when the agent is gone.

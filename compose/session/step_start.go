@@ -69,6 +69,9 @@ func (s *startAgent) Do(ctx context.Context, e *Env) (Started, error) {
 	if err != nil {
 		return Started{}, fmt.Errorf("sign the agent's certificate: %w", err)
 	}
+	if _, err := s.roots.wait(ctx); err != nil {
+		return Started{}, err
+	}
 	start, err := s.startMessage(ctx, e)
 	if err != nil {
 		return Started{}, err

@@ -19,12 +19,57 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// writeTrust collects the root certificates of each service's containers and
-// writes what their runtimes must be given to trust ours as well.
+// readRoots reads the root certificates that the containers of each service trust on
+// their own.
+type readRoots struct {
+	Services []Service
+	created  *Planned[Created]
+}
+
+func (s readRoots) Call() string       { return "" } // it changes nothing
+func (s readRoots) Cause() string      { return "" }
+func (s readRoots) UndoCall() string   { return "" }
+func (s readRoots) ByHand(*Env) string { return "" }
+
+func (s readRoots) Undo(context.Context, *Env) error { return nil }
+
+// Do returns the roots as PEM, by service.
+func (s readRoots) Do(ctx context.Context, e *Env) (map[string][]byte, error) {
+	created := s.created.Result()
+	var mu sync.Mutex
+	roots := make(map[string][]byte)
+	g, gctx := errgroup.WithContext(ctx)
+	for _, svc := range s.Services {
+		env := created.Environments[svc.Name]
+		i := slices.IndexFunc(created.Containers, func(c Container) bool { return c.Service == svc.Name })
+		merge := mitmtls.MergeEnv(env.Variables, svc.Trust)
+		for _, kept := range merge.Kept {
+			e.Report(Warn, fmt.Sprintf("service %s keeps its own trust store %s (%s): its programs may reject our certificates",
+				svc.Name, kept.Path, kept.Variable), "import the output of wiretape ca export into it")
+		}
+		if i < 0 {
+			continue
+		}
+		g.Go(func() error {
+			own, err := ownRoots(gctx, e.Engine, created.Containers[i].ID, env.WorkingDir, merge.Files)
+			if err != nil {
+				return fmt.Errorf("read the root certificates of service %s: %w", svc.Name, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			roots[svc.Name] = own
+			return nil
+		})
+	}
+	return roots, g.Wait()
+}
+
+// writeTrust writes what the runtimes of the services must be given to trust our
+// certificates as well.
 type writeTrust struct {
 	Volume   string
 	Services []Service
-	created  *Planned[Created]
+	roots    *Planned[map[string][]byte]
 }
 
 func (s writeTrust) Call() string {
@@ -40,46 +85,22 @@ func (s writeTrust) ByHand(*Env) string { return "" }
 
 func (s writeTrust) Undo(context.Context, *Env) error { return nil }
 
-// Do returns the roots that the services' containers trusted on their own, as PEM, by
-// service.
-func (s writeTrust) Do(ctx context.Context, e *Env) (map[string][]byte, error) {
-	created := s.created.Result()
-	var mu sync.Mutex
-	files, roots := make(map[string][]byte), make(map[string][]byte)
-	g, gctx := errgroup.WithContext(ctx)
+func (s writeTrust) Do(ctx context.Context, e *Env) (None, error) {
+	roots, err := s.roots.wait(ctx)
+	if err != nil {
+		return None{}, err
+	}
+	files := make(map[string][]byte)
 	for _, svc := range s.Services {
-		env := created.Environments[svc.Name]
-		i := slices.IndexFunc(created.Containers, func(c Container) bool { return c.Service == svc.Name })
-		merge := mitmtls.MergeEnv(env.Variables, svc.Trust)
-		for _, kept := range merge.Kept {
-			e.Report(Warn, fmt.Sprintf("service %s keeps its own trust store %s (%s): its programs may reject our certificates",
-				svc.Name, kept.Path, kept.Variable), "import the output of wiretape ca export into it")
+		bundle, err := trustFiles(e.Options.Root, svc.Trust, roots[svc.Name])
+		if err != nil {
+			return None{}, fmt.Errorf("service %s: %w", svc.Name, err)
 		}
-		g.Go(func() error {
-			var own []byte
-			if i >= 0 {
-				var err error
-				if own, err = ownRoots(gctx, e.Engine, created.Containers[i].ID, env.WorkingDir, merge.Files); err != nil {
-					return fmt.Errorf("read the root certificates of service %s: %w", svc.Name, err)
-				}
-			}
-			bundle, err := trustFiles(e.Options.Root, svc.Trust, own)
-			if err != nil {
-				return fmt.Errorf("service %s: %w", svc.Name, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			roots[svc.Name] = own
-			for name, data := range bundle {
-				files[path.Join(svc.Folder, name)] = data
-			}
-			return nil
-		})
+		for name, data := range bundle {
+			files[path.Join(svc.Folder, name)] = data
+		}
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return roots, putFiles(ctx, e.Engine, e.State.agent(), agentTrust, files)
+	return None{}, putFiles(ctx, e.Engine, e.State.agent(), agentTrust, files)
 }
 
 // trustFiles are the files of one service: its own roots and ours, or Mozilla's

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/filters"
@@ -58,56 +59,108 @@ func leftovers(err error, byHand string) []*Leftover {
 	return []*Leftover{{Err: err, ByHand: byHand}}
 }
 
-// undo takes back the steps that were begun, the last first. No cancelled
-// context reaches it: what was begun is taken back. again is set where another undo
-// is needed before a new session can be.
+// undo takes back the steps that were begun, the last first, and each once those that
+// needed it are undone. No cancelled context reaches it: what was begun is taken back.
+// again is set where another undo is needed before a new session can be.
 func (s *Session) undo() (again bool, err error) {
 	done := make(chan struct{})
 	defer close(done)
 	go s.answerInterrupts(done)
 
-	var failed []string
+	u := &undoing{s: s, undone: make([]chan struct{}, len(s.begun)), failed: make([][]string, len(s.begun))}
 	for i := len(s.begun) - 1; i >= 0; i-- {
-		step := s.begun[i]
-		what := step.UndoCall()
-		if what == "" {
-			continue
+		u.undone[i] = make(chan struct{})
+		u.waitForLater(i)
+		if i == 0 && u.needsAnother() {
+			close(u.undone[i]) // the volume has what wiretape compose down needs
+			break
 		}
-		if i == 0 && again {
-			break // the volume has what wiretape compose down needs
-		}
-		s.env.Report(Detail, "undo: "+step.Call()+": "+what, "")
-		s.mu.Lock()
-		s.undoing = what
-		s.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), undoTimeout+s.wiring.StopGrace)
-		err := step.Undo(ctx, s.env)
-		cancel()
-		if err == nil {
-			continue
-		}
-		for _, l := range leftovers(err, step.ByHand(s.env)) {
-			hint := ""
-			if l.ByHand != "" {
-				hint = "by hand: " + l.ByHand
-			}
-			if l.Left == Harmless {
-				s.env.Report(Warn, "left behind, which does no harm: "+l.Error(), hint)
-				continue
-			}
-			again = again || l.Left == Mendable
-			failed = append(failed, l.Error())
-			s.env.Report(Failed, l.Error(), hint)
+		u.begin(i)
+	}
+	for i := range u.undone {
+		<-u.undone[i]
+	}
+	return u.result()
+}
+
+// An undoing is an undo under way. Its slices have an element for each step that was begun.
+type undoing struct {
+	s      *Session
+	undone []chan struct{} // closed when the step is
+
+	mu     sync.Mutex
+	again  bool
+	failed [][]string
+}
+
+// waitForLater waits until the steps are undone that must be before the ith.
+func (u *undoing) waitForLater(i int) {
+	for j := i + 1; j < len(u.s.begun); j++ {
+		if slices.Contains(u.s.begun[j].needed(), u.s.begun[i]) || slices.Contains(u.s.begun[i].outlived(), u.s.begun[j]) {
+			<-u.undone[j]
 		}
 	}
+}
+
+// begin undoes the ith step while the next one is looked at.
+func (u *undoing) begin(i int) {
+	s, step := u.s, u.s.begun[i].change()
+	what := step.UndoCall()
+	if what == "" {
+		close(u.undone[i])
+		return
+	}
+	s.env.Report(Detail, "undo: "+step.Call()+": "+what, "")
+	s.mu.Lock()
+	s.undoing = what
+	s.mu.Unlock()
+	go func() {
+		defer close(u.undone[i])
+		ctx, cancel := context.WithTimeout(context.Background(), undoTimeout+s.wiring.StopGrace)
+		defer cancel()
+		if err := step.Undo(ctx, s.env); err != nil {
+			u.report(i, leftovers(err, step.ByHand(s.env)))
+		}
+	}()
+}
+
+// report tells of what could not be taken back.
+func (u *undoing) report(i int, left []*Leftover) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, l := range left {
+		next := ""
+		if l.ByHand != "" {
+			next = "by hand: " + l.ByHand
+		}
+		if l.Left == Harmless {
+			u.s.env.Report(Warn, "left behind, which does no harm: "+l.Error(), next)
+			continue
+		}
+		u.again = u.again || l.Left == Mendable
+		u.failed[i] = append(u.failed[i], l.Error())
+		u.s.env.Report(Failed, l.Error(), next)
+	}
+}
+
+func (u *undoing) needsAnother() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.again
+}
+
+// result is what the undo as a whole has to say, the last step's failures first.
+func (u *undoing) result() (again bool, err error) {
+	slices.Reverse(u.failed)
+	failed := slices.Concat(u.failed...)
 	if len(failed) == 0 {
 		return false, nil
 	}
-	hint := "the lines above say what to do by hand"
-	if again {
-		hint = "try again with: wiretape compose down -p " + s.Project()
+	next := "the lines above say what to do by hand"
+	if u.again {
+		next = "try again with: wiretape compose down -p " + u.s.Project()
 	}
-	return again, EnvironmentError(hint, "project %s is not as it was before session %s: %s", s.Project(), s.ID(), strings.Join(failed, "; "))
+	return u.again, EnvironmentError(next, "project %s is not as it was before session %s: %s", u.s.Project(), u.s.ID(), strings.Join(failed, "; "))
 }
 
 // answerInterrupts tells a user who presses Ctrl-C again what is being done.
@@ -139,7 +192,7 @@ func undoFound(e Engine, info EngineInfo, state State, opt *Options, rt Runtime)
 	}
 	for _, stage := range undoPlan(s.env, s.wiring).stages {
 		for _, step := range stage {
-			s.begun = append(s.begun, step.change())
+			s.begun = append(s.begun, step)
 		}
 	}
 	if at := state.TapeVolume; at != "" && !state.heldHere() {
