@@ -1,0 +1,5 @@
+//go:build !race
+
+package http1
+
+const idleBound = 20 << 10
