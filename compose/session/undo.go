@@ -191,9 +191,7 @@ func undoFound(e Engine, info EngineInfo, state State, opt *Options, rt Runtime)
 		return true, err
 	}
 	for _, stage := range undoPlan(s.env, s.wiring).stages {
-		for _, step := range stage {
-			s.begun = append(s.begun, step)
-		}
+		s.begun = append(s.begun, stage...)
 	}
 	if at := state.TapeVolume; at != "" && !state.heldHere() {
 		ctx, cancel := context.WithTimeout(context.Background(), rescuePatience)
