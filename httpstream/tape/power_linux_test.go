@@ -83,10 +83,23 @@ func (d *disk) cut() {
 	}
 }
 
+// unmount waits until no mount namespace has the file system any more: one that was
+// made meanwhile, as of a container that starts, has a copy for a moment, and a
+// mount would then give back the file system that was cut off.
 func (d *disk) unmount() {
 	d.t.Helper()
 	if err := unix.Unmount(d.dir, 0); err != nil {
 		d.t.Fatal(err)
+	}
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		f, err := os.OpenFile(d.device, os.O_RDONLY|unix.O_EXCL, 0)
+		if err == nil {
+			f.Close()
+			return
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Since(begun) > 30*time.Second {
+			d.t.Fatal(err)
+		}
 	}
 }
 
