@@ -105,19 +105,18 @@ func redactSides(r *tape.Redactor, s *report.Sides) {
 	}
 }
 
-// redactDifference redacts what an answer's head has; its body is the tape's to have
-// or not.
+// redactDifference redacts what an answer's heads and trailer have; its body is the
+// tape's to have or not.
 func redactDifference(r *tape.Redactor, d *compare.Difference) {
+	redacted := r.Text
 	switch d.Kind {
-	case compare.Header, compare.Status, compare.Interim, compare.Ended:
+	case compare.Header, compare.Trailer, compare.Interim:
+		if d.Where != "" { // a field's name; an interim answer as a whole has none
+			redacted = func(s string) string { return r.Field(d.Where, s) }
+		}
+	case compare.Status, compare.Ended:
 	default:
 		return
-	}
-	redacted := func(s string) string {
-		if d.Kind == compare.Header {
-			return r.Field(strings.TrimPrefix(d.Where, "trailer "), s)
-		}
-		return r.Text(s)
 	}
 	for _, v := range []*string{&d.Recorded, &d.Now} {
 		if s := redacted(*v); s != *v {

@@ -45,6 +45,16 @@ func TestNoSecretLeavesTheWorker(t *testing.T) {
 				{Kind: compare.Ended, Where: "end", Now: text, Message: text},
 			}},
 		}},
+		"an answer's trailer": {Result: &report.CaseResult{
+			Verdict: &compare.Verdict{Differences: []compare.Difference{
+				{Kind: compare.Trailer, Where: "Set-Cookie", Now: "sid=" + secret, Title: "trailer Set-Cookie", Message: "trailer Set-Cookie: now sid=" + secret},
+			}},
+		}},
+		"a header of an interim answer": {Result: &report.CaseResult{
+			Verdict: &compare.Verdict{Differences: []compare.Difference{
+				{Kind: compare.Interim, Where: "Set-Cookie", Now: "sid=" + secret, Title: "interim Set-Cookie", Message: "interim Set-Cookie: now sid=" + secret},
+			}},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
