@@ -26,7 +26,18 @@ type streams struct {
 
 // run runs one command line and returns its exit code.
 func run(ctx context.Context, args []string, io streams) int {
-	ctx, stop := withInterrupts(ctx, io.err)
+	var left <-chan struct{}
+	if len(args) > 1 && args[1] == pluginMetadataVerb {
+		return exitCode(io.err, printPluginMetadata(io.out))
+	}
+	if calledByDocker(args) {
+		own, err := pluginArgs(args)
+		if err != nil {
+			return exitCode(io.err, err)
+		}
+		args, left = own, leftByDocker()
+	}
+	ctx, stop := withInterrupts(ctx, left, io.err)
 	defer stop()
 	return exitCode(io.err, newApp(io).RunContext(ctx, flagsFirst(args)))
 }
@@ -54,9 +65,9 @@ func flagsFirst(args []string) []string {
 	return append(ordered, rest...)
 }
 
-// withInterrupts ends ctx at the first SIGINT or SIGTERM. What undoes a session has a
+// withInterrupts ends ctx at the first SIGINT or SIGTERM, or once left is closed. What undoes a session has a
 // context of its own, so a second signal only says what is going on.
-func withInterrupts(ctx context.Context, w io.Writer) (context.Context, func()) {
+func withInterrupts(ctx context.Context, left <-chan struct{}, w io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	// Who pipes the output into head must not leave a session undone: without
 	// this, the first write to the closed pipe would end the process.
@@ -71,6 +82,9 @@ func withInterrupts(ctx context.Context, w io.Writer) (context.Context, func()) 
 				if n > 0 {
 					fmt.Fprintln(w, "wiretape: leaving the project as it was found; this takes a moment")
 				}
+				cancel()
+			case <-left:
+				left = nil
 				cancel()
 			case <-done:
 				return
@@ -116,7 +130,8 @@ func newApp(io streams) *cli.App {
 		},
 		CustomAppHelpTemplate: appHelp,
 		Commands: []*cli.Command{
-			composeCommand(io), tapeCommand(io), caCommand(io), doctorCommand(io), proxyCommand(io), agentCommand(io),
+			composeCommand(io), tapeCommand(io), caCommand(io), doctorCommand(io), proxyCommand(io), pluginCommand(io),
+			agentCommand(io),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

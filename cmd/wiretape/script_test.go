@@ -34,10 +34,11 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"wiretape":      main,
-		"origin":        origin,
-		"fetch":         fetch,
-		"interruptable": interruptable,
+		"wiretape":        main,
+		"docker-wiretape": main,
+		"origin":          origin,
+		"fetch":           fetch,
+		"interruptable":   interruptable,
 	})
 }
 
