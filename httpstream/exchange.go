@@ -15,6 +15,17 @@ import (
 // ErrMalformed is wrapped by the errors for bytes that are not HTTP.
 var ErrMalformed = errors.New("malformed HTTP")
 
+// A MalformedError is an ErrMalformed with its reason.
+type MalformedError struct {
+	Reason string
+}
+
+// Error implements error.
+func (e *MalformedError) Error() string { return ErrMalformed.Error() + ": " + e.Reason }
+
+// Unwrap returns ErrMalformed.
+func (e *MalformedError) Unwrap() error { return ErrMalformed }
+
 // A Field is one header or trailer line. Order, case and repetition are kept.
 type Field struct {
 	Name  string
@@ -148,6 +159,30 @@ type Exchange interface {
 	ResponseChunk(at time.Time, c Chunk)
 	End(at time.Time, end EndInfo)
 }
+
+// Discard is a Sink, and an Exchange, that keeps nothing.
+type Discard struct{}
+
+// Request implements Sink.
+func (Discard) Request(time.Time, *RequestHead) Exchange { return Discard{} }
+
+// RequestChunk implements Exchange.
+func (Discard) RequestChunk(time.Time, Chunk) {}
+
+// RequestEnd implements Exchange.
+func (Discard) RequestEnd(time.Time, Fields) {}
+
+// Interim implements Exchange.
+func (Discard) Interim(time.Time, *ResponseHead) {}
+
+// Response implements Exchange.
+func (Discard) Response(time.Time, *ResponseHead) {}
+
+// ResponseChunk implements Exchange.
+func (Discard) ResponseChunk(time.Time, Chunk) {}
+
+// End implements Exchange.
+func (Discard) End(time.Time, EndInfo) {}
 
 // A Handler answers requests that a Serve function reads.
 type Handler interface {

@@ -208,8 +208,8 @@ type Recording struct {
 
 // Finish asks to put the recording that the agent writes in its place.
 type Finish struct {
-	Good     bool     `json:"good"` // else it does not replace an older tape
-	Problems []string `json:"problems,omitempty"`
+	Outcome  recording.Outcome `json:"outcome"`
+	Problems []string          `json:"problems,omitempty"`
 }
 
 // A Reply answers a request.

@@ -112,7 +112,7 @@ func redactDifference(r *tape.Redactor, d *compare.Difference) {
 	switch d.Kind {
 	case compare.Header, compare.Trailer, compare.Interim:
 		if d.Where != "" { // a field's name; an interim answer as a whole has none
-			redacted = func(s string) string { return r.Field(d.Where, s) }
+			redacted = func(s string) string { return r.Field(string(d.Where), s) }
 		}
 	case compare.Status, compare.Ended:
 	default:

@@ -131,10 +131,25 @@ func (p *Pending) Err() error {
 	return p.err
 }
 
-// Finish closes the tape and puts it in its place. A recording that is not good
-// does not replace an older tape.
-func (p *Pending) Finish(good bool) (*Result, error) {
-	return p.Place(p.close(), good)
+// An Outcome is how what was recorded went.
+type Outcome string
+
+const (
+	Succeeded Outcome = "succeeded"
+	Failed    Outcome = "failed" // or was interrupted: an older tape is not replaced
+)
+
+// OutcomeOf is the outcome of what ended with err.
+func OutcomeOf(err error) Outcome {
+	if err != nil {
+		return Failed
+	}
+	return Succeeded
+}
+
+// Finish closes the tape and puts it in its place.
+func (p *Pending) Finish(how Outcome) (*Result, error) {
+	return p.Place(p.close(), how)
 }
 
 // Leave ends the writing and not the recording, which another process goes on with.
@@ -183,12 +198,12 @@ func (p *Pending) close() *Result {
 }
 
 // Place puts a tape that is closed in its place.
-func (p *Pending) Place(result *Result, good bool) (*Result, error) {
+func (p *Pending) Place(result *Result, how Outcome) (*Result, error) {
 	if result.Tape = p.dir; p.dir == "" {
 		return result, nil
 	}
 	result.Worth = tape.WorthOf(p.tmp)
-	if poorer := result.Worth < tape.WorthOf(p.dir); poorer || (!good || !result.Complete) && isFolderWithContent(p.dir) {
+	if poorer := result.Worth < tape.WorthOf(p.dir); poorer || (how != Succeeded || !result.Complete) && isFolderWithContent(p.dir) {
 		result.Tape, result.Kept = p.tmp, true
 		if poorer && result.Worth == tape.Nothing && result.Complete {
 			result.Tape, result.Dropped = p.dir, true

@@ -59,7 +59,7 @@ func TestARecordingForAnotherUserIsTheirs(t *testing.T) {
 			theirs.Apply(r)
 		}
 	}
-	result, err := theirs.Finish(true)
+	result, err := theirs.Finish(Succeeded)
 	if err != nil || !result.Complete {
 		t.Fatalf("%+v, %v", result, err)
 	}
@@ -81,7 +81,7 @@ func TestARecordingForAnotherUserIsTheirs(t *testing.T) {
 	if err != nil || files < 4 {
 		t.Errorf("there are %d files: %v", files, err)
 	}
-	if result, err = p.Place(result, true); err != nil || result.Tape != dir || result.Worth != tape.Unanswered {
+	if result, err = p.Place(result, Succeeded); err != nil || result.Tape != dir || result.Worth != tape.Unanswered {
 		t.Errorf("%+v, %v", result, err)
 	}
 }

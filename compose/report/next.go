@@ -184,7 +184,7 @@ func shapeSteps(r *Run, c *CaseResult) []Step {
 				Step{"if it need not stream, add under shape in " + configFile, "buffered: false"})
 		case compare.SlowFirst:
 			recorded, now := c.Verdict.Recorded.First, c.Verdict.Now.First
-			if d.Where == "head" {
+			if d.Where == compare.AtHead {
 				recorded, now = c.Verdict.Recorded.Head, c.Verdict.Now.Head
 			}
 			steps = append(steps, slowSteps(c, "first_event", 3, recorded, now)...)

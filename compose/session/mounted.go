@@ -25,7 +25,7 @@ type tapeWriter interface {
 	AddProblem(string)
 	Failed() <-chan struct{}
 	Err() error
-	Finish(good bool) (*recording.Result, error)
+	Finish(how recording.Outcome) (*recording.Result, error)
 	Discard() error
 }
 
@@ -40,7 +40,7 @@ type mountedTape struct {
 	mu       sync.Mutex
 	problems []string
 	err      error // why fail is closed
-	good     bool
+	outcome  recording.Outcome
 	asked    bool // to finish it
 	result   *recording.Result
 	finished error
@@ -100,7 +100,7 @@ func (m *mountedTape) used(err error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.good = err == nil
+	m.outcome = recording.OutcomeOf(err)
 }
 
 // end has the agent put the tape in its place, while it is there.
@@ -113,7 +113,7 @@ func (m *mountedTape) end(ctx context.Context, l *Link) {
 	m.asked = true
 	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
 	defer cancel()
-	reply, err := l.Request(ctx, agent.ToAgent{Finish: &agent.Finish{Good: m.good, Problems: m.problems}})
+	reply, err := l.Request(ctx, agent.ToAgent{Finish: &agent.Finish{Outcome: m.outcome, Problems: m.problems}})
 	if err != nil {
 		m.cutOff(err)
 		return
@@ -149,14 +149,14 @@ func (m *mountedTape) begun() bool {
 	return m.asked
 }
 
-func (m *mountedTape) Finish(good bool) (*recording.Result, error) {
+func (m *mountedTape) Finish(how recording.Outcome) (*recording.Result, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.folder != nil && m.result != nil {
-		return m.folder.Place(m.result, good)
+		return m.folder.Place(m.result, how)
 	}
 	if m.folder != nil {
-		return m.takeBack(good)
+		return m.takeBack(how)
 	}
 	if m.result == nil {
 		m.cutOff(errors.New("the agent is gone"))
@@ -165,14 +165,14 @@ func (m *mountedTape) Finish(good bool) (*recording.Result, error) {
 }
 
 // takeBack ends the recording in a folder whose agent is gone. m.mu is held.
-func (m *mountedTape) takeBack(good bool) (*recording.Result, error) {
+func (m *mountedTape) takeBack(how recording.Outcome) (*recording.Result, error) {
 	if err := m.folder.Resume(); err != nil {
 		return nil, err
 	}
 	for _, p := range m.problems {
 		m.folder.AddProblem(p)
 	}
-	return m.folder.Finish(good)
+	return m.folder.Finish(how)
 }
 
 // Discard drops a recording that never began. That in a volume the agent drops when it

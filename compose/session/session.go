@@ -110,7 +110,7 @@ func (s *Session) Run(ctx context.Context, use func(context.Context) error) (*re
 	default:
 		return nil, errors.Join(err, s.tape.Discard())
 	}
-	result, rerr := s.tape.Finish(err == nil)
+	result, rerr := s.tape.Finish(recording.OutcomeOf(err))
 	return result, errors.Join(err, rerr)
 }
 

@@ -2,7 +2,6 @@ package compare
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
 	"github.com/wiretape/wiretape/httpstream/llm"
@@ -179,11 +178,9 @@ func diffArguments(rec, now string) []Difference {
 		return nil
 	}
 	c := &Comparer{log: log{max: 100}}
-	c.diffJSON(spot{}, a, b)
+	c.diffJSON(spot{inside: true}, a, b)
 	for i := range c.log.list {
-		d := &c.log.list[i]
-		d.Rule = nil // a path in the arguments is none in the stream
-		d.Title, d.Message = strings.TrimPrefix(d.Title, "body "), strings.TrimPrefix(d.Message, "body ")
+		c.log.list[i].Rule = nil // a path in the arguments is none in the stream
 	}
 	return c.log.list
 }
@@ -196,7 +193,10 @@ func (v *Verdict) InAnswer() func(*Difference) bool {
 			deltas = llm.Standard().Deltas(v.Answer.Format)
 		}
 	}
-	return func(d *Difference) bool { return d.Delta || llm.IsDelta(deltas, d.Where) }
+	return func(d *Difference) bool {
+		path, ok := d.Where.Path()
+		return d.Delta || ok && llm.IsDelta(deltas, path)
+	}
 }
 
 // isDelta tells whether all that a unit adds to an answer is a piece of text or

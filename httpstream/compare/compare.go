@@ -172,7 +172,7 @@ func (c *Comparer) Chunk(at time.Duration, p []byte) {
 	if c.nowTiming.Bytes == 0 && c.forbidden {
 		c.log.add(func() Difference {
 			return Difference{
-				Kind: Content, Where: "body", Now: legible.Bytes(p, int64(len(p))),
+				Kind: Content, Where: InBody, Now: legible.Bytes(p, int64(len(p))),
 			}.titled(fmt.Sprintf("a body where none is allowed: %s answered with %s", c.rec.Method, status(c.head.Status)), "")
 		})
 	}
@@ -284,7 +284,7 @@ func (c *Comparer) compareFailure(end httpstream.EndInfo) {
 		rec, now = c.redacted(describeEnd(*c.source.end)), c.redacted(describeEnd(end))
 	}
 	c.log.must(Difference{
-		Kind: Ended, Where: "end", Recorded: rec, Now: now,
+		Kind: Ended, Where: AtEnd, Recorded: rec, Now: now,
 	}.wasNow("no answer, as recorded, but for another reason", rec, now))
 }
 
@@ -355,7 +355,7 @@ func (c *Comparer) compareEnd(rec, now httpstream.EndInfo) {
 		return
 	}
 	c.log.must(Difference{
-		Kind: Ended, Where: "end", Recorded: c.redacted(describeEnd(rec)), Now: c.redacted(describeEnd(now)),
+		Kind: Ended, Where: AtEnd, Recorded: c.redacted(describeEnd(rec)), Now: c.redacted(describeEnd(now)),
 	}.wasNow("end of the stream", c.redacted(describeEnd(rec)), c.redacted(describeEnd(now))))
 }
 

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"strings"
 	"time"
 
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
@@ -39,6 +40,23 @@ func (k Kind) Timing() bool {
 	return false
 }
 
+// A Place is where in an answer, or in one of its units, a difference is: one of these
+// parts, and else a field's name (Status, Header, Trailer and a unit's own fields) or a
+// JSONPath (RFC 9535), which alone begins with "$".
+type Place string
+
+// The parts that have no name of their own.
+const (
+	AtStatus Place = "status"
+	AtHead   Place = "head" // the answer's, where it came at another time
+	InBody   Place = "body"
+	AtLength Place = "length" // of the body
+	AtEnd    Place = "end"    // of the answer, or of a unit
+)
+
+// Path is the place as a JSONPath; false if it is none.
+func (p Place) Path() (string, bool) { return string(p), strings.HasPrefix(string(p), "$") }
+
 // A Difference is one thing that is not as it was recorded. It is plain data.
 type Difference struct {
 	Kind Kind `json:"kind"`
@@ -49,8 +67,8 @@ type Difference struct {
 	Index int `json:"index,omitempty"`
 	// NowIndex is the unit's position in the present answer; 0 if it is not there.
 	NowIndex int `json:"now_index,omitempty"`
-	// Where is the place inside: a header's name, an SSE field, a JSONPath.
-	Where string `json:"where,omitempty"`
+	// Where is the place inside the unit or the answer; empty for the whole of it.
+	Where Place `json:"where,omitempty"`
 	// Offset is the byte offset of a Bytes difference, from 0.
 	Offset   int64  `json:"offset,omitempty"`
 	Recorded string `json:"recorded,omitempty"`

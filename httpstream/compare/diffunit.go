@@ -14,7 +14,9 @@ import (
 type spot struct {
 	unit       string
 	index, now int
-	part       string // "data" of an event, "body" of a part
+	part       Place // "data" of an event, "body" of a part
+	// inside is set for a document of its own, whose paths say enough.
+	inside bool
 }
 
 // String is how a message begins: "event 3", "event 3 (now 4) data".
@@ -27,12 +29,20 @@ func (s spot) String() string {
 		b += fmt.Sprintf(" (now %d)", s.now)
 	}
 	if s.part != "" {
-		b += " " + s.part
+		b += " " + string(s.part)
 	}
 	return b
 }
 
-func (s spot) difference(kind Kind, where string) Difference {
+// at is how a message about a place inside begins.
+func (s spot) at(p Place) string {
+	if s.inside {
+		return string(p)
+	}
+	return s.String() + " " + string(p)
+}
+
+func (s spot) difference(kind Kind, where Place) Difference {
 	return Difference{Kind: kind, Unit: s.unit, Index: s.index, NowIndex: s.now, Where: where}
 }
 
@@ -52,7 +62,7 @@ func (c *Comparer) diffUnits(r, n *unit) {
 	c.diffFields(s, r, n)
 	if r.Partial != n.Partial {
 		c.log.add(func() Difference {
-			d := s.difference(Changed, "end")
+			d := s.difference(Changed, AtEnd)
 			d.Recorded, d.Now = completeness(r), completeness(n)
 			return d.wasNow(s.String(), d.Recorded, d.Now)
 		})
@@ -116,9 +126,9 @@ func (c *Comparer) diffFields(s spot, r, n *unit) {
 	compareFields(r.compared(&c.opt.Rules), n.compared(&c.opt.Rules), nil, sameText, func(f fieldChange) {
 		c.log.add(func() Difference {
 			f.name = spelled(r.Fields, n.Fields, f.name)
-			d := s.difference(f.kind, f.name)
+			d := s.difference(f.kind, Place(f.name))
 			d.Rule = &noise.Rule{Key: key, Value: f.name}
-			return f.difference(d, s.String()+" "+f.name)
+			return f.difference(d, s.at(d.Where))
 		})
 	})
 }
@@ -198,11 +208,11 @@ func (c *Comparer) diffBlobs(s spot, r, n *body.Blob) {
 func (c *Comparer) diffJSON(s spot, r, n *jsonvalue.Document) {
 	diffDocuments(r, n, func(j jsonChange) {
 		c.log.add(func() Difference {
-			where := j.at.String()
+			where := Place(j.at.String())
 			d := s.difference(j.kind, where)
-			d.Rule = &noise.Rule{Key: noise.ResponseBody, Value: where}
+			d.Rule = &noise.Rule{Key: noise.ResponseBody, Value: string(where)}
 			rec, now := jsonvalue.Show(j.rec), jsonvalue.Show(j.now)
-			at := s.String() + " " + where
+			at := s.at(where)
 			switch {
 			case j.note != "":
 				d.Message = at + ": " + j.note
@@ -214,7 +224,7 @@ func (c *Comparer) diffJSON(s spot, r, n *jsonvalue.Document) {
 				d.Now = legible.Excerpt(now, 0, maxShown)
 				d = d.isExtra(at, now)
 			case j.kind == Reordered:
-				d.Recorded, d.Now = where, j.to.String()
+				d.Recorded, d.Now = string(where), j.to.String()
 				d.Rule = nil
 				d.Message = fmt.Sprintf("%s is at %s now", at, j.to)
 			default:

@@ -137,7 +137,7 @@ func (c *Comparer) compareHead(rec, now *httpstream.ResponseHead) {
 	if rec.Status != now.Status {
 		c.log.add(func() Difference {
 			return Difference{
-				Kind: Status, Where: "status", Recorded: fmt.Sprint(rec.Status), Now: fmt.Sprint(now.Status),
+				Kind: Status, Where: AtStatus, Recorded: fmt.Sprint(rec.Status), Now: fmt.Sprint(now.Status),
 			}.titled("status", fmt.Sprintf(": recorded %s, now %s", status(rec.Status), status(now.Status)))
 		})
 	}
@@ -163,7 +163,7 @@ func (c *Comparer) compareSection(kind Kind, rec, now httpstream.Fields, length 
 					vs[i] = c.opt.Redact.Field(f.name, vs[i])
 				}
 			}
-			d := Difference{Kind: kind, Where: f.name, Rule: &noise.Rule{Key: noise.ResponseHeader, Value: f.name}}
+			d := Difference{Kind: kind, Where: Place(f.name), Rule: &noise.Rule{Key: noise.ResponseHeader, Value: f.name}}
 			return f.difference(d, fmt.Sprintf("%s %s", kind, f.name))
 		})
 	})

@@ -182,7 +182,7 @@ func (s *shapes) head() {
 		return
 	}
 	s.tell(Difference{
-		Kind: SlowFirst, Where: "head", Recorded: ms(s.rec.Head), Now: ms(s.now.Head),
+		Kind: SlowFirst, Where: AtHead, Recorded: ms(s.rec.Head), Now: ms(s.now.Head),
 		Message: fmt.Sprintf("the head came after %s, recorded %s, allowed %s", ms(s.now.Head), ms(s.rec.Head), ms(limit)),
 	})
 }
@@ -240,7 +240,7 @@ func (s *shapes) buffered() bool {
 	}
 	if s.rec.First-s.rec.Head >= headAhead && s.now.First-s.now.Head <= momentWidth && s.now.Head-s.rec.Head >= headAhead {
 		s.tell(Difference{
-			Kind: Buffered, Where: "head", Recorded: ms(s.rec.Head), Now: ms(s.now.Head),
+			Kind: Buffered, Where: AtHead, Recorded: ms(s.rec.Head), Now: ms(s.now.Head),
 		}.titled("buffered: the head waited for the first "+s.unit, fmt.Sprintf("; recorded after %s, now after %s", ms(s.rec.Head), ms(s.now.Head))))
 		return true
 	}

@@ -74,7 +74,7 @@ const shownBytes = 40 // of each side in the message
 func (b *bytesBody) first(rec, now []byte, offset int64) {
 	b.c.log.add(func() Difference {
 		return Difference{
-			Kind: Bytes, Where: "body", Offset: offset,
+			Kind: Bytes, Where: InBody, Offset: offset,
 			Recorded: legible.Bytes(rec, int64(len(rec))), Now: legible.Bytes(now, int64(len(now))),
 		}.titled(fmt.Sprintf("body: byte %d", offset), fmt.Sprintf(": recorded 0x%02x %q, now 0x%02x %q%s",
 			rec[0], rec[:min(shownBytes, len(rec))], now[0], now[:min(shownBytes, len(now))], b.note))
@@ -92,7 +92,7 @@ func (b *bytesBody) finish(time.Duration) {
 	if b.differ > 1 {
 		b.c.log.add(func() Difference {
 			return Difference{
-				Kind: Bytes, Where: "body", Offset: b.last,
+				Kind: Bytes, Where: InBody, Offset: b.last,
 				Message: fmt.Sprintf("body: %d bytes differ, the last at offset %d%s", b.differ, b.last, b.note),
 			}
 		})
@@ -103,7 +103,7 @@ func (b *bytesBody) finish(time.Duration) {
 	}
 	b.c.log.add(func() Difference {
 		return Difference{
-			Kind: Bytes, Where: "length", Offset: b.at, Recorded: fmt.Sprint(rec), Now: fmt.Sprint(now),
+			Kind: Bytes, Where: AtLength, Offset: b.at, Recorded: fmt.Sprint(rec), Now: fmt.Sprint(now),
 			Message: fmt.Sprintf("body: %d bytes recorded, %d now%s", rec, now, b.note),
 		}
 	})

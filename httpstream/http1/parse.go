@@ -505,5 +505,5 @@ func (p *parser) webSocket(b []byte) (int, event, error) {
 }
 
 func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", httpstream.ErrMalformed, fmt.Sprintf(format, args...))
+	return &httpstream.MalformedError{Reason: fmt.Sprintf(format, args...)}
 }

@@ -161,7 +161,7 @@ func (s schemeSink) Request(at time.Time, head *httpstream.RequestHead) httpstre
 	st := Stream{Scheme: "http", Authority: head.Authority}
 	if u, err := url.Parse(head.Target); err == nil && u.IsAbs() {
 		if !s.p.wanted(u) {
-			return unrecorded{}
+			return httpstream.Discard{}
 		}
 		st.Scheme, st.Authority = strings.ToLower(u.Scheme), u.Host
 	}
@@ -173,19 +173,6 @@ func (p *Proxy) wanted(origin *url.URL) bool {
 	dest, err := originDest(origin)
 	return err != nil || p.cfg.Hosts.Match(dest.Name, dest.Addr)
 }
-
-// unrecorded is a sink, and its exchanges, that keep nothing.
-type unrecorded struct{}
-
-func (unrecorded) Request(time.Time, *httpstream.RequestHead) httpstream.Exchange {
-	return unrecorded{}
-}
-func (unrecorded) RequestChunk(time.Time, httpstream.Chunk)     {}
-func (unrecorded) RequestEnd(time.Time, httpstream.Fields)      {}
-func (unrecorded) Interim(time.Time, *httpstream.ResponseHead)  {}
-func (unrecorded) Response(time.Time, *httpstream.ResponseHead) {}
-func (unrecorded) ResponseChunk(time.Time, httpstream.Chunk)    {}
-func (unrecorded) End(time.Time, httpstream.EndInfo)            {}
 
 // forwardEach relays each request to the origin that it names, or to upstream.
 func (p *Proxy) forwardEach(ctx context.Context, client net.Conn, spoken *protocol.Protocol, upstream *url.URL) {
@@ -245,7 +232,7 @@ func (s explicitSink) Request(at time.Time, head *httpstream.RequestHead) httpst
 
 func (p *Proxy) reverseSink(upstream *url.URL) httpstream.Sink {
 	if !p.wanted(upstream) {
-		return unrecorded{}
+		return httpstream.Discard{}
 	}
 	s := Stream{Scheme: upstream.Scheme, Authority: upstream.Host}
 	return originSink{p.cfg.Record(s), upstream.Host}

@@ -51,7 +51,7 @@ func (p *Proxy) forward(ctx context.Context, dest Dest, s Stream, serverName str
 	defer cancel()
 	ours, theirs := net.Pipe()
 	defer context.AfterFunc(ctx, func() { ours.Close() })()
-	answer := &forwarded{w: w, asked: req.Head, recorder: unrecorded{}, done: func() { ours.Close() }, failed: cancel}
+	answer := &forwarded{w: w, asked: req.Head, recorder: httpstream.Discard{}, done: func() { ours.Close() }, failed: cancel}
 	if p.cfg.Record != nil {
 		answer.recorder = p.cfg.Record(s)
 	}

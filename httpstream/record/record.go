@@ -141,7 +141,7 @@ func (c *conn) Request(at time.Time, head *httpstream.RequestHead) httpstream.Ex
 		Protocol: head.Protocol,
 	})
 	if x == nil {
-		return ignored{}
+		return httpstream.Discard{}
 	}
 	return x
 }
@@ -235,16 +235,6 @@ func (r *Recorder) forget(x *exchange) {
 	defer r.mu.Unlock()
 	delete(r.open, x)
 }
-
-// ignored takes what comes after Close.
-type ignored struct{}
-
-func (ignored) RequestChunk(time.Time, httpstream.Chunk)     {}
-func (ignored) RequestEnd(time.Time, httpstream.Fields)      {}
-func (ignored) Interim(time.Time, *httpstream.ResponseHead)  {}
-func (ignored) Response(time.Time, *httpstream.ResponseHead) {}
-func (ignored) ResponseChunk(time.Time, httpstream.Chunk)    {}
-func (ignored) End(time.Time, httpstream.EndInfo)            {}
 
 func cloneFields(fs httpstream.Fields) httpstream.Fields {
 	return append(httpstream.Fields(nil), fs...)

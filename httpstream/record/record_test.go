@@ -424,7 +424,7 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 	}
 	wait.Wait() // nobody waits for room any more
 	close(gate)
-	if x := s.Request(at(0), requestHead("GET", "/")); x != (ignored{}) {
+	if x := s.Request(at(0), requestHead("GET", "/")); x != (httpstream.Discard{}) {
 		t.Error("an exchange was begun after Close")
 	}
 }

@@ -1,8 +1,8 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/wiretape/wiretape/httpstream"
@@ -77,5 +77,9 @@ func (u *Unread) Sofar() *UnreadError {
 	if u.why == nil {
 		return nil
 	}
-	return &UnreadError{Reason: strings.TrimPrefix(u.why.Error(), httpstream.ErrMalformed.Error()+": "), Bytes: u.bytes}
+	reason := u.why.Error()
+	if m, ok := errors.AsType[*httpstream.MalformedError](u.why); ok {
+		reason = m.Reason
+	}
+	return &UnreadError{Reason: reason, Bytes: u.bytes}
 }

@@ -76,7 +76,7 @@ func (w *writing) finish(f *agent.Finish) *agent.Reply {
 	for _, p := range f.Problems {
 		w.tape.AddProblem(p)
 	}
-	result, err := w.tape.Finish(f.Good)
+	result, err := w.tape.Finish(f.Outcome)
 	w.tape = nil
 	reply := &agent.Reply{Recording: result}
 	if err != nil {
@@ -105,7 +105,7 @@ func (w *writing) end() error {
 		return nil
 	}
 	w.tape.AddProblem(cutOff)
-	_, err := w.tape.Finish(false)
+	_, err := w.tape.Finish(recording.Failed)
 	w.tape = nil
 	return err
 }

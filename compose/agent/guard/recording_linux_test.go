@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wiretape/wiretape/compose/agent"
+	"github.com/wiretape/wiretape/compose/recording"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -37,7 +38,7 @@ func TestTheGuardWritesRecordsAndNothingElse(t *testing.T) {
 	if taken, _ := w.take([]byte(agent.ReadyLine)); taken {
 		t.Error("a line that is no record does not reach the CLI")
 	}
-	reply := w.finish(&agent.Finish{Good: true, Problems: []string{"the CLI knows of this"}})
+	reply := w.finish(&agent.Finish{Outcome: recording.Succeeded, Problems: []string{"the CLI knows of this"}})
 	if r := reply.Recording; r == nil || r.Complete || r.Tape != dir || !slices.Contains(r.Problems, "the CLI knows of this") {
 		t.Errorf("the reply is %+v", reply.Recording)
 	}

@@ -31,7 +31,7 @@ const (
 // waiting meanwhile: the case is then sent again.
 func (r *run) again(ctx context.Context, x *tape.Exchange, first *report.CaseResult) report.CaseResult {
 	for try := 2; ; try++ {
-		r.opt.begin(x.Number, true)
+		r.opt.begin(x.Number, Alone)
 		var c report.CaseResult
 		busy := underPressure(func() { c = r.play(ctx, x) })
 		c.Began, c.Took = first.Began, time.Since(first.Began)

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"slices"
-	"time"
 
 	"github.com/wiretape/wiretape/compose/report"
 	"github.com/wiretape/wiretape/httpstream"
@@ -36,17 +35,7 @@ func (e *exchange) rerecord() {
 // recorded is what the recording hears of the exchange; without one nobody does.
 func (e *exchange) recorded() httpstream.Exchange {
 	if e.again == nil {
-		return unheard{}
+		return httpstream.Discard{}
 	}
 	return e.again
 }
-
-// unheard is an exchange that nobody listens to.
-type unheard struct{}
-
-func (unheard) RequestChunk(time.Time, httpstream.Chunk)     {}
-func (unheard) RequestEnd(time.Time, httpstream.Fields)      {}
-func (unheard) Interim(time.Time, *httpstream.ResponseHead)  {}
-func (unheard) Response(time.Time, *httpstream.ResponseHead) {}
-func (unheard) ResponseChunk(time.Time, httpstream.Chunk)    {}
-func (unheard) End(time.Time, httpstream.EndInfo)            {}

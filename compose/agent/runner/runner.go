@@ -58,9 +58,8 @@ type Options struct {
 	Dial func(ctx context.Context, x *tape.Exchange) (net.Conn, error)
 	// Calls hears of the app's calls.
 	Calls *Ledger
-	// Begin is called before each case, with alone set where no other runs at the
-	// same time; all calls are its own then, but for those that name another.
-	Begin func(number int, alone bool)
+	// Begin is called before each case.
+	Begin func(number int, c Company)
 	// Sent is told when the head of a case's request left; it may be nil.
 	Sent func(number int, at time.Time)
 	// Result takes each case's result as it ends; it is called from one goroutine
@@ -181,7 +180,7 @@ func inMoments(t *report.Timeline) bool {
 }
 
 func (r *run) alone(ctx context.Context, x *tape.Exchange) {
-	r.opt.begin(x.Number, true)
+	r.opt.begin(x.Number, Alone)
 	c := r.play(ctx, x)
 	if r.doubtful(ctx, &c) {
 		c = r.again(ctx, x, &c)
@@ -203,7 +202,7 @@ func (r *run) together(ctx context.Context, cases []*tape.Exchange) {
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			r.opt.begin(x.Number, false)
+			r.opt.begin(x.Number, Together)
 			c := r.play(ctx, x)
 			if r.doubtful(ctx, &c) {
 				mu.Lock()
@@ -237,9 +236,18 @@ func (r *run) result(ctx context.Context, c report.CaseResult) {
 	}
 }
 
-func (o *Options) begin(number int, alone bool) {
+// Company tells whether other cases run at the same time as one.
+type Company string
+
+const (
+	// Alone: all calls are the case's own, but for those that name another.
+	Alone    Company = "alone"
+	Together Company = "together"
+)
+
+func (o *Options) begin(number int, c Company) {
 	if o.Begin != nil {
-		o.Begin(number, alone)
+		o.Begin(number, c)
 	}
 	o.Calls.begin(number)
 }

@@ -232,9 +232,9 @@ func newRigAt(t testing.TB, tp *tape.Tape, make app, speed float64) *rig {
 	r.opt.Dial = func(ctx context.Context, _ *tape.Exchange) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}
-	r.opt.Begin = func(n int, alone bool) {
+	r.opt.Begin = func(n int, c Company) {
 		r.playback.Release(n)
-		if !alone {
+		if c != Alone {
 			n = 0
 		}
 		clock.Set(n)

@@ -28,9 +28,9 @@ func (r *replayJob) runCases(m *agent.Run) error {
 		Tape: r.tape, TapeName: m.TapeName, Calls: r.ledger, Rules: r.rules, Formats: r.formats, Redact: tape.NewRedactor(s.start.Redact), Limits: m.Limits, KeepEncoding: s.start.KeepEncoding,
 		Headers: m.Headers, TimeLimit: m.TimeLimit, Parallel: m.Parallel, Collisions: r.playback.Collisions(), MaxDifferences: m.MaxDifferences,
 		Dial: s.dialCase,
-		Begin: func(number int, alone bool) {
+		Begin: func(number int, c runner.Company) {
 			r.playback.Release(number)
-			if !alone {
+			if c != runner.Alone {
 				number = 0
 			}
 			s.cases.Set(number)
