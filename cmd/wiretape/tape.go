@@ -435,24 +435,24 @@ func tapeVerify(ctx context.Context, o tapeOptions, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	problems := t.Verify()
-	for i := range problems {
-		problems[i].File = t.shown(problems[i].File)
-	}
-	if o.output == forMachines {
-		enc := newEncoder(w)
-		for _, p := range problems {
-			if err := enc.Encode(map[string]any{"file": p.File, "line": p.Line, "problem": p.Msg}); err != nil {
-				return err
-			}
+	wrong := 0
+	enc := newEncoder(w)
+	for _, p := range t.Verify() {
+		p.File = t.shown(p.File)
+		what := "problem"
+		if p.Remark {
+			what = "remark"
+		} else {
+			wrong++
 		}
-	} else {
-		for _, p := range problems {
+		if o.output != forMachines {
 			fmt.Fprintln(w, p)
+		} else if err := enc.Encode(map[string]any{"file": p.File, "line": p.Line, what: p.Msg}); err != nil {
+			return err
 		}
 	}
-	if len(problems) > 0 {
-		return &event.Problem{Kind: event.BrokenTape, Err: fmt.Errorf("%s: %s", t.shown(t.Dir), report.Plural(len(problems), "problem")), Next: "record it again, or mend the files that are named"}
+	if wrong > 0 {
+		return &event.Problem{Kind: event.BrokenTape, Err: fmt.Errorf("%s: %s", t.shown(t.Dir), report.Plural(wrong, "problem")), Next: "record it again, or mend the files that are named"}
 	}
 	if o.output != forMachines {
 		fmt.Fprintf(w, "%s is sound: %s, %s\n", t.shown(t.Dir), report.Plural(len(t.Calls), "call"), report.Plural(len(t.Cases), "case"))

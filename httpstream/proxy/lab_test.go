@@ -254,6 +254,12 @@ func (b *lab) tape() *tape.Tape {
 		}
 	}
 	b.endRecording()
+	return b.open()
+}
+
+// open opens the tape of a recording that has ended.
+func (b *lab) open() *tape.Tape {
+	b.t.Helper()
 	t, err := tape.Open(b.dir)
 	if err != nil {
 		b.t.Fatal(err)

@@ -21,6 +21,8 @@ type Problem struct {
 	File string
 	Line int // 0 if it is not about one line
 	Msg  string
+	// Remark says that the tape is sound all the same, and that this may be meant.
+	Remark bool
 }
 
 func (p Problem) String() string {
@@ -28,7 +30,8 @@ func (p Problem) String() string {
 }
 
 // Verify reads every line of every stream and checks what the format promises:
-// numbers, references, times, sizes and hashes. It returns nil for a sound tape.
+// numbers, references, times, sizes and hashes. For a sound tape it returns nothing
+// but remarks.
 func (t *Tape) Verify() []Problem {
 	v := &verifier{t: t, streams: map[string]string{}}
 	manifest := filepath.Join(t.Dir, manifestName)
@@ -38,18 +41,20 @@ func (t *Tape) Verify() []Problem {
 	for _, e := range t.CutOff {
 		v.add(e.File, e.Line, "%s", e.Msg)
 	}
-	cases := map[int]bool{}
+	cases := map[int]httpstream.End{}
 	for _, x := range t.Cases {
-		cases[x.Number] = true
-		v.exchange(x)
+		cases[x.Number] = v.exchange(x)
 	}
 	for _, x := range t.Calls {
 		for _, n := range append([]int{x.Case}, x.Cases...) {
-			if n != 0 && !cases[n] {
+			if _, ok := cases[n]; n != 0 && !ok {
 				v.add(x.File, 0, "belongs to case %d, which is not on the tape", n)
 			}
 		}
-		v.exchange(x)
+		if how := v.exchange(x); how == httpstream.Open && x.Case != 0 && cases[x.Case] == httpstream.EOF {
+			v.remark(x.File, "is open, though case %d, which it belongs to, is complete: the recording ended before the answer did. "+
+				"A replay waits there for the app to hang up; if the app needs the end, record again and let it come", x.Case)
+		}
 	}
 	v.unreferenced(callsDir, ".yaml")
 	v.unreferenced(casesDir, ".yaml")
@@ -74,7 +79,12 @@ func (v *verifier) add(file string, line int, format string, args ...any) {
 	v.found = append(v.found, Problem{File: file, Line: line, Msg: fmt.Sprintf(format, args...)})
 }
 
-func (v *verifier) exchange(x *Exchange) {
+func (v *verifier) remark(file, format string, args ...any) {
+	v.found = append(v.found, Problem{File: file, Msg: fmt.Sprintf(format, args...), Remark: true})
+}
+
+// exchange returns how the answer ended, as far as that can be read.
+func (v *verifier) exchange(x *Exchange) httpstream.End {
 	number, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(x.File), ".yaml"), "-")
 	if n, err := strconv.Atoi(number); err != nil || n != x.Number {
 		v.add(x.File, 1, "is number %d, but its name begins with %q", x.Number, number)
@@ -84,7 +94,7 @@ func (v *verifier) exchange(x *Exchange) {
 		if x.Response != nil || x.Request.Body.InStream || unended {
 			v.add(x.File, 0, "has no stream: the recording was cut off")
 		}
-		return
+		return ""
 	}
 	if x.Stream != "" {
 		if other, taken := v.streams[x.Stream]; taken {
@@ -95,10 +105,10 @@ func (v *verifier) exchange(x *Exchange) {
 	s, err := v.t.Stream(x)
 	if err != nil {
 		v.failed(x.File, err)
-		return
+		return ""
 	}
 	defer s.Close()
-	v.stream(x, s)
+	return v.stream(x, s)
 }
 
 func (v *verifier) failed(file string, err error) {
@@ -111,10 +121,9 @@ func (v *verifier) failed(file string, err error) {
 
 // stream checks the lines. The times of client and server lines count from the
 // same origin only in a two-way exchange.
-func (v *verifier) stream(x *Exchange, s *StreamReader) {
+func (v *verifier) stream(x *Exchange, s *StreamReader) (how httpstream.End) {
 	var server, client time.Duration
 	var size, answer int64
-	var how httpstream.End
 	var frames [2]Messages // of server and client
 	sum := sha256.New()
 	for {
@@ -124,7 +133,7 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 		}
 		if err != nil {
 			v.failed(x.File, err)
-			return
+			return ""
 		}
 		if x.IsWebSocket() && v.t.Manifest.Version >= 2 {
 			v.frame(s, &l, &frames)
@@ -166,6 +175,7 @@ func (v *verifier) stream(x *Exchange, s *StreamReader) {
 	} else if b.InStream && b.SHA256 != hex.EncodeToString(sum.Sum(nil)) {
 		v.add(x.File, 0, "the request's body in %s does not have the sha256 that is written here", where)
 	}
+	return how
 }
 
 // frame checks that the pieces of a WebSocket frame have as many bytes as it says.
