@@ -19,6 +19,7 @@ import (
 type Engine interface {
 	ImageInspect(ctx context.Context, ref string, opts ...client.ImageInspectOption) (image.InspectResponse, error)
 	ImageLoad(ctx context.Context, tar io.Reader, opts ...client.ImageLoadOption) (image.LoadResponse, error)
+	ImageRemove(ctx context.Context, id string, options image.RemoveOptions) ([]image.DeleteResponse, error)
 }
 
 // Ensure loads the image into the engine if it is not there yet, and reports
@@ -29,7 +30,14 @@ func Ensure(ctx context.Context, engine Engine, img *Image) (loaded bool, err er
 		return false, err
 	}
 	if err := img.load(ctx, engine); err != nil {
-		return false, fmt.Errorf("loading the agent's image %s into the engine: %w", img.Ref, err)
+		err = fmt.Errorf("loading the agent's image %s into the engine: %w", img.Ref, err)
+		if errors.As(err, new(*unpackError)) {
+			_, rerr := engine.ImageRemove(context.WithoutCancel(ctx), img.Ref, image.RemoveOptions{Force: true, PruneChildren: true})
+			if rerr != nil && !errdefs.IsNotFound(rerr) {
+				err = fmt.Errorf("%w; what is there of it can't be used, and can't be removed (docker image rm --force %s): %w", err, img.Ref, rerr)
+			}
+		}
+		return false, err
 	}
 	present, err = img.present(ctx, engine)
 	if err == nil && !present {
@@ -86,6 +94,7 @@ func loadError(resp image.LoadResponse) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	for {
 		var m struct {
+			Stream      string `json:"stream"`
 			Error       string `json:"error"`
 			ErrorDetail struct {
 				Message string `json:"message"`
@@ -101,8 +110,17 @@ func loadError(resp image.LoadResponse) error {
 		if m.Error != "" {
 			return errors.New(strings.TrimSpace(m.Error))
 		}
+		if text := strings.TrimSpace(m.Stream); strings.HasPrefix(text, "Error unpacking image") {
+			return &unpackError{text}
+		}
 	}
 }
+
+// An unpackError is how an engine with containerd's image store tells, in a load that
+// it calls a success, that it keeps the image though no container can be made of it.
+type unpackError struct{ text string }
+
+func (e *unpackError) Error() string { return e.text }
 
 // A Pruner is the part of the Docker client that removes images.
 type Pruner interface {

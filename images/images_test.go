@@ -256,6 +256,40 @@ func TestFailedLoadsSayWhatTheEngineSaid(t *testing.T) {
 	}
 }
 
+// An engine with containerd's store has the image then, and says so, but no container
+// can be made of it.
+func TestAnImageThatWasLoadedButNotUnpackedIsAFailureAndGone(t *testing.T) {
+	img := AgentImage(bytesBinary(t, "x"), "v1")
+	stored := false
+	c := engineAPI(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/images/load"):
+			io.Copy(io.Discard, r.Body)
+			stored = true
+			// The lines of Docker 28.5 and 29, in their order.
+			io.WriteString(w, `{"stream":"Loaded image: `+img.Ref+`\n"}`+"\r\n"+
+				`{"stream":"Error unpacking image `+img.Ref+`: failed to extract layer: no space left on device\n"}`+"\r\n")
+		case r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/images/"+img.Ref):
+			stored = false
+			io.WriteString(w, `[{"Untagged":"`+img.Ref+`"}]`)
+		case stored && strings.HasSuffix(r.URL.Path, "/images/"+img.Ref+"/json"):
+			io.WriteString(w, `{"Id":"sha256:1","Architecture":"amd64","Config":{"Labels":{"`+LabelDigest+`":"`+img.binary.Digest+`"}}}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			io.WriteString(w, `{"message":"No such image"}`)
+		}
+	})
+	for range 2 {
+		loaded, err := Ensure(t.Context(), c, img)
+		if loaded || err == nil || !strings.Contains(err.Error(), "failed to extract layer: no space left on device") {
+			t.Errorf("got %v, %v", loaded, err)
+		}
+	}
+	if stored {
+		t.Error("the image is still there, and the next session would take it")
+	}
+}
+
 func TestEngineThatCannotBeReachedIsAnError(t *testing.T) {
 	c, err := client.NewClientWithOpts(client.WithHost("unix://"+filepath.Join(t.TempDir(), "none.sock")), client.WithVersion("1.41"))
 	if err != nil {
@@ -359,5 +393,8 @@ func TestARealEngineRefusesAnImageThatWasChanged(t *testing.T) {
 	})
 	if _, err := Ensure(t.Context(), c, img); err == nil || !strings.Contains(err.Error(), img.Ref) {
 		t.Error("the engine took an image whose layer is not what its config says")
+	}
+	if present, err := img.present(t.Context(), c); err != nil || present {
+		t.Errorf("the image is there (%v, %v), and the next session would take it", present, err)
 	}
 }
