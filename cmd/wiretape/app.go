@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -39,30 +38,8 @@ func run(ctx context.Context, args []string, io streams) int {
 	}
 	ctx, stop := withInterrupts(ctx, left, io.err)
 	defer stop()
-	return exitCode(io.err, newApp(io).RunContext(ctx, flagsFirst(args)))
-}
-
-// flagsFirst lets flags follow the arguments of the tape commands, where
-// urfave/cli would take them for arguments. None of them has a value.
-func flagsFirst(args []string) []string {
-	const verb = 3 // wiretape tape VERB
-	if len(args) <= verb || args[1] != "tape" {
-		return args
-	}
-	ordered := slices.Clone(args[:verb])
-	var rest []string
-	for i, a := range args[verb:] {
-		if a == "--" {
-			rest = append(rest, args[verb+i:]...)
-			break
-		}
-		if strings.HasPrefix(a, "-") && a != "-" {
-			ordered = append(ordered, a)
-		} else {
-			rest = append(rest, a)
-		}
-	}
-	return append(ordered, rest...)
+	app := newApp(io)
+	return exitCode(io.err, app.RunContext(ctx, arranged(app.Commands, args)))
 }
 
 // withInterrupts ends ctx at the first SIGINT or SIGTERM, or once left is closed. What undoes a session has a

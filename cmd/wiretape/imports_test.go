@@ -127,7 +127,7 @@ var rooms = map[string]room{
 	"cmd/wiretape": {
 		may: []string{
 			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/recording", "compose/report", "httpstream", "httpstream/body", "httpstream/compare",
-			"httpstream/event", "httpstream/llm", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
+			"httpstream/event", "httpstream/jsonvalue", "httpstream/llm", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
 			"tls",
 		},
 		why: "it wires and renders; images and namespaces belong to compose and the agent",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/report"
@@ -92,18 +93,20 @@ const (
 
 func newReporter(w io.Writer, o output) *reporter {
 	return &reporter{
-		out: newBatch(w), json: o == forMachines, color: o == forPeople && isTerminal(w) && os.Getenv("NO_COLOR") == "",
+		out: newBatch(w), json: o == forMachines, color: o == forPeople && colored(w),
 		mendMiss: "add it to the tape with wiretape compose test --on-miss record",
 	}
 }
 
+// colored tells whether output goes to a terminal whose user has nothing against colours.
+func colored(w io.Writer) bool { return isTerminal(w) && os.Getenv("NO_COLOR") == "" }
+
+// sgr is s in a colour; code is an SGR parameter.
+func sgr(code, s string) string { return "\x1b[" + code + "m" + s + "\x1b[0m" }
+
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // paint colours s where the output is a terminal; code is an SGR parameter.
@@ -111,7 +114,7 @@ func (r *reporter) paint(code, s string) string {
 	if !r.color {
 		return s
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return sgr(code, s)
 }
 
 func (r *reporter) emit(v any) {

@@ -67,11 +67,6 @@ func (u *Unit) Summary(most int) string {
 	return legible.Excerpt(s, 0, most)
 }
 
-// Shown is the name and the summary on one line that does nothing to a terminal.
-func (u *Unit) Shown(most int) string {
-	return legible.Printable(u.Name() + ": " + u.Summary(most))
-}
-
 // A Parser cuts a body into units as its bytes come. What it emits never depends
 // on how the bytes were split over writes.
 type Parser interface {
