@@ -29,7 +29,8 @@ type State struct {
 	Session string     `json:"session"`
 	Project string     `json:"project"`
 	Mode    agent.Mode `json:"mode"`
-	Host    string     `json:"host"` // where the CLI runs
+	Host    string     `json:"host"`           // where the CLI runs
+	PIDs    string     `json:"pids,omitempty"` // the pid namespace that PID counts in
 	PID     int        `json:"pid"`
 	Process string     `json:"process,omitempty"` // tells that process from a later one with its number
 	Created time.Time  `json:"created"`
@@ -49,7 +50,7 @@ func newState(id, project string, mode agent.Mode, e EngineInfo, tmp string) (St
 		return State{}, err
 	}
 	return State{
-		Session: id, Project: project, Mode: mode, Host: host, PID: os.Getpid(), Process: processBirth(os.Getpid()),
+		Session: id, Project: project, Mode: mode, Host: host, PIDs: pidNamespace(), PID: os.Getpid(), Process: processBirth(os.Getpid()),
 		Created: time.Now().UTC().Truncate(time.Second), Systemd: e.Systemd, Temp: tmp,
 	}, nil
 }
@@ -144,36 +145,48 @@ func Find(ctx context.Context, e Engine, project string) ([]Found, error) {
 	return found, nil
 }
 
-// alive reports whether somebody still holds the  Its agent ends when
-// its CLI does; before there is an agent, the CLI's process tells.
+// alive reports whether somebody still holds the session: the CLI's process where it
+// can be seen, else the agent, which ends when its CLI does.
 func (f Found) alive() bool {
-	if here, alive := f.cli(); here {
+	if seen, alive := f.cli(); seen {
 		return alive
 	}
 	return f.agentRuns
 }
 
-// cli tells whether the session's CLI is or was on this host, and whether it is alive: its
-// number may be another process's by now.
-func (s State) cli() (here, alive bool) {
-	host, err := os.Hostname()
-	if err != nil || host != s.Host {
-		return false, false
-	}
-	return true, processAlive(s.PID) && (s.Process == "" || s.Process == processBirth(s.PID))
-}
-
 // cutOffTape is the folder of the tape that the session was recording, if that is on
 // this host and nobody writes it any more; "" otherwise.
-func (s State) cutOffTape() string {
-	if here, alive := s.cli(); !here || alive {
+func (f Found) cutOffTape() string {
+	if !f.onThisHost() || f.alive() {
 		return ""
 	}
-	return s.Recording
+	return f.Recording
 }
 
-// heldHere reports whether the session's CLI is on this host and alive.
+// onThisHost tells whether the session's CLI is or was on a host of this name.
+func (s State) onThisHost() bool {
+	host, err := os.Hostname()
+	return err == nil && host == s.Host
+}
+
+// cli tells whether the session's CLI is or was where this process would see it, and
+// whether it is alive. WSL distributions and dev containers share a name, and count
+// their processes apart.
+func (s State) cli() (seen, alive bool) {
+	if !s.onThisHost() || s.PIDs != pidNamespace() {
+		return false, false
+	}
+	if !processAlive(s.PID) {
+		return true, false
+	}
+	// Its number may be another process's by now. Of other users' processes the system
+	// may tell nothing.
+	birth := processBirth(s.PID)
+	return true, s.Process == "" || birth == "" || s.Process == birth
+}
+
+// heldHere reports whether the session's CLI is seen from here, and alive.
 func (s State) heldHere() bool {
-	here, alive := s.cli()
-	return here && alive
+	seen, alive := s.cli()
+	return seen && alive
 }

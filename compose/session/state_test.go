@@ -12,7 +12,7 @@ func TestATapeIsRescuedThoughAnotherProcessHasTheDeadCLIsNumber(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state := State{Host: host, PID: os.Getpid(), Process: processBirth(os.Getpid()), Recording: dir}
+	state := State{Host: host, PIDs: pidNamespace(), PID: os.Getpid(), Process: processBirth(os.Getpid()), Recording: dir}
 	for _, c := range []struct {
 		name    string
 		change  func(*State)
@@ -26,7 +26,7 @@ func TestATapeIsRescuedThoughAnotherProcessHasTheDeadCLIsNumber(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			state := state
 			c.change(&state)
-			if got := state.cutOffTape(); got != "" != c.rescued {
+			if got := (Found{State: state}).cutOffTape(); got != "" != c.rescued {
 				t.Errorf("the tape to resume is %q", got)
 			}
 		})

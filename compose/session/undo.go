@@ -180,12 +180,13 @@ func (s *Session) answerInterrupts(done <-chan struct{}) {
 
 // undoFound undoes a session whose CLI is gone. again is set where another undo is
 // needed before a new session can be.
-func undoFound(e Engine, info EngineInfo, state State, opt *Options, rt Runtime) (again bool, err error) {
+func undoFound(e Engine, info EngineInfo, f Found, opt *Options, rt Runtime) (again bool, err error) {
 	tmp, err := MakeTemp()
 	if err != nil {
 		return true, err
 	}
 	defer os.RemoveAll(tmp)
+	state := f.State
 	s := &Session{env: &Env{Engine: e, Info: info, State: state, Options: opt, Temp: tmp}}
 	if s.wiring, err = rt.Unwire(s.env); err != nil {
 		return true, err
@@ -200,7 +201,7 @@ func undoFound(e Engine, info EngineInfo, state State, opt *Options, rt Runtime)
 		}
 		cancel()
 	}
-	if dir := state.cutOffTape(); dir != "" {
+	if dir := f.cutOffTape(); dir != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 		defer cancel()
 		rescued, err := Rescue(ctx, e, state.agent(), dir)
@@ -226,7 +227,7 @@ func cleanLeftovers(ctx context.Context, e Engine, info EngineInfo, opt *Options
 			return alreadyRunning(rt.Project())
 		}
 		opt.Report(Info, fmt.Sprintf("cleaning up after session %s, which ended without doing so", f.Session), "")
-		again, err := undoFound(e, info, f.State, opt, rt)
+		again, err := undoFound(e, info, f, opt, rt)
 		if again {
 			return err
 		}
@@ -247,7 +248,7 @@ func Down(ctx context.Context, e Engine, info EngineInfo, opt *Options, rt Runti
 	var errs []error
 	for _, f := range found {
 		opt.Report(Info, fmt.Sprintf("cleaning up after session %s of project %s", f.Session, rt.Project()), "")
-		_, err := undoFound(e, info, f.State, opt, rt)
+		_, err := undoFound(e, info, f, opt, rt)
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
