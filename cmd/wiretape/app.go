@@ -96,6 +96,7 @@ func newApp(io streams) *cli.App {
 		OnUsageError:              onUsageError,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "debug", Usage: "log what wiretape does to standard error", EnvVars: []string{"WIRETAPE_DEBUG"}},
+			cli.HelpFlag, // urfave/cli leaves it out where there is a command help
 		},
 		Before: func(c *cli.Context) error {
 			logrus.SetOutput(io.err)
@@ -107,12 +108,12 @@ func newApp(io streams) *cli.App {
 		},
 		CustomAppHelpTemplate: appHelp,
 		Commands: []*cli.Command{
-			composeCommand(io), tapeCommand(io), caCommand(io), doctorCommand(io), proxyCommand(io), pluginCommand(io),
-			agentCommand(io),
+			composeCommand(io), initCommand(io), tapeCommand(io), caCommand(io), doctorCommand(io), proxyCommand(io), pluginCommand(io),
+			helpCommand(io), agentCommand(io),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("wiretape --help lists the commands", "there is no command %q", c.Args().First())
+				return usagef(orClosest("wiretape ", c.Args().First(), commandNames(c.App.Commands), "wiretape --help lists the commands"), "there is no command %q", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -133,7 +134,8 @@ func finish(c *cli.Command) {
 		c.CustomHelpTemplate = groupHelp
 		c.Action = func(ctx *cli.Context) error {
 			if ctx.Args().Present() {
-				return usagef("wiretape "+c.FullName()+" --help lists them", "there is no command %q", c.FullName()+" "+ctx.Args().First())
+				typed := ctx.Args().First()
+				return usagef(orClosest("wiretape "+c.FullName()+" ", typed, commandNames(c.Subcommands), "wiretape "+c.FullName()+" --help lists them"), "there is no command %q", c.FullName()+" "+typed)
 			}
 			return cli.ShowSubcommandHelp(ctx)
 		}
@@ -144,22 +146,26 @@ func finish(c *cli.Command) {
 }
 
 func onUsageError(c *cli.Context, err error, _ bool) error {
-	name := strings.TrimSpace(c.App.Name)
+	name, flags := strings.TrimSpace(c.App.Name), c.App.Flags
 	if c.Command != nil && c.Command.HelpName != "" {
 		name = c.Command.HelpName
 	}
-	return usagef(name+" --help shows the flags", "%s", flagError(err.Error()))
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != c.App.Name {
+		flags = c.Command.Flags
+	}
+	next := name + " --help shows the flags"
+	if typed, ok := strings.CutPrefix(err.Error(), unknownFlag); ok {
+		next = orClosest("--", strings.TrimLeft(typed, "-"), flagNames(flags), next)
+	}
+	return usagef(next, "%s", flagError(err.Error()))
 }
+
+// unknownFlag is how package flag begins.
+const unknownFlag = "flag provided but not defined: -"
 
 // flagError says what package flag says in the words of this command line.
 func flagError(text string) string {
-	dashed := func(name string) string {
-		if len(name) == 1 {
-			return "-" + name
-		}
-		return "--" + name
-	}
-	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+	if name, ok := strings.CutPrefix(text, unknownFlag); ok {
 		return "there is no flag " + dashed(strings.TrimLeft(name, "-"))
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {

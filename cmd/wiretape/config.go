@@ -62,10 +62,21 @@ type testConfig struct {
 	// TimeLimit bounds each case; 0 means three times its recorded length, and 30 s.
 	TimeLimit time.Duration `yaml:"time_limit"`
 	// Parallel is how many cases may run at once, of those that did not stream.
-	Parallel int `yaml:"parallel"`
+	Parallel count `yaml:"parallel"`
 	// KeepNetworks leaves networks that are not the project's own as they are, as
 	// --keep-networks does.
 	KeepNetworks bool `yaml:"keep_networks"`
+}
+
+// A count is a whole number; the YAML decoder would cut off what follows the point of others.
+type count int
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *count) UnmarshalYAML(n *yaml.Node) error {
+	if n.Tag != "!!int" {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is no whole number", n.Line, n.Value)}}
+	}
+	return n.Decode((*int)(c))
 }
 
 // expand takes what Headers names from the environment.
@@ -123,7 +134,7 @@ func readConfig(dir string) (config, error) {
 	if err != nil {
 		return c, err
 	}
-	const hint = "docs/configuration.md lists what can stand in it"
+	const hint = "wiretape help configuration lists what can stand in it"
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {

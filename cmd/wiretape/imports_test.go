@@ -30,6 +30,7 @@ var rooms = map[string]room{
 	"netns":         {why: "a leaf: it knows namespaces and sockets"},
 	"tls":           {why: "a leaf: certificates can be tested without root, Docker or a kernel"},
 	"images/agents": {why: "a leaf: files that release builds carry"},
+	"docs":          {why: "a leaf: pages that the program carries"},
 	"images":        {may: []string{"images/agents"}, why: "it knows executables and the engine's images"},
 
 	"httpstream": {why: "a leaf: the contract knows no protocol, policy or disk"},
@@ -126,7 +127,7 @@ var rooms = map[string]room{
 	},
 	"cmd/wiretape": {
 		may: []string{
-			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/recording", "compose/report", "httpstream", "httpstream/body", "httpstream/compare",
+			"bpf", "compose", "compose/agent", "compose/agent/program", "compose/recording", "compose/report", "docs", "httpstream", "httpstream/body", "httpstream/compare",
 			"httpstream/event", "httpstream/jsonvalue", "httpstream/llm", "httpstream/noise", "httpstream/proxy", "httpstream/record", "httpstream/replay", "httpstream/tape",
 			"tls",
 		},

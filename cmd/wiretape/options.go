@@ -89,6 +89,26 @@ func sessionOptionsOf(c *cli.Context) sessionOptions {
 	}
 }
 
+// flagsOf are the flags of a project, for a command that is suggested.
+func flagsOf(p compose.ProjectFlags) []string {
+	var flags []string
+	for _, f := range []struct {
+		name   string
+		values []string
+	}{{"-f", p.Files}, {"--profile", p.Profiles}, {"--env-file", p.EnvFiles}} {
+		for _, v := range f.values {
+			flags = append(flags, f.name, v)
+		}
+	}
+	if p.ProjectName != "" {
+		flags = append(flags, "-p", p.ProjectName)
+	}
+	if p.ProjectDir != "" {
+		flags = append(flags, "--project-directory", p.ProjectDir)
+	}
+	return flags
+}
+
 func recordOptionsOf(c *cli.Context) recordOptions {
 	return recordOptions{
 		sessionOptions: sessionOptionsOf(c), tape: c.String("tape"),

@@ -42,6 +42,9 @@ func outputsOf(c *cli.Context) outputs {
 	if dir, err := composeDir(c.String("project-directory"), c.StringSlice("file")); err == nil {
 		o.tapes = append(o.tapes, filepath.Join(dir, defaultTape))
 		o.files = append(o.files, filepath.Join(dir, configName))
+		if c.Command.Name == "init" {
+			o.files = append(o.files, filepath.Join(dir, gitAttributes))
+		}
 	}
 	if dir, err := mitmtls.DefaultDir(os.Getenv); err == nil {
 		for _, name := range []string{mitmtls.RootCertFile, mitmtls.RootKeyFile} {

@@ -101,7 +101,7 @@ func newTestRun(ctx context.Context, o testOptions, io streams) (*testRun, error
 	if t.opt.Root, err = trustedRoot(t.r); err != nil {
 		return t, err
 	}
-	t.run = report.Run{Started: t.started, Version: version, Speed: t.opt.Speed, Flags: t.projectFlags()}
+	t.run = report.Run{Started: t.started, Version: version, Speed: t.opt.Speed, Flags: flagsOf(t.opt.ProjectFlags)}
 	for _, tp := range t.tapes {
 		t.run.Tapes = append(t.run.Tapes, tp.name())
 	}
@@ -177,26 +177,6 @@ func someOf(names []string, n int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
 }
 
-// projectFlags are those that a suggested command must repeat.
-func (t *testRun) projectFlags() []string {
-	var flags []string
-	for _, f := range []struct {
-		name   string
-		values []string
-	}{{"-f", t.opt.Files}, {"--profile", t.opt.Profiles}, {"--env-file", t.opt.EnvFiles}} {
-		for _, v := range f.values {
-			flags = append(flags, f.name, v)
-		}
-	}
-	if v := t.opt.ProjectName; v != "" {
-		flags = append(flags, "-p", v)
-	}
-	if v := t.opt.ProjectDir; v != "" {
-		flags = append(flags, "--project-directory", v)
-	}
-	return flags
-}
-
 // session runs the project against one tape. Its error is one that no other
 // tape would do without.
 func (t *testRun) session(tp testTape) error {
@@ -270,7 +250,7 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 	}
 	limits := t.cfg.limits
 	limits.Speed = t.opt.Speed
-	parallel := max(1, t.asked.parallel.or(t.cfg.Test.Parallel))
+	parallel := max(1, t.asked.parallel.or(int(t.cfg.Test.Parallel)))
 	if t.opt.OnMiss == agent.RecordMiss {
 		parallel = 1 // what is recorded must be known to be this case's
 	}

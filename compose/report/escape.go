@@ -222,9 +222,9 @@ func yamlText(s string) string {
 	return b.String()
 }
 
-// shellQuote writes one word for a POSIX shell. Control characters are not
+// ShellQuote writes one word for a POSIX shell. Control characters are not
 // passed on, not even in quotes: the word is printed before it is copied.
-func shellQuote(s string) string {
+func ShellQuote(s string) string {
 	s = oneLine(s)
 	safe := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,", r)

@@ -91,7 +91,7 @@ func TestShellWordsComeBackAsTheyWere(t *testing.T) {
 		t.Skip("there is no sh")
 	}
 	for _, s := range []string{"", "plain", "a b", "it's", `"$HOME"`, "*?[x]", ";ls", "~", "#x", "-f", `\`, "{a,b}"} {
-		out, err := exec.Command(sh, "-c", "printf %s "+shellQuote(s)).Output()
+		out, err := exec.Command(sh, "-c", "printf %s "+ShellQuote(s)).Output()
 		if s != "-f" && (err != nil || string(out) != s) {
 			t.Errorf("%q came back as %q, %v", s, out, err)
 		}

@@ -29,7 +29,7 @@ const (
 // leave it out, and how to take the new answer.
 func nextSteps(r *Run, c *CaseResult) []Step {
 	if c.Rerecorded {
-		return []Step{{"see what changed on the tape, then commit it", "git diff -- " + shellQuote(c.Tape)}}
+		return []Step{{"see what changed on the tape, then commit it", "git diff -- " + ShellQuote(c.Tape)}}
 	}
 	if c.Error != "" {
 		return []Step{
@@ -42,7 +42,7 @@ func nextSteps(r *Run, c *CaseResult) []Step {
 		for i := range c.Verdict.Differences {
 			if c.Verdict.Differences[i].Kind == compare.Recording {
 				return []Step{
-					{"see what is wrong with the tape", "wiretape tape verify " + shellQuote(c.Tape)},
+					{"see what is wrong with the tape", "wiretape tape verify " + ShellQuote(c.Tape)},
 					{"then record the case again", c.command(r, "--update")},
 				}
 			}
@@ -121,7 +121,7 @@ func isStatus(s string) bool {
 func shellJoin(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
-		quoted[i] = shellQuote(w)
+		quoted[i] = ShellQuote(w)
 	}
 	return strings.Join(quoted, " ")
 }
@@ -140,22 +140,22 @@ func lookSteps(c *CaseResult) []Step {
 			file = c.Stream
 		}
 		if file != "" {
-			steps = append(steps, Step{"look at what was recorded", shellQuote(file)})
+			steps = append(steps, Step{"look at what was recorded", ShellQuote(file)})
 		}
 	}
 	for _, u := range c.Unlike {
 		if u.File != "" && len(steps) < maxUnsure {
-			steps = append(steps, Step{fmt.Sprintf("look at call %d; %s", u.Number, u.Problem.Next), shellQuote(u.File)})
+			steps = append(steps, Step{fmt.Sprintf("look at call %d; %s", u.Number, u.Problem.Next), ShellQuote(u.File)})
 		}
 	}
 	for _, ref := range c.Left {
 		if ref.File != "" && len(steps) < maxUnsure {
-			steps = append(steps, Step{fmt.Sprintf("look at call %d, which the app broke off", ref.Number), shellQuote(ref.File)})
+			steps = append(steps, Step{fmt.Sprintf("look at call %d, which the app broke off", ref.Number), ShellQuote(ref.File)})
 		}
 	}
 	for _, ref := range c.NotMade {
 		if ref.File != "" {
-			steps = append(steps, Step{fmt.Sprintf("look at call %d, which was not made", ref.Number), shellQuote(ref.File)})
+			steps = append(steps, Step{fmt.Sprintf("look at call %d, which was not made", ref.Number), ShellQuote(ref.File)})
 		}
 		if len(steps) > maxUnsure {
 			break
@@ -268,7 +268,7 @@ func missSteps(m *event.Miss, recordAgain string) []Step {
 	}
 	var steps []Step
 	if m.Closest != nil && m.Closest.File != "" && m.Used == 0 {
-		steps = append(steps, Step{"look at the closest recorded call", shellQuote(m.Closest.File)})
+		steps = append(steps, Step{"look at the closest recorded call", ShellQuote(m.Closest.File)})
 	}
 	var rules []noise.Rule
 	for _, d := range m.Differences {

@@ -12,7 +12,7 @@ import (
 
 func encodeManifest(m *Manifest) []byte {
 	w := &yamlWriter{}
-	w.b = append(w.b, "# Made by wiretape; docs/tape-format.md says what everything means.\n"...)
+	w.b = append(w.b, "# Made by wiretape; wiretape help tape-format says what everything means.\n"...)
 	w.integer("version", int64(m.Version))
 	w.raw("created", m.Created.UTC().Format(time.RFC3339Nano))
 	w.text("by", m.By)

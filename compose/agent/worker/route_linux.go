@@ -95,7 +95,7 @@ func (s *serving) rootPools() (func(string) *x509.CertPool, error) {
 	return func(service string) *x509.CertPool { return pools[service] }, nil
 }
 
-const untrustedNext = "the client does not trust wiretape's certificate: see docs/troubleshooting.md, “a client rejects the certificate”"
+const untrustedNext = "the client does not trust wiretape's certificate: wiretape help troubleshooting a-client-rejects-the-certificate says what to do"
 
 // notify tells the user what the proxy noticed.
 func (s *serving) notify(n event.Notice) {
