@@ -31,13 +31,14 @@ func helperEnviron(name string, env ...string) []string {
 
 func TestMain(m *testing.M) {
 	helpers := map[string]func() error{
-		"calls": helpCalls,
-		"many":  helpMany,
-		"maps":  helpMaps,
-		"hold":  helpHold,
-		"probe": helpProbe,
-		"send":  helpSend,
-		"serve": helpServe,
+		"calls":  helpCalls,
+		"forget": helpForget,
+		"many":   helpMany,
+		"maps":   helpMaps,
+		"hold":   helpHold,
+		"probe":  helpProbe,
+		"send":   helpSend,
+		"serve":  helpServe,
 	}
 	if help := helpers[os.Getenv(helperEnv)]; help != nil {
 		if err := help(); err != nil {

@@ -282,12 +282,30 @@ func (p *testProject) inventory() []string {
 func cgroupsOf(session string) []string {
 	var left []string
 	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.Contains(d.Name(), "wiretape-"+session) {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "wiretape") && strings.Contains(d.Name(), session) {
 			left = append(left, path)
 		}
 		return nil
 	})
 	return left
+}
+
+// slicesOf lists the slices of a session that systemd still has loaded.
+func (p *testProject) slicesOf(session string) []string {
+	p.t.Helper()
+	info, err := p.engine.Info(context.Background())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if info.CgroupDriver != "systemd" {
+		return nil
+	}
+	out, err := exec.Command("systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=slice", "wiretape*"+session+"*").CombinedOutput()
+	if err != nil {
+		p.t.Errorf("the engine's systemd can't be asked here: %v\n%s", err, out)
+		return nil
+	}
+	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
 }
 
 // wantAsBefore checks that the project is as it was found.
@@ -301,6 +319,9 @@ func (p *testProject) wantAsBefore(before []string, id string) {
 	}
 	if left := cgroupsOf(id); len(left) > 0 {
 		p.t.Errorf("cgroups are left: %v", left)
+	}
+	if left := p.slicesOf(id); len(left) > 0 {
+		p.t.Errorf("systemd still has %q", left)
 	}
 	dangling, err := p.engine.VolumeList(context.Background(), volume.ListOptions{Filters: filters.NewArgs(session.Label(session.LabelSession, id))})
 	if err != nil || len(dangling.Volumes) > 0 {

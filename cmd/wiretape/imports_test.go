@@ -145,6 +145,7 @@ var owned = []struct {
 	{"github.com/docker/", []string{"compose", "compose/session", "images"}, "only sessions and images talk with the engine"},
 	{"github.com/compose-spec/", []string{"compose"}, "only sessions read compose projects"},
 	{"github.com/cilium/ebpf", []string{"bpf"}, "package bpf hides how the hooks are made"},
+	{"github.com/godbus/", []string{"bpf"}, "only the makers of cgroups talk with systemd"},
 	{"github.com/google/go-containerregistry", []string{"images"}, "only images are made of layers"},
 	{"github.com/smallstep/", []string{"tls"}, "package tls hides who signs"},
 	{"github.com/urfave/cli", []string{"cmd/wiretape"}, "only the command line has flags"},

@@ -116,7 +116,7 @@ type Start struct {
 	Session string `json:"session"`
 	Mode    Mode   `json:"mode"`
 	// Cgroup is the session's cgroup as a path from the root of the hierarchy,
-	// "/wiretape-1a2b" or "/wiretape.slice/wiretape-1a2b.slice".
+	// "/wiretape-1a2b" or "/wiretape_1a2b.slice".
 	Cgroup   string    `json:"cgroup"`
 	Services []Service `json:"services"`
 	// Exclude are the CIDRs of the project's own networks; Include are addresses

@@ -73,10 +73,11 @@ func (s State) labels() map[string]string {
 	return map[string]string{LabelSession: s.Session, LabelProject: s.Project}
 }
 
-// cgroup is the session's cgroup as a path from the root of the hierarchy.
+// cgroup is the session's cgroup as a path from the root of the hierarchy. With a hyphen
+// in its name, a slice would be in one that all sessions share, and that stays.
 func (s State) cgroup() string {
 	if s.Systemd {
-		return "/wiretape.slice/wiretape-" + s.Session + ".slice"
+		return "/wiretape_" + s.Session + ".slice"
 	}
 	return "/wiretape-" + s.Session
 }
@@ -84,7 +85,7 @@ func (s State) cgroup() string {
 // ServiceCgroup returns the cgroup of the n-th service, and how a runtime asks for it.
 func (s State) ServiceCgroup(n int) (path, parent string) {
 	if s.Systemd {
-		parent = fmt.Sprintf("wiretape-%s-s%d.slice", s.Session, n)
+		parent = fmt.Sprintf("wiretape_%s-s%d.slice", s.Session, n)
 		return s.cgroup() + "/" + parent, parent
 	}
 	path = fmt.Sprintf("%s/s%d", s.cgroup(), n)

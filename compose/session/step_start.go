@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -42,8 +43,12 @@ func (s *startAgent) UndoCall() string {
 }
 
 func (s *startAgent) ByHand(e *Env) string {
-	return "docker rm -f -v " + s.Name + " && " + ShellJoin([]string{
+	commands := "docker rm -f -v " + s.Name + " && " + ShellJoin([]string{
 		"find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", "*" + e.State.cgroup() + "*", "-exec", "rmdir", "{}", "+"})
+	if e.State.Systemd {
+		commands += " && systemctl stop " + path.Base(e.State.cgroup())
+	}
+	return commands
 }
 
 func (s *startAgent) Do(ctx context.Context, e *Env) (Started, error) {

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -478,8 +479,13 @@ func Cleanup(cgroup string) error {
 const cleanupTimeout = 5 * time.Second
 
 // RemoveCgroups removes a cgroup of a session and all below it, once their processes are gone.
+// Of a slice, systemd is told: nothing runs in it then that it could end.
 func RemoveCgroups(cgroup string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	return bpf.RemoveCgroups(ctx, cgroup, agent.RunDir)
+	err := bpf.RemoveCgroups(ctx, cgroup, agent.RunDir)
+	if slice := path.Base(cgroup); err == nil && strings.HasSuffix(slice, ".slice") {
+		err = bpf.ForgetSlice(ctx, bpf.SystemdSocket, slice)
+	}
+	return err
 }
