@@ -39,6 +39,9 @@ func run(ctx context.Context, args []string, io streams) int {
 	ctx, stop := withInterrupts(ctx, left, io.err)
 	defer stop()
 	app := newApp(io)
+	if len(args) > 1 && (args[1] == completeVerb || args[1] == completeVerbNoDesc) {
+		return exitCode(io.err, printCompletions(ctx, app, args[1], args[2:], io.out))
+	}
 	return exitCode(io.err, app.RunContext(ctx, arranged(app.Commands, args)))
 }
 
@@ -89,7 +92,6 @@ func newApp(io streams) *cli.App {
 		UseShortOptionHandling: true,
 		HideHelpCommand:        true,
 		Suggest:                true,
-		EnableBashCompletion:   true,
 		// As docker compose has it: a comma may be part of a file's name.
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run reports it
@@ -109,7 +111,7 @@ func newApp(io streams) *cli.App {
 		CustomAppHelpTemplate: appHelp,
 		Commands: []*cli.Command{
 			composeCommand(io), initCommand(io), tapeCommand(io), caCommand(io), doctorCommand(io), proxyCommand(io), pluginCommand(io),
-			helpCommand(io), agentCommand(io),
+			helpCommand(io), completionCommand(io), agentCommand(io),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -76,6 +76,8 @@ func pluginArgs(args []string) ([]string, error) {
 	switch {
 	case len(rest) > 0 && rest[0] == "wiretape":
 		rest = rest[1:]
+	case len(rest) > 1 && rest[1] == "wiretape" && (rest[0] == completeVerb || rest[0] == completeVerbNoDesc):
+		rest = append([]string{rest[0]}, rest[2:]...)
 	case len(rest) > 1 && rest[0] == "help" && rest[1] == "wiretape": // docker help wiretape
 		rest = append([]string{"--help"}, rest[2:]...)
 	}
