@@ -20,6 +20,7 @@ type (
 
 const (
 	Detail = session.Detail
+	Busy   = session.Busy
 	Info   = session.Info
 	Warn   = session.Warn
 	Failed = session.Failed

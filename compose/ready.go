@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,19 +67,23 @@ type waiting struct {
 // wait waits until every service is healthy, or runs and listens, or has
 // ended with success.
 func (r *readiness) wait(ctx context.Context) error {
-	r.env.Report(session.Detail, "waiting for the services to get ready", "")
 	open := make(map[string]*waiting)
 	for name, s := range r.services.Services {
 		if s.Provider == nil && replicasOf(s, r.services.before) > 0 {
 			open[name] = &waiting{}
 		}
 	}
+	said := ""
 	for {
 		if err := r.look(ctx, open); err != nil && ctx.Err() == nil {
 			return err
 		}
 		if len(open) == 0 {
 			return nil
+		}
+		if text := waitingFor(open); text != said {
+			r.env.Report(session.Busy, text, "")
+			said = text
 		}
 		select {
 		case <-r.link.Done():
@@ -91,6 +96,15 @@ func (r *readiness) wait(ctx context.Context) error {
 			return r.notReadyError(open)
 		}
 	}
+}
+
+// waitingFor says which services are waited for, and what they lack.
+func waitingFor(open map[string]*waiting) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(open)) {
+		list = append(list, strings.TrimSpace(name+" "+open[name].missing))
+	}
+	return "waiting until the services are ready: " + strings.Join(list, ", ")
 }
 
 func (r *readiness) notReadyError(open map[string]*waiting) error {

@@ -54,6 +54,9 @@ func (s setAside) names() []string {
 }
 
 func (s setAside) Do(ctx context.Context, e *session.Env) (session.None, error) {
+	if len(s.Before.aside()) > 0 {
+		e.Report(session.Busy, "stopping the project's containers", "")
+	}
 	list, err := session.ContainersWith(ctx, e.Engine, session.Label(composeProject, e.State.Project))
 	if err != nil {
 		return session.None{}, session.EngineError(err)

@@ -47,6 +47,7 @@ func (s composeCreate) Do(ctx context.Context, e *session.Env) (session.Created,
 	if err := os.WriteFile(s.cli.override, s.override, 0o600); err != nil {
 		return session.Created{}, err
 	}
+	e.Report(session.Busy, "creating the containers", "")
 	args := append([]string{"create"}, s.Scale...)
 	if err := s.cli.run(ctx, e, args...); err != nil {
 		return session.Created{}, err
@@ -122,7 +123,7 @@ type overriddenCLI struct {
 }
 
 func (c *overriddenCLI) run(ctx context.Context, e *session.Env, args ...string) error {
-	line := func(text string) { e.Report(session.Detail, text, "") }
+	line := func(text string) { e.Report(session.Busy, text, "") }
 	dc := c.project.with(c.override)
 	dc.env = append(dc.env, c.api.env()...)
 	_, err := dc.run(ctx, line, append([]string{"--ansi", "never", "--progress", "plain"}, args...)...)
@@ -223,6 +224,7 @@ func (s composeUp) Do(ctx context.Context, e *session.Env) (session.None, error)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNotReady)
 	defer cancel()
 	r := &readiness{env: e, services: s.services, link: started.Link, timeout: timeout}
+	e.Report(session.Busy, "starting the services", "")
 	args := append([]string{"up", "--detach", "--no-recreate", "--no-build"}, s.Scale...)
 	if err := s.cli.run(ctx, e, args...); err != nil {
 		if why := r.whyNotUp(err); why != nil {

@@ -60,7 +60,7 @@ func withInterrupts(ctx context.Context, left <-chan struct{}, w io.Writer) (con
 			select {
 			case <-signals:
 				if n > 0 {
-					fmt.Fprintln(w, "wiretape: leaving the project as it was found; this takes a moment")
+					fmt.Fprintln(w, overLiveLine(w)+"wiretape: leaving the project as it was found; this takes a moment")
 				}
 				cancel()
 			case <-left:

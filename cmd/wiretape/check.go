@@ -54,7 +54,7 @@ func checkRecording(ctx context.Context, o checkOptions, io streams) error {
 		defer stop()
 	}
 	k, t, err := newChecker(ctx, o, io)
-	defer k.r.out.flush()
+	defer k.r.close()
 	defer t.close()
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func checkRecording(ctx context.Context, o checkOptions, io streams) error {
 // runCheck is check.
 func runCheck(ctx context.Context, o checkOptions, io streams) error {
 	k, t, err := newChecker(ctx, o, io)
-	defer k.r.out.flush()
+	defer k.r.close()
 	defer t.close()
 	if err != nil {
 		return err
@@ -189,6 +189,12 @@ func (k *checker) play(ctx context.Context, t *placedTape) ([]*report.CaseResult
 	var mu sync.Mutex
 	var results []*report.CaseResult
 	opt.Message = func(m agent.FromAgent) {
+		switch {
+		case m.Running != 0:
+			k.r.cases.begins(m.Running)
+		case m.Result != nil:
+			k.r.cases.ends(m.Result.Number)
+		}
 		if m.Result == nil {
 			return
 		}
@@ -205,6 +211,7 @@ func (k *checker) play(ctx context.Context, t *placedTape) ([]*report.CaseResult
 	}
 	_, err = compose.Run(ctx, opt, func(ctx context.Context, s *compose.Session) error {
 		for range 2 {
+			k.r.cases.start(t, run.Cases, 1)
 			reply, err := s.Request(ctx, agent.ToAgent{Run: run})
 			if err == nil && reply.Error != "" {
 				err = errors.New(reply.Error)

@@ -21,7 +21,7 @@ func doctorCommand(io streams) *cli.Command {
 				return err
 			}
 			r := newReporter(io.out, outputOf(c))
-			defer r.out.flush()
+			defer r.close()
 			return compose.Doctor(c.Context, compose.DoctorOptions{
 				Version: version, Privileged: c.Bool("privileged"),
 				Found: r.finding,

@@ -147,7 +147,7 @@ func proxyRecord(ctx context.Context, o proxyRecordOptions, io streams) error {
 		return err
 	}
 	r := newReporter(io.out, o.output)
-	defer r.out.flush()
+	defer r.close()
 	r.redact = tape.NewRedactor(tape.RedactRules{})
 	rec.begin(r)
 	p := proxy.New(proxy.Config{
@@ -371,7 +371,7 @@ func proxyReplay(ctx context.Context, o proxyReplayOptions, io streams) error {
 	}
 	defer l.Close()
 	r := newReporter(io.out, o.output)
-	defer r.out.flush()
+	defer r.close()
 	r.mendMiss = "record again with wiretape proxy record"
 	r.redact = tape.NewRedactor(tape.RedactRules{})
 	playback, err := proxy.NewPlayback(t, proxy.PlaybackOptions{

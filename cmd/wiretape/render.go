@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
@@ -32,6 +33,8 @@ type reporter struct {
 	// nil leaves them.
 	redact *tape.Redactor
 	calls  callLines
+	line   *liveLine // nil where there is none
+	cases  runningCases
 	// mendMiss is what to do about a miss that the app is right to make.
 	mendMiss string
 }
@@ -92,10 +95,22 @@ const (
 )
 
 func newReporter(w io.Writer, o output) *reporter {
-	return &reporter{
+	r := &reporter{
 		out: newBatch(w), json: o == forMachines, color: o == forPeople && colored(w),
 		mendMiss: "add it to the tape with wiretape compose test --on-miss record",
 	}
+	// What is logged goes past the line.
+	if line := newLiveLine(w); line != nil && o == forPeople && !logrus.IsLevelEnabled(logrus.DebugLevel) {
+		r.line, r.out = line, newBatch(line)
+		r.cases.line = line
+	}
+	return r
+}
+
+// close ends what is printed: what follows goes past it.
+func (r *reporter) close() {
+	r.out.flush()
+	r.line.off()
 }
 
 // colored tells whether output goes to a terminal whose user has nothing against colours.
@@ -167,7 +182,7 @@ func (r *reporter) event(e *event.Event) {
 	if r.calls == inReport && call || e.Notice != nil && e.Notice.Kind == event.Closed {
 		return // the summary counts them
 	}
-	fmt.Fprint(r.out, r.line(e))
+	fmt.Fprint(r.out, r.text(e))
 }
 
 // notice tells of something beside the exchanges.
@@ -217,8 +232,8 @@ func (r *reporter) counts() counts {
 	return r.count
 }
 
-// line is one event for people, with its line feed.
-func (r *reporter) line(e *event.Event) string {
+// text is one event for people, with its line feed.
+func (r *reporter) text(e *event.Event) string {
 	switch {
 	case e.Miss != nil:
 		return r.missLines(e.Miss)
@@ -347,6 +362,7 @@ func (r *reporter) missLines(m *event.Miss) string {
 
 // finish prints the summary; s has what the reporter can't count.
 func (r *reporter) finish(s summary) {
+	r.line.off()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.out.flush()
@@ -425,6 +441,7 @@ func (r *reporter) finishTest(run *report.Run, s summary, html string) {
 		r.finish(s)
 		return
 	}
+	r.line.off()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.out.flush()

@@ -87,7 +87,7 @@ func TestALongURLKeepsItsHostAndItsEnd(t *testing.T) {
 		t.Errorf("%d: %q", n, got)
 	}
 	r := newReporter(io.Discard, forPeople)
-	if line := r.line(&event.Event{Exchange: &event.Exchange{Kind: event.CallEnded, Method: "GET", URL: long, Status: 200}}); len(line) > 300 {
+	if line := r.text(&event.Event{Exchange: &event.Exchange{Kind: event.CallEnded, Method: "GET", URL: long, Status: 200}}); len(line) > 300 {
 		t.Errorf("the line has %d bytes", len(line))
 	}
 }

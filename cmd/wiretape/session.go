@@ -21,7 +21,7 @@ import (
 // runRecord is record: a session, with COMMAND or until Ctrl-C.
 func runRecord(ctx context.Context, o recordOptions, io streams) error {
 	r := newReporter(io.out, o.output)
-	defer r.out.flush()
+	defer r.close()
 	opt, err := o.forRecord(r)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func runRecord(ctx context.Context, o recordOptions, io streams) error {
 // runReplay is replay: a session until Ctrl-C.
 func runReplay(ctx context.Context, o replayOptions, io streams) error {
 	r := newReporter(io.out, o.output)
-	defer r.out.flush()
+	defer r.close()
 	opt, _, err := o.forReplay(o.tape, r)
 	if err != nil {
 		return err
@@ -110,6 +110,7 @@ func trustedRoot(r *reporter) (*mitmtls.Root, error) {
 
 // while is what the session is up for.
 func (s *sessionRun) while(ctx context.Context, up *compose.Session) error {
+	s.r.line.off() // the terminal is COMMAND's, or there is nothing to wait for
 	if s.command != nil {
 		return runCommand(ctx, s.user, s.command, up)
 	}
@@ -263,6 +264,9 @@ func (r *reporter) progress(p compose.Progress) {
 		r.warn("not undone: "+p.Text, p.Hint)
 	case compose.Info:
 		r.note("%s", p.Text)
+	case compose.Busy:
+		r.line.at(p.Text)
+		logrus.Debug(p.Text)
 	default:
 		logrus.Debug(p.Text)
 	}
@@ -271,6 +275,8 @@ func (r *reporter) progress(p compose.Progress) {
 // message tells of what the agent says.
 func (r *reporter) message(m agent.FromAgent) {
 	switch {
+	case m.Running != 0:
+		r.cases.begins(m.Running)
 	case m.Event != nil:
 		r.event(m.Event)
 	case m.Log != nil:
@@ -285,7 +291,7 @@ func (r *reporter) message(m agent.FromAgent) {
 // runDown is down.
 func runDown(ctx context.Context, o sessionOptions, io streams) error {
 	r := newReporter(io.out, o.output)
-	defer r.out.flush()
+	defer r.close()
 	opt := compose.Options{ProjectFlags: o.project}
 	opt.Version, opt.Privileged = version, o.privileged
 	opt.Progress, opt.Message = r.progress, r.message

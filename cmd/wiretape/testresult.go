@@ -97,6 +97,7 @@ func (t *testRun) message(m agent.FromAgent) {
 		t.again.apply(*m.Update)
 		return
 	case m.Result != nil:
+		t.r.cases.ends(m.Result.Number)
 		t.again.caseSent(m.Result.Number, m.Sent)
 		t.result(*m.Result)
 		return

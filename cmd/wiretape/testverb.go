@@ -54,7 +54,7 @@ type testTape struct {
 // runTest is test.
 func runTest(ctx context.Context, o testOptions, io streams) error {
 	t, err := newTestRun(ctx, o, io)
-	defer t.r.out.flush()
+	defer t.r.close()
 	defer t.close()
 	if err != nil {
 		return err
@@ -219,6 +219,7 @@ func (t *testRun) session(tp testTape) error {
 			return nil
 		}
 		t.r.setCalls(asTheyEnd)
+		t.r.line.off() // the terminal is COMMAND's
 		return runCommand(ctx, t.user, t.command, s)
 	})
 	t.update(tp, sent)
@@ -255,6 +256,7 @@ func (t *testRun) send(ctx context.Context, s *compose.Session, tp testTape) err
 		parallel = 1 // what is recorded must be known to be this case's
 	}
 	t.parallel = parallel
+	t.r.cases.start(tp.placedTape, tp.numbers, limits.Speed)
 	t.setSending(true)
 	defer t.setSending(false)
 	return s.WhileTheyRun(ctx, asked(tp), func(ctx context.Context) error {

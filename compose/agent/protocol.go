@@ -88,6 +88,8 @@ type FromAgent struct {
 	Record *tape.Record `json:"-"`
 	Event  *event.Event `json:"event,omitempty"`
 	Reply  *Reply       `json:"reply,omitempty"`
+	// Running is the number of a case that begins.
+	Running int `json:"running,omitempty"`
 	// Result is that of a case that ended. Its files are those in the agent's container.
 	Result *report.CaseResult `json:"result,omitempty"`
 	// Sent is when the case of Result was sent, on the clock of the updates.

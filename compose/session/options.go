@@ -61,7 +61,8 @@ type Progress struct {
 type ProgressKind int
 
 const (
-	Detail ProgressKind = iota // a step began, or docker compose says something
+	Detail ProgressKind = iota // a step began
+	Busy                       // what the session is at, or waits for; it holds until the next
 	Info                       // something to show
 	Warn                       // something to show that may be wrong
 	Failed                     // a part of the undo that failed

@@ -149,6 +149,7 @@ func ensureImage(ctx context.Context, e *Env, arch string) (ref string, err erro
 		}
 	}
 	img := images.AgentImage(binary, e.Options.Version)
+	e.Report(Busy, "making the agent's image ready", "")
 	loaded, err := images.Ensure(ctx, e.Engine, img)
 	if err != nil {
 		return "", EngineError(err)

@@ -52,6 +52,7 @@ func (s *startAgent) ByHand(e *Env) string {
 }
 
 func (s *startAgent) Do(ctx context.Context, e *Env) (Started, error) {
+	e.Report(Busy, "starting the agent", "")
 	if s.made.Result().writes {
 		if err := s.of.handOver(); err != nil {
 			return Started{}, err

@@ -67,6 +67,7 @@ func (s *Session) undo() (again bool, err error) {
 	defer close(done)
 	go s.answerInterrupts(done)
 
+	s.env.Report(Busy, "leaving the project as it was found", "")
 	u := &undoing{s: s, undone: make([]chan struct{}, len(s.begun)), failed: make([][]string, len(s.begun))}
 	for i := len(s.begun) - 1; i >= 0; i-- {
 		u.undone[i] = make(chan struct{})

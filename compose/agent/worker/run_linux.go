@@ -30,6 +30,7 @@ func (r *replayJob) runCases(m *agent.Run) error {
 		Dial: s.dialCase,
 		Begin: func(number int, c runner.Company) {
 			r.playback.Release(number)
+			_ = s.out.Send(agent.FromAgent{Running: number}) // a link that is down is noticed at the result
 			if c != runner.Alone {
 				number = 0
 			}
