@@ -104,10 +104,13 @@ type redactConfig struct {
 	Params      []string `yaml:"params"`
 	KeepHeaders []string `yaml:"keep_headers"`
 	KeepParams  []string `yaml:"keep_params"`
+	Members     []string `yaml:"members"`
+	KeepMembers []string `yaml:"keep_members"`
+	KeepBodies  bool     `yaml:"keep_bodies"`
 }
 
 func (r redactConfig) rules() tape.RedactRules {
-	return tape.RedactRules{Headers: r.Headers, Params: r.Params, KeepHeaders: r.KeepHeaders, KeepParams: r.KeepParams}
+	return tape.RedactRules(r)
 }
 
 // matchConfig is how calls are found on the tape.

@@ -68,10 +68,11 @@ var rooms = map[string]room{
 	},
 
 	"httpstream/event":   {may: []string{"httpstream"}, why: "what all of them speak depends on none who speaks it"},
-	"httpstream/tape":    {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/websocket"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
-	"httpstream/record":  {may: []string{"httpstream", "httpstream/event", "httpstream/tape"}, why: "recording does not depend on how a tape is played"},
-	"httpstream/match":   {may: []string{"httpstream", "httpstream/body", "httpstream/event", "httpstream/jsonvalue", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
-	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue", "httpstream/llm", "httpstream/noise", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
+	"httpstream/secret":  {why: "what a secret looks like depends on nobody who has one"},
+	"httpstream/tape":    {may: []string{"httpstream", "httpstream/jsonvalue", "httpstream/secret", "httpstream/websocket"}, why: "the disk knows what an exchange is, and not who makes or plays one"},
+	"httpstream/record":  {may: []string{"httpstream", "httpstream/event", "httpstream/secret", "httpstream/tape", "httpstream/websocket"}, why: "recording does not depend on how a tape is played"},
+	"httpstream/match":   {may: []string{"httpstream", "httpstream/body", "httpstream/event", "httpstream/jsonvalue", "httpstream/secret", "httpstream/tape"}, why: "which call answers does not depend on how it is played"},
+	"httpstream/compare": {may: []string{"httpstream", "httpstream/body", "httpstream/internal/legible", "httpstream/internal/yamlfile", "httpstream/jsonvalue", "httpstream/llm", "httpstream/noise", "httpstream/secret", "httpstream/tape"}, why: "how answers differ does not depend on where they come from"},
 	"httpstream/replay":  {may: []string{"httpstream", "httpstream/event", "httpstream/match", "httpstream/tape", "httpstream/websocket"}, why: "playing does not depend on recording"},
 	"httpstream/proxy": {
 		may: []string{"httpstream", "httpstream/event", "httpstream/internal/transport", "httpstream/match", "httpstream/protocol", "httpstream/relay", "httpstream/replay", "httpstream/tape", "tls"},

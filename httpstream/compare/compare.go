@@ -12,6 +12,7 @@ import (
 	"github.com/wiretape/wiretape/httpstream/internal/legible"
 	"github.com/wiretape/wiretape/httpstream/llm"
 	"github.com/wiretape/wiretape/httpstream/noise"
+	"github.com/wiretape/wiretape/httpstream/secret"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -59,6 +60,7 @@ type Comparer struct {
 	codec     *body.Decoder
 	broken    bool // the present body can't be decoded any further
 	forbidden bool // the answer must not have a body
+	veil      *secret.Stream
 	answer    *AnswerDifference
 	table     *llm.Table // see formats
 }
@@ -128,6 +130,9 @@ func (c *Comparer) openBody() {
 	f, note := body.Of(recType), ""
 	units := newUnitBody(c, c.source, &f)
 	byUnits := false
+	if ok && ok2 {
+		c.veilBodies(recType, nowType)
+	}
 	switch {
 	case !ok || !ok2:
 		f, note = body.Format{}, " (encoded, so compared as it is)"
@@ -193,9 +198,30 @@ func (c *Comparer) Chunk(at time.Duration, p []byte) {
 }
 
 func (c *Comparer) decoded(at time.Duration, p []byte) {
-	c.body.chunk(at, p)
+	n := len(p)
+	if c.veil != nil {
+		p = c.veil.Write(p)
+	}
+	if len(p) > 0 {
+		c.body.chunk(at, p)
+	}
 	if c.offsets != nil {
-		c.offsets.arrived(at, len(p))
+		c.offsets.arrived(at, n)
+	}
+}
+
+// veilBodies hides the secrets of both bodies. On the tape there are stand-ins, and the
+// app may have another key in a test than when it was recorded.
+func (c *Comparer) veilBodies(recType, nowType string) {
+	finder, _ := c.opt.Redact.Bodies()
+	if finder == nil {
+		return
+	}
+	if text, ok := secret.TextOf(recType, ""); ok {
+		c.source.veil = finder.Stream(text, nil, nil)
+	}
+	if text, ok := secret.TextOf(nowType, ""); ok {
+		c.veil = finder.Stream(text, nil, nil)
 	}
 }
 
@@ -320,10 +346,16 @@ func (c *Comparer) noAnswer(end httpstream.EndInfo) {
 
 func (c *Comparer) endBody(at time.Duration, end httpstream.EndInfo) {
 	if c.codec != nil && !c.broken {
-		if err := c.codec.Close(func(b []byte) { c.body.chunk(at, b) }); err != nil && end.How == httpstream.EOF {
+		if err := c.codec.Close(func(b []byte) { c.decoded(at, b) }); err != nil && end.How == httpstream.EOF {
 			c.undecodable(err)
 		}
 		c.codec = nil
+	}
+	if c.veil != nil {
+		if p := c.veil.Close(); len(p) > 0 {
+			c.body.chunk(at, p)
+		}
+		c.veil.Rest()
 	}
 	c.body.finish(at)
 	for c.source.pull() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/body"
+	"github.com/wiretape/wiretape/httpstream/secret"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -53,7 +54,8 @@ type recording struct {
 	sink   func(at time.Duration, p []byte)
 	timing *Timing
 	scale  func(time.Duration) time.Duration
-	chunks bool // the timing counts chunks
+	chunks bool           // the timing counts chunks
+	veil   *secret.Stream // hides the secrets in what the sink gets; nil leaves them
 	// decoded hears of bytes that the sink gets. May be nil.
 	decoded func(at time.Duration, n int)
 
@@ -118,7 +120,12 @@ func (r *recording) pass(at time.Duration, p []byte) {
 	if r.decoded != nil {
 		r.decoded(at, len(p))
 	}
-	r.sink(at, p)
+	if r.veil != nil {
+		p = r.veil.Write(p)
+	}
+	if len(p) > 0 {
+		r.sink(at, p)
+	}
 }
 
 func (r *recording) finish(at time.Duration) {
@@ -129,6 +136,13 @@ func (r *recording) finish(at time.Duration) {
 		if err != nil && r.end.How == httpstream.EOF {
 			r.fail(fmt.Errorf("the recorded body: %w", err))
 		}
+	}
+	if r.veil != nil {
+		if p := r.veil.Close(); len(p) > 0 {
+			r.sink(at, p)
+		}
+		r.veil.Rest()
+		r.veil = nil
 	}
 	r.done = true
 }

@@ -397,3 +397,23 @@ func TestSSEFieldOrderAndNDJSONWhiteSpace(t *testing.T) {
 		}
 	}
 }
+
+func TestASecretOfTheSameShapeCountsAsTheSame(t *testing.T) {
+	const recorded, now = "ghp_xA0000000000000000000000000000000000", "ghp_yB1111111111111111111111111111111111"
+	for _, kind := range []string{"application/json", "text/event-stream", "application/x-ndjson", "text/plain"} {
+		body := "data: {\"key\":\"%s\",\"password\":\"%s\",\"n\":1}\n\n"
+		if kind == "application/json" {
+			body = strings.TrimPrefix(body, "data: ")
+		}
+		rec, present := answer(kind, fmt.Sprintf(body, recorded, "xxxxxx0")), answer(kind, fmt.Sprintf(body, now, "hunter2"))
+		wantPass(t, verdict(rec, present, Options{}))
+		longer := verdict(rec, answer(kind, fmt.Sprintf(body, now, "hunter22")), Options{})
+		if longer.Pass || strings.Contains(messages(longer), "hunter") || strings.Contains(messages(longer), now) {
+			t.Errorf("%s: one of another length gives %s", kind, messages(longer))
+		}
+		kept := Options{Redact: tape.NewRedactor(tape.RedactRules{KeepBodies: true})}
+		if v := verdict(rec, present, kept); v.Pass {
+			t.Errorf("%s: another value counts as the same where bodies are kept", kind)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/jsonvalue"
+	"github.com/wiretape/wiretape/httpstream/secret"
 )
 
 // A kind is how a body is compared.
@@ -38,6 +39,7 @@ type requestBody struct {
 	sha256      string
 	size        int64
 	decoded     []byte // data without its Content-Encoding; nil if it has none
+	veiled      []byte // that, with one word for each secret; nil if it has none
 
 	keyed string // the result of key
 }
@@ -63,10 +65,24 @@ func (b *requestBody) key(r *Rules) string {
 // content is what the body means: encoders write times and choices of their own
 // into what is the same content.
 func (b *requestBody) content() []byte {
+	if b.veiled != nil {
+		return b.veiled
+	}
 	if b.decoded != nil {
 		return b.decoded
 	}
 	return b.data
+}
+
+// veil puts one word in the place of each secret of a body that can be read, so that
+// the app may have another than when it was recorded; nil if there is none.
+func (r *Rules) veil(contentType string, data []byte) []byte {
+	finder, _ := r.Redact.Bodies()
+	text, ok := secret.TextOf(contentType, "")
+	if finder == nil || !ok {
+		return nil
+	}
+	return finder.Veil(text, data)
 }
 
 // maxDecoded bounds a decoded body; a larger one is compared as it was encoded.

@@ -165,7 +165,7 @@ func (in *Inquiry) find(s *seen, groups []*group) []*group {
 	case in.q.HeadOnly:
 		return s.headed(groups)
 	}
-	s.r.setBody(in.q.Header, bodyOf(in.q))
+	s.view.rules.setBody(&s.r, in.q.Header, bodyOf(in.q))
 	for _, p := range s.sites {
 		whole := s.r.fieldKey(p.head, fieldsKept)
 		g := s.view.calls[s.r.bodyKey(whole, s.r.body.key(&s.view.rules))]

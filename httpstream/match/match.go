@@ -9,6 +9,8 @@
 package match
 
 import (
+	"strings"
+
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/body"
 	"github.com/wiretape/wiretape/httpstream/tape"
@@ -80,7 +82,7 @@ type request struct {
 
 func (r *Rules) query(q *Query) *request {
 	p := r.head(q.Method, q.Protocol, q.URL, q.Header, nil)
-	p.setBody(q.Header, bodyOf(q))
+	r.setBody(&p, q.Header, bodyOf(q))
 	return &p
 }
 
@@ -95,7 +97,7 @@ func (r *Rules) recorded(x *tape.Exchange) *request {
 	if err != nil {
 		data = nil // its hash is known all the same
 	}
-	p.setBody(x.Request.Header, requestBody{data: data, sha256: b.SHA256, size: b.Size})
+	r.setBody(&p, x.Request.Header, requestBody{data: data, sha256: b.SHA256, size: b.Size})
 	return &p
 }
 
@@ -106,11 +108,16 @@ func (r *Rules) head(method, protocol, url string, header httpstream.Fields, roo
 	return q
 }
 
-func (q *request) setBody(header httpstream.Fields, b requestBody) {
+func (r *Rules) setBody(q *request, header httpstream.Fields, b requestBody) {
 	b.contentType = header.Get("Content-Type")
 	if b.data != nil {
 		b.size = int64(len(b.data))
-		b.decoded = body.Decode(header.Get("Content-Encoding"), b.data, maxDecoded)
+		encoding := header.Get("Content-Encoding")
+		if b.decoded = body.Decode(encoding, b.data, maxDecoded); b.decoded != nil {
+			b.veiled = r.veil(b.contentType, b.decoded)
+		} else if encoding == "" || strings.EqualFold(encoding, "identity") {
+			b.veiled = r.veil(b.contentType, b.data)
+		}
 	}
 	q.body = b
 }

@@ -15,6 +15,7 @@ func (ix *Index) Message(number int, recorded, now []byte) []event.Difference {
 		r = &own.rules
 	}
 	where := event.Place{Kind: event.Message}
+	recorded, now = r.veiled(recorded), r.veiled(now)
 	for _, contentType := range []string{"application/json", "text/plain"} {
 		was, a := r.canonical(contentType, recorded)
 		is, b := r.canonical(contentType, now)
@@ -29,4 +30,12 @@ func (ix *Index) Message(number int, recorded, now []byte) []event.Difference {
 		}
 	}
 	return []event.Difference{{Where: where, Recorded: describeBytes(recorded), Now: describeBytes(now)}}
+}
+
+// veiled is a message with one word for each secret.
+func (r *Rules) veiled(message []byte) []byte {
+	if v := r.veil("", message); v != nil {
+		return v
+	}
+	return message
 }

@@ -432,7 +432,7 @@ func (x *exchange) pushLine(l *tape.Line, pooled *[]byte) {
 // pushExchange queues the exchange file as it is now.
 func (x *exchange) pushExchange() {
 	e := x.snapshot()
-	x.r.queue.push(&item{x: x, exchange: e, streams: x.streams, cost: exchangeCost})
+	x.r.queue.push(&item{x: x, exchange: e, asked: x.reqEnded, streams: x.streams, cost: exchangeCost})
 }
 
 // snapshot is the exchange as it is now.

@@ -23,6 +23,7 @@ const pooledFrom = 4 << 10
 type item struct {
 	x        *exchange
 	exchange *tape.Exchange  // not yet redacted
+	asked    bool            // the request is at its end
 	streams  bool            // it has a stream file
 	line     *tape.Line      // with bytes
 	end      *tape.Line      // the last

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -18,6 +19,8 @@ type written struct {
 	failed bool   // emit failed: a stream with a hole would be worse than a short one
 	// Of a WebSocket, the bytes of both directions become lines of their own.
 	client, server *tape.Frames
+	veil           *veil // nil where bodies are kept as they are
+	closed         bool  // nothing is held any more
 }
 
 // write is the writer goroutine.
@@ -76,6 +79,7 @@ func (r *Recorder) writeNote(n tape.Note) error {
 func (r *Recorder) redact(it *item) {
 	x := it.x
 	if it.exchange != nil {
+		r.redactBodies(it)
 		x.w.bodyOf(&it.exchange.Request.Body)
 		r.opt.Redact.Exchange(it.exchange)
 		x.w.url = it.exchange.Request.URL
@@ -86,6 +90,30 @@ func (r *Recorder) redact(it *item) {
 	if it.end != nil {
 		it.end.End.Trailer = r.opt.Redact.Fields(it.end.End.Trailer)
 		it.end.End.Detail = r.opt.Redact.Text(it.end.End.Detail)
+	}
+}
+
+// redactBodies makes what is known of the bodies fit for a tape.
+func (r *Recorder) redactBodies(it *item) {
+	finder, with := r.opt.Redact.Bodies()
+	if finder == nil {
+		return
+	}
+	w := &it.x.w
+	if w.veil == nil {
+		w.veil = &veil{finder: finder, with: with, emit: func(l *tape.Line) error { return r.emitLine(it.x, l, false) }}
+	}
+	w.veil.heads(it.exchange)
+	// The size and the hash of a body in the stream are those of all of it.
+	switch {
+	case it.end != nil:
+		r.failed(it.x, r.closeLines(it.x))
+	case it.asked:
+		r.failed(it.x, w.veil.endOf(&w.veil.client))
+	}
+	if b := &it.exchange.Request.Body; len(b.Data) > 0 && w.veil.client.read {
+		b.Data = bytes.Clone(b.Data) // it may be written once more
+		finder.Replace(w.veil.client.text, with, b.Data)
 	}
 }
 
@@ -123,6 +151,9 @@ func (r *Recorder) writeWhole(it *item) error {
 	for _, l := range []*tape.Line{it.line, it.end} {
 		if l != nil {
 			lines[n] = l
+			if w := &it.x.w; w.veil != nil && w.veil.side(l).read && len(l.Data) > 0 {
+				w.veil.finder.Replace(w.veil.side(l).text, w.veil.with, l.Data)
+			}
 			n++
 		}
 	}
@@ -137,24 +168,48 @@ func (r *Recorder) writeWhole(it *item) error {
 
 // writeLine emits a line with bytes, or what it ends of a WebSocket.
 func (r *Recorder) writeLine(x *exchange, l *tape.Line) error {
-	emit := func(l *tape.Line) error { return r.emitLine(x, l, false) }
+	line, frame := r.takers(x)
 	switch {
 	case x.w.client == nil:
-		return emit(l)
+		return line(l)
 	case l.FromClient:
-		return x.w.client.Add(l, emit)
+		return x.w.client.Add(l, frame)
 	default:
-		return x.w.server.Add(l, emit)
+		return x.w.server.Add(l, frame)
 	}
 }
 
-// writeEnd emits the last line, behind what is held of a WebSocket.
-func (r *Recorder) writeEnd(x *exchange, l *tape.Line) error {
+// takers are what takes the lines of an exchange, and those of a WebSocket's frames.
+func (r *Recorder) takers(x *exchange) (line, frame func(*tape.Line) error) {
+	if v := x.w.veil; v != nil {
+		return v.add, v.addFrame
+	}
+	emit := func(l *tape.Line) error { return r.emitLine(x, l, false) }
+	return emit, emit
+}
+
+// closeLines emits what is held of an exchange's lines; once more it does nothing.
+func (r *Recorder) closeLines(x *exchange) error {
+	if x.w.closed {
+		return nil
+	}
+	x.w.closed = true
 	if x.w.client != nil {
-		emit := func(l *tape.Line) error { return r.emitLine(x, l, false) }
-		if err := errors.Join(x.w.client.Close(emit), x.w.server.Close(emit)); err != nil {
+		_, frame := r.takers(x)
+		if err := errors.Join(x.w.client.Close(frame), x.w.server.Close(frame)); err != nil {
 			return err
 		}
+	}
+	if x.w.veil != nil {
+		return x.w.veil.close()
+	}
+	return nil
+}
+
+// writeEnd emits the last line, behind what is held.
+func (r *Recorder) writeEnd(x *exchange, l *tape.Line) error {
+	if err := r.closeLines(x); err != nil {
+		return err
 	}
 	return r.emitLine(x, l, true)
 }
