@@ -39,7 +39,7 @@ var rooms = map[string]room{
 	"httpstream/relay":              {may: []string{"httpstream", "httpstream/internal/transport"}, why: "what relays share knows no protocol"},
 	"httpstream/websocket":          {may: []string{"httpstream"}, why: "frames can be read wherever they come from"},
 	"httpstream/http1": {
-		may: []string{"httpstream", "httpstream/internal/transport", "httpstream/relay", "httpstream/websocket"},
+		may: []string{"httpstream", "httpstream/internal/transport", "httpstream/relay"},
 		why: "a protocol on the wire has no policy and no disk",
 	},
 	"httpstream/http2": {may: []string{"httpstream", "httpstream/internal/transport", "httpstream/relay"}, why: "a protocol on the wire has no policy and no disk"},

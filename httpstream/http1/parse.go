@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/wiretape/wiretape/httpstream"
-	"github.com/wiretape/wiretape/httpstream/websocket"
 )
 
 const (
@@ -32,7 +31,6 @@ const (
 	undecided               // behind a request that asked to change the protocol
 	doubtful                // behind a request with both Content-Length and Transfer-Encoding
 	inTunnel                // in bytes of another protocol
-	inFrames                // in WebSocket frames
 )
 
 // An eventKind tells what a parser found.
@@ -84,7 +82,6 @@ type parser struct {
 	upgrade  bool   // the request asks for another protocol
 	unframed bool   // the request's body has no known end
 	doubtful bool   // the request says twice where its body ends
-	frames   websocket.Splitter
 }
 
 // next consumes some bytes of b, n of them, and reports at most one event. It is
@@ -107,7 +104,7 @@ func (p *parser) next(b []byte) (n int, ev event, err error) {
 }
 
 func (p *parser) step(b []byte) (int, event, error) {
-	if len(b) == 0 && p.state != atEnd && p.state != inFrames {
+	if len(b) == 0 && p.state != atEnd {
 		return 0, event{}, nil
 	}
 	switch p.state {
@@ -125,8 +122,6 @@ func (p *parser) step(b []byte) (int, event, error) {
 		return p.afterChunk(b)
 	case inClose, inTunnel:
 		return len(b), event{kind: chunkEvent, chunk: httpstream.Chunk{Data: b}}, nil
-	case inFrames:
-		return p.webSocket(b)
 	case atEnd:
 		return 0, p.end(nil), nil
 	case unframed:
@@ -138,27 +133,19 @@ func (p *parser) step(b []byte) (int, event, error) {
 // inHead reports whether the next byte belongs to a head.
 func (p *parser) inHead() bool { return p.state == atStart || p.state == inHead }
 
-// switchTo continues behind a head or an undecided request in another protocol.
-func (p *parser) switchTo(webSocket bool) {
-	p.state = inTunnel
-	if webSocket {
-		p.state = inFrames
-	}
-}
+// change continues behind a head or an undecided request in another protocol.
+func (p *parser) change() { p.state = inTunnel }
 
 // resume continues behind an undecided or doubtful request in HTTP.
 func (p *parser) resume() { p.state = atStart }
 
-// eof is called when the connection ended. It returns a last chunk that was
-// held, if any, and whether a message may end here.
-func (p *parser) eof() (held httpstream.Chunk, ok bool) {
+// mayEnd reports whether a message may end where the connection does.
+func (p *parser) mayEnd() bool {
 	switch p.state {
 	case atStart, inClose, inTunnel, undecided, doubtful, unframed:
-		return httpstream.Chunk{}, true
-	case inFrames:
-		return p.frames.Remainder(), true
+		return true
 	}
-	return httpstream.Chunk{}, false
+	return false
 }
 
 // start skips empty lines before a message (RFC 9112 section 2.2). Servers write
@@ -355,8 +342,7 @@ func (p *parser) responseDone() (event, error) {
 	status := resp.Status
 	switch {
 	case status == 101:
-		p.frames = websocket.Splitter{}
-		p.switchTo(websocket.Opens(resp.Header))
+		p.change()
 		return event{kind: headEvent, response: resp}, nil
 	case status < 200:
 		p.state = atStart
@@ -490,18 +476,6 @@ func (p *parser) end(trailer httpstream.Fields) event {
 		p.state = undecided
 	}
 	return event{kind: endEvent, trailer: trailer}
-}
-
-// webSocket reports messages; bytes that are no frames are reported as they come.
-func (p *parser) webSocket(b []byte) (int, event, error) {
-	n, c, ok := p.frames.Next(b)
-	if !ok {
-		p.state = inTunnel
-	}
-	if len(c.Data) == 0 {
-		return n, event{}, nil
-	}
-	return n, event{kind: chunkEvent, chunk: c}, nil
 }
 
 func malformed(format string, args ...any) error {

@@ -83,9 +83,6 @@ func parseAll(p *parser, in []byte, cut func(left int) int) (events []string, er
 			l.add(ev, reads || p.state == inTunnel)
 		}
 	}
-	if held, _ := p.eof(); len(held.Data) > 0 {
-		l.add(event{kind: chunkEvent, chunk: held}, false)
-	}
 	l.closeChunk()
 	return l.events, nil
 }
@@ -149,13 +146,8 @@ func TestParserReportsWhatIsOnTheWire(t *testing.T) {
 		{"the same Content-Length twice in an answer", true, "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\nab", []string{
 			`response "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\n"`, `chunk "ab" size line ""`, `end ""`,
 		}},
-		{"WebSocket messages", true, "GET", switchHead + wsFrame(0x81, "one") + wsFrame(0x01, "tw") + wsFrame(0x89, "ping") + wsFrame(0x80, "o") + wsFrame(0x82, ""), []string{
-			fmt.Sprintf("response %q", switchHead), `chunk "\x81\x03one" size line ""`,
-			// The ping inside the message is a chunk of its own.
-			`chunk "\x01\x02tw" size line ""`, `chunk "\x89\x04ping\x80\x01o" size line ""`, `chunk "\x82\x00" size line ""`,
-		}},
-		{"bytes that are no WebSocket frames", true, "GET", switchHead + wsFrame(0x81, "one") + "\x83\x01a", []string{
-			fmt.Sprintf("response %q", switchHead), `chunk "\x81\x03one" size line ""`, `chunk "\x83\x01a" size line ""`,
+		{"bytes of another protocol", true, "GET", switchHead + wsFrame(0x81, "one") + wsFrame(0x01, "tw"), []string{
+			fmt.Sprintf("response %q", switchHead), `chunk "\x81\x03one\x01\x02tw" size line ""`,
 		}},
 	}
 	for _, test := range tests {
@@ -263,36 +255,6 @@ func TestParserReportsPiecesOfAChunkAsTheyArrive(t *testing.T) {
 	want := []string{`012 of 10 rest false line "A"`, `3456 of 0 rest true line ""`, `789 of 0 rest true line ""`, `ab of 0 rest false line ""`}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got %q", got)
-	}
-}
-
-func TestLargeWebSocketMessageIsReportedInPieces(t *testing.T) {
-	frame := []byte(wsFrame(0x82, strings.Repeat("x", 200_000)) + wsFrame(0x81, "next"))
-	p := &parser{response: true}
-	p.switchTo(true)
-	var chunks []httpstream.Chunk
-	var all []byte
-	for in := frame; len(in) > 0; {
-		part := in[:min(len(in), 30_000)]
-		in = in[len(part):]
-		for {
-			n, ev, err := p.next(part)
-			if err != nil {
-				t.Fatal(err)
-			}
-			part = part[n:]
-			if ev.kind == noEvent {
-				break
-			}
-			all = append(all, ev.chunk.Data...)
-			chunks = append(chunks, httpstream.Chunk{Of: ev.chunk.Of, Rest: ev.chunk.Rest})
-		}
-	}
-	if !bytes.Equal(all, frame) {
-		t.Fatal("bytes differ")
-	}
-	if chunks[0].Of != 200_010 || chunks[0].Rest || !chunks[1].Rest || chunks[len(chunks)-1].Rest {
-		t.Errorf("chunks %+v", chunks)
 	}
 }
 

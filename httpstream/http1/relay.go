@@ -91,7 +91,6 @@ type exchange struct {
 	decided   chan struct{}
 	isDecided bool
 	switched  bool
-	webSocket bool
 	// The end of a request that asks for another protocol is reported only when
 	// that is refused.
 	ended   bool
@@ -195,13 +194,13 @@ func (r *connection) answered() (done bool) {
 }
 
 // decide says whether the protocol changes behind x's request.
-func (r *connection) decide(x *exchange, switched, webSocket bool) {
+func (r *connection) decide(x *exchange, switched bool) {
 	r.mu.Lock()
 	if x.isDecided {
 		r.mu.Unlock()
 		return
 	}
-	x.isDecided, x.switched, x.webSocket = true, switched, webSocket
+	x.isDecided, x.switched = true, switched
 	r.tunnel = r.tunnel || switched
 	r.mu.Unlock()
 	if x.ended && !switched {
@@ -253,7 +252,7 @@ func (r *connection) finish(conn net.Conn, at time.Time, first, rest httpstream.
 // end reports the end of x, which is malformed if its request was.
 func (r *connection) end(x *exchange, at time.Time, end httpstream.EndInfo) {
 	exchange := x.report()
-	r.decide(x, false, false)
+	r.decide(x, false)
 	r.mu.Lock()
 	if x.malformed != "" {
 		end.How, end.Detail = httpstream.Malformed, x.malformed

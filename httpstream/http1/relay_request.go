@@ -74,7 +74,7 @@ func (q *requestRelay) take(at time.Time, b []byte) bool {
 			q.flush(at)
 			q.hangUp()
 			return false
-		case q.p.state == inTunnel || q.p.state == inFrames:
+		case q.p.state == inTunnel:
 			return q.flush(at) && q.pass(at, b)
 		case q.p.state == undecided && len(b) > 0:
 			if !q.flush(at) {
@@ -267,7 +267,7 @@ func (q *requestRelay) passHeld(b []byte) bool {
 func (q *requestRelay) awaitDecision() {
 	<-q.cur.decided
 	if q.cur.switched {
-		q.p.switchTo(q.cur.webSocket)
+		q.p.change()
 	} else {
 		q.p.resume()
 	}
@@ -343,7 +343,9 @@ func (q *requestRelay) ended(at time.Time, err error) {
 	if transport.IsEOF(err) && !q.passHeld(nil) {
 		return
 	}
-	q.endTunnel(at, transport.IsEOF(err))
+	if transport.IsEOF(err) {
+		q.endTunnel(at)
+	}
 	q.mu.Lock()
 	up, tunnel := q.upstream, q.tunnel
 	if q.clientDoneAt.IsZero() {
@@ -367,22 +369,14 @@ func (q *requestRelay) ended(at time.Time, err error) {
 	}
 }
 
-// endTunnel reports what was held of a last WebSocket message, and the end.
-func (q *requestRelay) endTunnel(at time.Time, eof bool) {
+// endTunnel reports the end of what the client sends in another protocol.
+func (q *requestRelay) endTunnel(at time.Time) {
 	if q.p.state == undecided && q.cur.switchedNow() {
 		q.awaitDecision()
 	}
-	if q.p.state != inTunnel && q.p.state != inFrames {
-		return
+	if q.p.state == inTunnel {
+		q.order.Report(func() { q.cur.report().RequestEnd(at, nil) })
 	}
-	q.order.Report(func() {
-		if held, _ := q.p.eof(); len(held.Data) > 0 {
-			q.cur.report().RequestChunk(at, held)
-		}
-		if eof {
-			q.cur.report().RequestEnd(at, nil)
-		}
-	})
 }
 
 // switchedNow reports whether the protocol has changed, without waiting for the decision.

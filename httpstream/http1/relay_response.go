@@ -145,12 +145,12 @@ func (s *responseRelay) timeout(ev event) bool {
 
 // head begins an answer; size is how many bytes of it and behind it are at hand.
 func (s *responseRelay) head(at time.Time, head *httpstream.ResponseHead, size int) bool {
-	switched := s.p.state == inTunnel || s.p.state == inFrames
+	switched := s.p.state == inTunnel
 	if switched && !s.cur.upgrade {
 		s.misunderstood(at, malformed("status 101 that was not asked for"), size)
 		return false
 	}
-	s.decide(s.cur, switched, s.p.state == inFrames)
+	s.decide(s.cur, switched)
 	s.cur.report().Response(at, head)
 	return true
 }
@@ -182,13 +182,8 @@ func (s *responseRelay) ended(at time.Time, err error) {
 	tunnel := s.tunnel
 	s.mu.Unlock()
 	end, rest := s.cutEnd(s.cutDetail(err)), s.cutEnd("the server closed the connection before")
-	if held, mayEnd := s.p.eof(); s.cur != nil && !s.raw {
-		if len(held.Data) > 0 {
-			s.cur.report().ResponseChunk(at, held)
-		}
-		if mayEnd && transport.IsEOF(err) && s.p.state != atStart {
-			end = httpstream.EndInfo{How: httpstream.EOF}
-		}
+	if s.cur != nil && !s.raw && s.p.mayEnd() && transport.IsEOF(err) && s.p.state != atStart {
+		end = httpstream.EndInfo{How: httpstream.EOF}
 	}
 	if transport.IsEOF(err) {
 		end, rest = closedNotReset(end), closedNotReset(rest)

@@ -180,7 +180,7 @@ func TestRelayFollowsAWebSocket(t *testing.T) {
 	expectEOF(t, r.client)
 	r.result(nil)
 	r.log.check(t, "GET /ws | 101 | < \x81\x02hi"+
-		" | > \x81\x03abc | < \x01\x01d | > \x81\x03abc | < \x01\x01d rest | > \x81\x03abc | < \x01\x01d rest | < \x80\x01e rest"+
+		" | > \x81\x03abc | < \x01\x01d | > \x81\x03abc | < \x01\x01d | > \x81\x03abc | < \x01\x01d | < \x80\x01e"+
 		" | > end | < \x88\x00 | eof")
 }
 

@@ -230,7 +230,7 @@ func (b *requestBody) fill(stop <-chan struct{}) error {
 		return b.err
 	}
 	if b.ended && !b.tunnel && b.c.switched.Load() {
-		b.c.p.switchTo(false)
+		b.c.p.change()
 		b.ended, b.tunnel = false, true
 	}
 	if b.ended {

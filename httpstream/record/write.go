@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"hash"
 
+	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/tape"
 )
 
@@ -17,10 +17,10 @@ type written struct {
 	url    string // redacted
 	lines  int64  // that were emitted to the stream
 	failed bool   // emit failed: a stream with a hole would be worse than a short one
-	// Of a WebSocket, the bytes of both directions become lines of their own.
-	client, server *tape.Frames
-	veil           *veil // nil where bodies are kept as they are
-	closed         bool  // nothing is held any more
+	// Of a WebSocket, else nil: the bytes of both directions become lines of their own.
+	socket *tape.Conversation
+	frames int   // the server's, and what is none
+	veil   *veil // nil where bodies are kept as they are
 }
 
 // write is the writer goroutine.
@@ -49,6 +49,9 @@ func (r *Recorder) writeItem(it *item) {
 	if it.note != nil {
 		r.failed(nil, r.writeNote(*it.note))
 		return
+	}
+	if it.event != nil {
+		r.endLines(it) // before the body's size and hash are known
 	}
 	r.redact(it)
 	if !x.w.failed {
@@ -83,8 +86,8 @@ func (r *Recorder) redact(it *item) {
 		x.w.bodyOf(&it.exchange.Request.Body)
 		r.opt.Redact.Exchange(it.exchange)
 		x.w.url = it.exchange.Request.URL
-		if x.w.client == nil && it.exchange.IsWebSocket() {
-			x.w.client, x.w.server = tape.FramesOf(it.exchange, true), tape.FramesOf(it.exchange, false)
+		if x.w.socket == nil && it.exchange.IsWebSocket() {
+			x.w.socket = tape.ConversationOf(it.exchange)
 		}
 	}
 	if it.end != nil {
@@ -104,11 +107,8 @@ func (r *Recorder) redactBodies(it *item) {
 		w.veil = &veil{finder: finder, with: with, emit: func(l *tape.Line) error { return r.emitLine(it.x, l, false) }}
 	}
 	w.veil.heads(it.exchange)
-	// The size and the hash of a body in the stream are those of all of it.
-	switch {
-	case it.end != nil:
-		r.failed(it.x, r.closeLines(it.x))
-	case it.asked:
+	if it.asked {
+		// The size and the hash of a body in the stream are those of all of it.
 		r.failed(it.x, w.veil.endOf(&w.veil.client))
 	}
 	if b := &it.exchange.Request.Body; len(b.Data) > 0 && w.veil.client.read {
@@ -139,7 +139,7 @@ func (r *Recorder) writeExchange(it *item) error {
 		}
 	}
 	if it.end != nil {
-		return r.writeEnd(it.x, it.end)
+		return r.emitLine(it.x, it.end, true)
 	}
 	return nil
 }
@@ -168,50 +168,45 @@ func (r *Recorder) writeWhole(it *item) error {
 
 // writeLine emits a line with bytes, or what it ends of a WebSocket.
 func (r *Recorder) writeLine(x *exchange, l *tape.Line) error {
-	line, frame := r.takers(x)
-	switch {
-	case x.w.client == nil:
-		return line(l)
-	case l.FromClient:
-		return x.w.client.Add(l, frame)
-	default:
-		return x.w.server.Add(l, frame)
+	switch v := x.w.veil; {
+	case x.w.socket != nil:
+		return x.w.socket.Add(l, r.frameTaker(x))
+	case v != nil:
+		return v.add(l)
+	}
+	return r.emitLine(x, l, false)
+}
+
+// frameTaker takes the lines of a WebSocket's frames.
+func (r *Recorder) frameTaker(x *exchange) func(*tape.Line) error {
+	return func(l *tape.Line) error {
+		if !l.FromClient && !l.Rest {
+			x.w.frames++
+		}
+		if x.w.veil != nil {
+			return x.w.veil.addFrame(l)
+		}
+		return r.emitLine(x, l, false)
 	}
 }
 
-// takers are what takes the lines of an exchange, and those of a WebSocket's frames.
-func (r *Recorder) takers(x *exchange) (line, frame func(*tape.Line) error) {
-	if v := x.w.veil; v != nil {
-		return v.add, v.addFrame
-	}
-	emit := func(l *tape.Line) error { return r.emitLine(x, l, false) }
-	return emit, emit
-}
-
-// closeLines emits what is held of an exchange's lines; once more it does nothing.
-func (r *Recorder) closeLines(x *exchange) error {
-	if x.w.closed {
-		return nil
-	}
-	x.w.closed = true
-	if x.w.client != nil {
-		_, frame := r.takers(x)
-		if err := errors.Join(x.w.client.Close(frame), x.w.server.Close(frame)); err != nil {
-			return err
+// endLines emits what is held of the lines of an exchange that is over.
+func (r *Recorder) endLines(it *item) {
+	w := &it.x.w
+	if w.socket != nil {
+		if !w.failed {
+			r.failed(it.x, w.socket.Close(r.frameTaker(it.x)))
+		}
+		it.event.Chunks = w.frames
+		if it.end != nil && it.end.End.How == httpstream.Open && w.socket.Ended() {
+			// Nothing but the connection's end was still to come, for which either side
+			// may have waited for long.
+			it.end.End.How, it.event.How = httpstream.EOF, httpstream.EOF
 		}
 	}
-	if x.w.veil != nil {
-		return x.w.veil.close()
+	if w.veil != nil && !w.failed {
+		r.failed(it.x, w.veil.close())
 	}
-	return nil
-}
-
-// writeEnd emits the last line, behind what is held.
-func (r *Recorder) writeEnd(x *exchange, l *tape.Line) error {
-	if err := r.closeLines(x); err != nil {
-		return err
-	}
-	return r.emitLine(x, l, true)
 }
 
 func (r *Recorder) emitLine(x *exchange, l *tape.Line, last bool) error {

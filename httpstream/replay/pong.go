@@ -29,6 +29,9 @@ type socketWriter struct {
 	mu    sync.Mutex
 	at    tape.Messages
 	pongs [][]byte // wait for the end of the frame under way
+	// mute is set behind a close frame, after which nothing is said (RFC 6455 section
+	// 5.5.1), and behind what is no frame, where nothing would be read as one.
+	mute bool
 }
 
 // close notes the client's close frame.
@@ -66,6 +69,7 @@ func (s *socketWriter) write(l *tape.Line) error {
 		return err
 	}
 	s.at.Next(l)
+	s.mute = s.mute || l.Frame == nil && !l.Rest || l.Frame != nil && l.Frame.Op == websocket.Close
 	if !s.at.InFrame() {
 		for _, p := range s.pongs {
 			wire = append(wire, p...)
@@ -80,6 +84,9 @@ func (s *socketWriter) pong(payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wire := append(websocket.AppendHeader(nil, websocket.Header{Op: websocket.Pong, Final: true, Length: int64(len(payload))}), payload...)
+	if s.mute {
+		return
+	}
 	if s.at.InFrame() {
 		if len(s.pongs) < maxPongs {
 			s.pongs = append(s.pongs, wire)
@@ -90,4 +97,15 @@ func (s *socketWriter) pong(payload []byte) {
 	if s.w.Chunk(httpstream.Chunk{Data: wire}) == nil {
 		s.w.Flush()
 	}
+}
+
+// answerClose answers the client's close frame, unless the server has closed before.
+func (s *socketWriter) answerClose(answer []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mute || s.at.InFrame() {
+		return nil
+	}
+	s.mute = true
+	return s.w.Chunk(httpstream.Chunk{Data: answer})
 }

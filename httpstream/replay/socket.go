@@ -26,15 +26,11 @@ func (p *Player) open(x *tape.Exchange) (LineReader, error) {
 // A socketReader gives the lines of a WebSocket as frames.
 type socketReader struct {
 	LineReader
-	x     *tape.Exchange
-	sides [2]socketSide // the server's, the client's
-	ready []tape.Line
-	err   error
-}
-
-type socketSide struct {
-	framed bool         // the tape has frames
-	frames *tape.Frames // else
+	x      *tape.Exchange
+	framed bool               // the tape has frames
+	both   *tape.Conversation // else
+	ready  []tape.Line
+	err    error
 }
 
 // Next implements LineReader.
@@ -62,30 +58,23 @@ func (r *socketReader) add(l *tape.Line) error {
 		r.ready = append(r.ready, kept)
 		return nil
 	}
-	if l.End != nil {
+	if l.End != nil || !r.framed && l.Frame != nil {
 		r.finish(keep)
+	}
+	if r.framed = r.framed || l.Frame != nil; r.framed || l.End != nil {
 		return keep(l)
 	}
-	side := &r.sides[0]
-	if l.FromClient {
-		side = &r.sides[1]
+	if r.both == nil {
+		r.both = tape.ConversationOf(r.x)
 	}
-	if side.framed = side.framed || l.Frame != nil; side.framed {
-		return keep(l)
-	}
-	if side.frames == nil {
-		side.frames = tape.FramesOf(r.x, l.FromClient)
-	}
-	return side.frames.Add(l, keep)
+	return r.both.Add(l, keep)
 }
 
-// finish gives out what the sides hold.
+// finish gives out what is held of frames.
 func (r *socketReader) finish(keep func(*tape.Line) error) {
-	for i := range r.sides {
-		if f := r.sides[i].frames; f != nil {
-			f.Close(keep)
-			r.sides[i].frames = nil
-		}
+	if r.both != nil {
+		_ = r.both.Close(keep) // keep has no error
+		r.both = nil
 	}
 }
 
@@ -105,8 +94,9 @@ type messageCounter struct {
 	ping  func([]byte)
 	close func(*tape.Line)
 
-	text  []byte // of the message under way
-	known bool   // text is all of it so far
+	text   []byte // of the message under way
+	known  bool   // text is all of it so far
+	broken bool   // what comes is not frames
 }
 
 const (
@@ -178,8 +168,10 @@ func (c *messageCounter) line(l *tape.Line) int64 {
 	case l.Frame != nil && l.Frame.Op == websocket.Ping && c.ping != nil:
 		c.ping(l.Data)
 		return 0
-	case l.Frame != nil && l.Frame.Op > websocket.Close, l.Frame == nil && !l.Rest:
+	case l.Frame != nil && l.Frame.Op > websocket.Close:
 		return 0
+	case l.Frame == nil && !l.Rest:
+		return c.breaks(l)
 	case l.Frame != nil && l.Frame.Op != websocket.Continuation:
 		c.text, c.known = []byte{}, true
 	}
@@ -193,6 +185,20 @@ func (c *messageCounter) line(l *tape.Line) int64 {
 	}
 	c.said.add(saying{text: c.text})
 	c.text = nil
+	return 1
+}
+
+// breaks takes bytes that are not frames. Where they begin, a server fails the
+// connection, unless they are a frame that was cut off.
+func (c *messageCounter) breaks(l *tape.Line) int64 {
+	if c.broken {
+		return 0
+	}
+	c.broken = true
+	if h, n, err := websocket.ParseHeader(l.Data); err == nil && (n == 0 || h.Masked) {
+		return 0
+	}
+	c.said.add(saying{})
 	return 1
 }
 
@@ -229,7 +235,7 @@ func (p *play) endClosed() error {
 // answerClose ends a WebSocket with the answer to its client's close frame (RFC 6455
 // section 5.5.1).
 func (p *play) answerClose(answer []byte) error {
-	if err := p.w.Chunk(httpstream.Chunk{Data: answer}); err != nil {
+	if err := p.socket.answerClose(answer); err != nil {
 		return err
 	}
 	return p.end(&httpstream.EndInfo{How: httpstream.EOF})

@@ -293,3 +293,79 @@ func TestAClientThatLeavesOrClosesElsewhereIsNamed(t *testing.T) {
 		})
 	}
 }
+
+func TestNothingIsSaidBehindACloseFrame(t *testing.T) {
+	closes := frame(0x88, "\x03\xe8bye", false)
+	half := tape.Line{At: 50 * ms, Chunk: httpstream.Chunk{Data: []byte("ha"), Of: 4}, Frame: &tape.Frame{Op: websocket.Text}}
+	for _, c := range []struct {
+		name  string
+		lines []tape.Line
+		says  []string // each 100 ms after the one before
+		want  string
+	}{
+		{"to a ping", []tape.Line{server(50*ms, closes), end(400*ms, httpstream.EOF)}, []string{frame(0x89, "p", true)}, closes},
+		{"to a ping, behind what is no frame", []tape.Line{server(50*ms, "\x83\x00"), end(400*ms, httpstream.EOF)}, []string{frame(0x89, "p", true)}, "\x83\x00"},
+		{"to a close, where the recording was cut off behind both", []tape.Line{
+			server(50*ms, closes), client(60*ms, frame(0x88, "\x03\xe8bye", true)), end(400*ms, httpstream.Open),
+		}, []string{frame(0x88, "\x03\xe8bye", true)}, closes},
+		{"to a close, where the client was gone behind both", []tape.Line{
+			client(60*ms, frame(0x88, "\x03\xe8bye", true)), server(70*ms, closes), end(400*ms, httpstream.Cancelled),
+		}, []string{frame(0x88, "\x03\xe8bye", true)}, closes},
+		{"inside a frame", []tape.Line{half, end(400*ms, httpstream.Open)}, []string{frame(0x88, "\x03\xe8bye", true)}, "\x81\x04ha"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := webSocket()
+			s.lines = c.lines
+			bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
+				w.send(t, upgrade)
+				r := bufio.NewReader(w)
+				if _, err := http.ReadResponse(r, nil); err != nil {
+					t.Fatal(err)
+				}
+				go func() {
+					for _, said := range c.says {
+						time.Sleep(100 * ms)
+						io.WriteString(w, said)
+					}
+				}()
+				if got, err := io.ReadAll(r); string(got) != c.want || err != nil {
+					t.Errorf("got %q, %v, want %q", got, err, c.want)
+				}
+				if e := <-w.events; e.Err != nil || e.Took > 500*ms {
+					t.Errorf("%v after %v", e.Err, e.Took)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsNoFrameIsACause(t *testing.T) {
+	refused := frame(0x88, "\x03\xeano mask", false)
+	for name, c := range map[string]struct{ broken, want string }{
+		"a frame without a mask": {text("unmasked"), "300ms " + refused},
+		"a reserved opcode":      {"\x83\x80\x00\x00\x00\x00", "300ms " + refused},
+		"half a ping":            {frame(0x89, "ping", true)[:7], "200ms " + refused}, // which no server can have answered
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := webSocket()
+			s.lines = []tape.Line{client(100*ms, said("ask 1")), client(150*ms, c.broken), server(150*ms, refused), end(150*ms, httpstream.EOF)}
+			bubble(t, record(t, s), 1, nil, func(t *testing.T, w *wire) {
+				w.send(t, upgrade)
+				r := bufio.NewReader(w)
+				if _, err := http.ReadResponse(r, nil); err != nil {
+					t.Fatal(err)
+				}
+				said := make(chan bool)
+				go func() {
+					defer close(said)
+					time.Sleep(140 * ms)
+					io.WriteString(w, frame(0x81, "ask 1", true))
+					time.Sleep(150 * ms)
+					io.WriteString(w, c.broken)
+				}()
+				w.next(t, r, c.want)
+				<-said
+			})
+		})
+	}
+}

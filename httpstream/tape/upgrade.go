@@ -100,21 +100,17 @@ func (t *Tape) upgradeStream(x *Exchange, name string, client func([]byte)) (err
 		_, err := out.Write(line)
 		return err
 	}
-	up, down := FramesOf(x, true), FramesOf(x, false)
+	both := ConversationOf(x)
 	for l, err := range in.Lines() {
 		switch {
 		case errors.Is(err, ErrTruncated):
-			return errors.Join(up.Close(write), down.Close(write))
+			return both.Close(write)
 		case err != nil:
 			return err
 		case l.End != nil:
-			return errors.Join(up.Close(write), down.Close(write), write(&l))
-		case l.FromClient:
-			err = up.Add(&l, write)
-		default:
-			err = down.Add(&l, write)
+			return errors.Join(both.Close(write), write(&l))
 		}
-		if err != nil {
+		if err := both.Add(&l, write); err != nil {
 			return err
 		}
 	}

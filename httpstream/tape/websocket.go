@@ -3,6 +3,7 @@ package tape
 import (
 	"encoding/binary"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wiretape/wiretape/httpstream"
 	"github.com/wiretape/wiretape/httpstream/websocket"
@@ -33,14 +34,15 @@ type Frames struct {
 	deflate *inflater // nil without permessage-deflate
 
 	at   time.Duration // of the bytes that came last
-	held []byte
-	raw  bool // what comes is not frames
+	held []byte        // of a header, or of the payload, not given out yet
+	raw  bool          // what comes is not frames
 
 	header websocket.Header // of the frame under way, if begun
 	begun  bool
 	piece  bool  // a line of that frame was given out
-	left   int64 // bytes of its payload that are still to come
+	left   int64 // bytes of its payload that were not given out
 	packed bool  // the message is compressed
+	text   bool  // the message is text
 }
 
 // FramesOf returns what turns the bytes of one direction of x into lines.
@@ -73,7 +75,7 @@ func (f *Frames) Add(l *Line, emit func(*Line) error) error {
 		if int64(len(f.held)) < f.left && len(f.held) < maxHeldFrame {
 			continue
 		}
-		if err := f.emit(emit); err != nil {
+		if err := f.emit(f.readable(), emit); err != nil {
 			return err
 		}
 	}
@@ -104,17 +106,40 @@ func (f *Frames) begin() bool {
 	f.header, f.begun, f.piece, f.left = h, true, false, h.Length
 	if h.Op == websocket.Text || h.Op == websocket.Binary {
 		f.packed = f.deflate != nil && h.Reserved&websocket.Reserved1 != 0
+		f.text = h.Op == websocket.Text
 	}
 	return true
 }
 
-// emit gives out what is held of a frame.
-func (f *Frames) emit(emit func(*Line) error) error {
+// readable is how many of the held bytes can be a line: all that end the frame, and
+// of a text that goes on, what does not end inside a character.
+func (f *Frames) readable() int {
+	n := len(f.held)
+	if int64(n) == f.left || !f.text || f.packed {
+		return n
+	}
+	masked := f.header.Length - f.left
+	for size := 1; size <= min(n, utf8.UTFMax-1); size++ {
+		last := [utf8.UTFMax]byte{}
+		rest := last[:copy(last[:], f.held[n-size:])]
+		f.header.Unmask(rest, masked+int64(n-size))
+		if utf8.RuneStart(rest[0]) {
+			if !utf8.FullRune(rest) {
+				return n - size
+			}
+			break
+		}
+	}
+	return n
+}
+
+// emit gives out n of the held bytes of a frame.
+func (f *Frames) emit(n int, emit func(*Line) error) error {
 	h := &f.header
 	l := Line{At: f.at, FromClient: f.client}
-	data := f.held
+	data := f.held[:n]
 	h.Unmask(data, h.Length-f.left)
-	f.left -= int64(len(data))
+	f.left -= int64(n)
 	control := h.Control()
 	if f.piece {
 		l.Rest = true
@@ -124,13 +149,14 @@ func (f *Frames) emit(emit func(*Line) error) error {
 			l.Of = h.Length
 		}
 	}
+	last := f.left == 0 && h.Final
 	switch {
 	case f.packed && !control:
 		if l.Frame != nil && h.Op != websocket.Continuation {
 			l.Frame.Reserved &^= websocket.Reserved1
 		}
 		l.Compressed, l.Deflated = true, data
-		text, ok := f.deflate.piece(data, f.left == 0 && h.Final)
+		text, ok := f.deflate.piece(data, last)
 		l.Data, l.Unread = text, !ok
 		if !ok {
 			l.Data = nil
@@ -142,12 +168,25 @@ func (f *Frames) emit(emit func(*Line) error) error {
 		l.Data = data
 	}
 	f.piece = true
-	if f.left == 0 {
-		f.begun = false
+	f.begun = f.left > 0
+	if last && !control {
+		f.packed, f.text = false, false // a continuation that follows is of no message
 	}
 	err := emit(&l)
-	f.held = f.held[:0]
+	f.held = f.held[:copy(f.held, f.held[n:])]
 	return err
+}
+
+// Cut gives out what came of the payload of a frame under way, as a piece, so that
+// what the other side says next stands behind it.
+func (f *Frames) Cut(emit func(*Line) error) error {
+	if !f.begun || f.header.Control() || len(f.held) == 0 {
+		return nil
+	}
+	if n := f.readable(); n > 0 {
+		return f.emit(n, emit)
+	}
+	return nil
 }
 
 // Close gives out what is held of a frame whose rest does not come.
@@ -155,22 +194,19 @@ func (f *Frames) Close(emit func(*Line) error) error {
 	if f.deflate != nil {
 		defer f.deflate.close()
 	}
+	switch {
+	case f.begun && f.header.Control():
+		// Half a control frame is never a line of its own: it is as it was on the wire.
+		f.held = append(websocket.AppendHeader(nil, f.header), f.held...)
+	case f.begun && f.piece && len(f.held) == 0:
+		return nil
+	case f.begun:
+		return f.emit(len(f.held), emit)
+	}
 	if len(f.held) == 0 {
 		return nil
 	}
-	if !f.begun || f.header.Control() {
-		// Half a control frame is never a line of its own: it is as it was on the wire.
-		return emit(&Line{At: f.at, FromClient: f.client, Chunk: httpstream.Chunk{Data: f.unparsed()}})
-	}
-	return f.emit(emit)
-}
-
-// unparsed is what is held as it was on the wire, but for the mask.
-func (f *Frames) unparsed() []byte {
-	if !f.begun {
-		return f.held
-	}
-	return append(websocket.AppendHeader(nil, f.header), f.held...)
+	return emit(&Line{At: f.at, FromClient: f.client, Chunk: httpstream.Chunk{Data: f.held}})
 }
 
 // Messages follows the lines of one direction of a WebSocket.

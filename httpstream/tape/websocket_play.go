@@ -49,6 +49,9 @@ func (w *FrameWriter) Append(b []byte, l *Line) ([]byte, error) {
 		text, ok := w.check.piece(l.Deflated, last)
 		switch {
 		case ok && bytes.Equal(text, l.Data):
+		case !ok && l.Unread:
+			w.compare = false // the rest of the message can't be read
+			w.check.close()
 		case first:
 			w.plain, w.compare = true, false
 			w.edited = w.check.takeover

@@ -113,19 +113,27 @@ func ParseHeader(b []byte) (h Header, n int, err error) {
 	return h, n, nil
 }
 
-// AppendHeader appends a header without a mask.
+// AppendHeader appends a header as it is on the wire.
 func AppendHeader(b []byte, h Header) []byte {
-	first := byte(h.Reserved<<4 | h.Op)
+	first, mask := byte(h.Reserved<<4|h.Op), byte(0)
 	if h.Final {
 		first |= 0x80
 	}
+	if h.Masked {
+		mask = 0x80
+	}
 	switch {
 	case h.Length < 126:
-		return append(b, first, byte(h.Length))
+		b = append(b, first, mask|byte(h.Length))
 	case h.Length < 1<<16:
-		return binary.BigEndian.AppendUint16(append(b, first, 126), uint16(h.Length))
+		b = binary.BigEndian.AppendUint16(append(b, first, mask|126), uint16(h.Length))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, first, mask|127), uint64(h.Length))
 	}
-	return binary.BigEndian.AppendUint64(append(b, first, 127), uint64(h.Length))
+	if h.Masked {
+		b = append(b, h.Key[:]...)
+	}
+	return b
 }
 
 // Opens reports whether the header fields of a 101 answer change to a WebSocket.
