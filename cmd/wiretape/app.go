@@ -91,7 +91,6 @@ func newApp(io streams) *cli.App {
 		ErrWriter:              io.err,
 		UseShortOptionHandling: true,
 		HideHelpCommand:        true,
-		Suggest:                true,
 		// As docker compose has it: a comma may be part of a file's name.
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run reports it

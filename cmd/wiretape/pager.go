@@ -30,16 +30,20 @@ func paged(out io.Writer, print func(io.Writer) error) error {
 	if errors.Is(err, syscall.EPIPE) { // the reader has seen enough
 		err = nil
 	}
-	return errors.Join(err, in.Close(), ended(pager.Wait()))
+	err = errors.Join(err, in.Close())
+	ended := pager.Wait()
+	exit := (*exec.ExitError)(nil)
+	switch {
+	case errors.As(ended, &exit) && (exit.ExitCode() == notFound || exit.ExitCode() == notRun):
+		return print(out) // the shell has said why
+	case exit != nil:
+		return err // a pager says itself what was wrong
+	}
+	return errors.Join(err, ended)
 }
 
-// ended leaves out how a pager ended: it says itself what was wrong.
-func ended(err error) error {
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return nil
-	}
-	return err
-}
+// What a shell ends with where it can't run a command.
+const notRun, notFound = 126, 127
 
 // pagerOf is $PAGER, which a shell reads as for git and man, or less as it is to be used: it
 // ends at once if all fits on the screen, and lets colours through. Nil for none.

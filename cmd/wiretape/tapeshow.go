@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"go.yaml.in/yaml/v3"
@@ -291,11 +292,15 @@ func eachLine(t *tape.Tape, x *tape.Exchange, do func(tape.Line) error) error {
 
 // showRaw prints the bytes of a body.
 func showRaw(w io.Writer, t *tape.Tape, x *tape.Exchange, request bool) error {
-	terminal := isTerminal(w)
+	if isTerminal(w) {
+		text := &textWriter{w: w}
+		return errors.Join(writeRaw(text, t, x, request), text.close())
+	}
+	return writeRaw(w, t, x, request)
+}
+
+func writeRaw(w io.Writer, t *tape.Tape, x *tape.Exchange, request bool) error {
 	write := func(data []byte) error {
-		if terminal && !isText(data) {
-			return usagef("send it to a file or another program with > or |", "the body is not text, which a terminal might obey")
-		}
 		_, err := w.Write(data)
 		return err
 	}
@@ -317,11 +322,53 @@ func showRaw(w io.Writer, t *tape.Tape, x *tape.Exchange, request bool) error {
 	})
 }
 
+// A textWriter writes nothing but text, whose characters may be split over writes.
+type textWriter struct {
+	w    io.Writer
+	held []byte // the beginning of a character
+}
+
+// Write implements io.Writer.
+func (t *textWriter) Write(p []byte) (int, error) {
+	b := append(t.held, p...)
+	whole := len(b)
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if at := len(b) - i; utf8.RuneStart(b[at]) {
+			if !utf8.FullRune(b[at:]) {
+				whole = at
+			}
+			break
+		}
+	}
+	if !isText(b[:whole]) {
+		return 0, errNoText()
+	}
+	if _, err := t.w.Write(b[:whole]); err != nil {
+		return 0, err
+	}
+	t.held = b[whole:]
+	return len(p), nil
+}
+
+func (t *textWriter) close() error {
+	if len(t.held) > 0 {
+		return errNoText()
+	}
+	return nil
+}
+
+func errNoText() error {
+	return usagef("send it to a file or another program with > or |", "the body is not text, which a terminal might obey")
+}
+
 // isText reports whether bytes do nothing to a terminal but move on: no control
 // characters, of which some terminals take those of 8 bits as well.
 func isText(b []byte) bool {
+	if !utf8.Valid(b) {
+		return false
+	}
 	for _, r := range string(b) {
-		if r < ' ' && r != '\n' && r != '\r' && r != '\t' || r >= 0x7f && r < 0xa0 || r == '\ufffd' {
+		if r < ' ' && r != '\n' && r != '\r' && r != '\t' || r >= 0x7f && r < 0xa0 {
 			return false
 		}
 	}

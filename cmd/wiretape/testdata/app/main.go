@@ -16,6 +16,9 @@ import (
 func main() {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM)
+	if d, err := time.ParseDuration(os.Getenv("DELAY")); err == nil {
+		time.Sleep(d)
+	}
 	handler := app
 	port := ":8080"
 	if os.Args[1] == "origin" {
