@@ -168,7 +168,13 @@ func failed(t *tape.Tape, x *tape.Exchange) bool {
 		}
 		return nil
 	})
-	return err != nil || how != httpstream.EOF
+	switch how {
+	case httpstream.EOF:
+		return err != nil
+	case httpstream.Closed, httpstream.Cancelled:
+		return err != nil || !x.IsWebSocket() // which ends when one of the two closes it
+	}
+	return true
 }
 
 func tapeLs(ctx context.Context, o listOptions, w io.Writer) error {

@@ -222,7 +222,19 @@ func (s *shower) document(header httpstream.Fields, data []byte) string {
 	if decoded := body.Decode(header.Get("Content-Encoding"), data, maxDocument); decoded != nil {
 		data = decoded
 	}
-	return style.Show(data, kindOf(header.Get("Content-Type"), data))
+	return cutLines(style.Show(data, kindOf(header.Get("Content-Type"), data)), "--raw --request")
+}
+
+// maxLines is how many lines of a document are shown.
+const maxLines = 100
+
+// cutLines leaves out what is more than maxLines, and says which flags print all of it.
+func cutLines(text, all string) string {
+	lines := strings.Split(text, "\n")
+	if len(lines) <= maxLines {
+		return text
+	}
+	return strings.Join(lines[:maxLines], "\n") + fmt.Sprintf("\n(%d more lines: %s)", len(lines)-maxLines, all)
 }
 
 func (s *shower) answerHead() {

@@ -265,7 +265,7 @@ func (r *bodyReading) end(at time.Duration, broken bool) error {
 	if r.whole && len(r.data) > 0 {
 		style := r.s.style()
 		style.Width = 100
-		r.failed = errors.Join(r.failed, r.s.print(at, r.mark, style.Show(r.data, body.JSON)))
+		r.failed = errors.Join(r.failed, r.s.print(at, r.mark, cutLines(style.Show(r.data, body.JSON), "--raw")))
 	}
 	return r.failed
 }
