@@ -52,6 +52,9 @@ func runHelp(c *cli.Context, out io.Writer) error {
 		}
 		page = section
 	}
+	if isTerminal(out) {
+		page = renderMarkdown(page, min(terminalWidth(out), 100), colored(out))
+	}
 	return paged(out, func(w io.Writer) error {
 		_, err := io.WriteString(w, page)
 		return err

@@ -41,13 +41,17 @@ func newLiveLine(w io.Writer) *liveLine {
 	if !ok || !isTerminal(w) || os.Getenv("TERM") == "dumb" {
 		return nil
 	}
-	return &liveLine{w: w, width: func() int {
-		width, _, err := term.GetSize(int(f.Fd()))
-		if err != nil || width < 20 {
-			return 80
+	return &liveLine{w: w, width: func() int { return terminalWidth(f) }}
+}
+
+// terminalWidth is 80 where it is not known.
+func terminalWidth(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width >= 20 {
+			return width
 		}
-		return width
-	}}
+	}
+	return 80
 }
 
 // Write writes what stays.
