@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -152,7 +151,7 @@ func (c *chat) read(s *shower) (end *tape.Line, err error) {
 			}
 			return nil
 		case decoder != nil:
-			return decoder.Write(l.Data, func(b []byte) { take(l.At, b) })
+			return undecoded(decoder.Write(l.Data, func(b []byte) { take(l.At, b) }))
 		default:
 			take(l.At, l.Data)
 			return nil
@@ -179,7 +178,7 @@ func (c *chat) take(at time.Duration, data []byte) {
 		if when == nil {
 			c.spans[name] = &span{at, at, size}
 		} else if size > when.size {
-			when.last, when.size = at, cmp.Or(size, when.size)
+			when.last, when.size = at, size
 		}
 	}
 }

@@ -220,10 +220,11 @@ func (r *bodyReading) line(l *tape.Line) error {
 		return r.take(l.At, l.Data)
 	}
 	err := r.decoder.Write(l.Data, func(b []byte) { r.failed = errors.Join(r.failed, r.take(l.At, b)) })
-	return errors.Join(r.undecoded(err), r.failed)
+	return errors.Join(undecoded(err), r.failed)
 }
 
-func (r *bodyReading) undecoded(err error) error {
+// undecoded is what a Content-Encoding is not as it says.
+func undecoded(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -256,7 +257,7 @@ func (r *bodyReading) end(at time.Duration, broken bool) error {
 		case err != nil && broken:
 			r.failed = errors.Join(r.failed, r.s.print(at, r.mark, "(the rest can't be decoded: --chunks shows it)"))
 		case err != nil:
-			return r.undecoded(err)
+			return undecoded(err)
 		}
 	}
 	if r.parser != nil {
