@@ -1,7 +1,6 @@
 package netns
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +18,10 @@ import (
 type NS struct {
 	file  *os.File
 	inode uint64
+
+	homeOnce sync.Once
+	home     *os.File // this process's own namespace
+	homeErr  error
 
 	cookieOnce sync.Once
 	cookie     uint64
@@ -33,7 +35,7 @@ func Of(pid int) (*NS, error) {
 }
 
 func open(path string) (*NS, error) {
-	file, err := os.Open(path)
+	file, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -45,12 +47,28 @@ func open(path string) (*NS, error) {
 	return &NS{file: file, inode: st.Ino}, nil
 }
 
+// openFile is os.Open without the poller, which takes no such file.
+func openFile(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
 // Inode identifies the namespace among those that exist now: the number in the
 // link /proc/PID/ns/net.
 func (ns *NS) Inode() uint64 { return ns.inode }
 
 // Close releases the namespace. Sockets made in it go on.
-func (ns *NS) Close() error { return ns.file.Close() }
+func (ns *NS) Close() error {
+	err := ns.file.Close()
+	ns.homeOnce.Do(func() { ns.homeErr = os.ErrClosed })
+	if ns.home != nil {
+		err = errors.Join(err, ns.home.Close())
+	}
+	return err
+}
 
 // Do runs f on a thread that is in the namespace, and waits for it. Only what f does
 // itself happens there, not the goroutines that it starts; processes that it
@@ -59,48 +77,74 @@ func (ns *NS) Do(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		if unix.Gettid() != unix.Getpid() {
-			done <- ns.doLocked(f)
+		if isMainThread() {
+			// While it is held here, f gets another.
+			done <- ns.Do(f)
+			runtime.UnlockOSThread()
 			return
 		}
-		// The main thread can't be thrown away, and it is the one that /proc/self
-		// shows. While it is held here, f gets another.
-		done <- ns.Do(f)
-		runtime.UnlockOSThread()
+		err, back := ns.visit(f)
+		if back == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
 	}()
 	return <-done
 }
 
-// doLocked unlocks the thread if it is back in its own namespace. A goroutine that
-// ends while locked takes its thread with it.
-func (ns *NS) doLocked(f func() error) error {
-	own, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
+// doHere is Do on this very thread, for what is so short that to have another one woken for
+// it takes longer. If the thread can't go back, that is the error, and the thread is kept
+// from being used for anything else until the caller's goroutine ends, and goes then.
+func (ns *NS) doHere(f func() error) error {
+	runtime.LockOSThread()
+	if isMainThread() {
 		runtime.UnlockOSThread()
-		return err
+		return ns.Do(f)
 	}
-	defer own.Close()
-	if err := ns.enter(); err != nil {
-		runtime.UnlockOSThread()
-		return err
+	err, back := ns.visit(f)
+	if back != nil {
+		return fmt.Errorf("go back from a network namespace: %w", back)
 	}
-	err = f()
-	if unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil {
-		runtime.UnlockOSThread()
-	}
+	runtime.UnlockOSThread()
 	return err
 }
 
-// enter moves this thread. Control keeps the file open meanwhile, and fails only
+// isMainThread reports whether this thread is the one that /proc/self shows, and that
+// can't be thrown away.
+func isMainThread() bool { return unix.Gettid() == unix.Getpid() }
+
+// visit runs f in the namespace, on this thread, which the caller has locked and is
+// in its own. A thread for which it returns a second error did not come back: it must
+// not be unlocked, so that it goes with the goroutine.
+func (ns *NS) visit(f func() error) (err, back error) {
+	home, err := ns.homeFile()
+	if err != nil {
+		return err, nil
+	}
+	if err := setns(ns.file); err != nil {
+		return err, nil
+	}
+	err = f()
+	return err, setns(home)
+}
+
+// homeFile is opened once. Threads that are not locked are all in that namespace, and so
+// is the main one, always.
+func (ns *NS) homeFile() (*os.File, error) {
+	ns.homeOnce.Do(func() { ns.home, ns.homeErr = openFile("/proc/self/ns/net") })
+	return ns.home, ns.homeErr
+}
+
+// setns moves this thread. Control keeps the file open meanwhile, and fails only
 // where it is closed.
-func (ns *NS) enter() error {
-	raw, err := ns.file.SyscallConn()
+func setns(file *os.File) error {
+	raw, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var setns error
 	if err := raw.Control(func(fd uintptr) { setns = unix.Setns(int(fd), unix.CLONE_NEWNET) }); err != nil {
-		return &os.PathError{Op: "setns", Path: ns.file.Name(), Err: os.ErrClosed}
+		return &os.PathError{Op: "setns", Path: file.Name(), Err: os.ErrClosed}
 	}
 	return os.NewSyscallError("setns", setns)
 }
@@ -169,121 +213,4 @@ func udpAddr(a netip.AddrPort) *net.UDPAddr {
 		return nil
 	}
 	return net.UDPAddrFromAddrPort(a)
-}
-
-// DialTCP connects a socket of the namespace to addr. The thread is in the
-// namespace only while the socket is made, so a slow connect costs no thread. The
-// error is a [*net.OpError] that wraps the kernel's errno, such as ECONNREFUSED,
-// or the reason why ctx ended.
-func (ns *NS) DialTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
-	c, err := ns.dialTCP(ctx, addr)
-	if err != nil {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: err}
-	}
-	return c, nil
-}
-
-func (ns *NS) dialTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	sa, family, err := ns.sockaddr(addr)
-	if err != nil {
-		return nil, err
-	}
-	fd := -1
-	err = ns.Do(func() (err error) {
-		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-		return os.NewSyscallError("socket", err)
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = unix.Connect(fd, sa)
-	if err != nil && !errors.Is(err, unix.EINPROGRESS) && !errors.Is(err, unix.EINTR) {
-		unix.Close(fd)
-		return nil, os.NewSyscallError("connect", err)
-	}
-	// Only now, so that the poller never sees an idle socket, which looks hung up.
-	file := os.NewFile(uintptr(fd), "tcp:"+addr.String())
-	defer file.Close()
-	if err := awaitConnect(ctx, file); err != nil {
-		return nil, err
-	}
-	conn, err := net.FileConn(file)
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil
-}
-
-func awaitConnect(ctx context.Context, file *os.File) error {
-	// ErrDeadlineExceeded comes from here alone, so ctx.Err() is its reason.
-	stop := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })
-	defer stop()
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var connect error
-	err = raw.Write(func(fd uintptr) (done bool) {
-		done, connect = connected(int(fd))
-		return done
-	})
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return context.Cause(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	return os.NewSyscallError("connect", connect)
-}
-
-// connected tells whether a connect is over. Writable alone does not say so: the
-// poller may report it early.
-func connected(fd int) (done bool, err error) {
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
-		return true, err
-	}
-	if errno != 0 {
-		return true, unix.Errno(errno)
-	}
-	_, err = unix.Getpeername(fd)
-	return err == nil, nil
-}
-
-// sockaddr turns a into the kernel's form. A zone is the name of an interface of the
-// namespace, or its number.
-func (ns *NS) sockaddr(a netip.AddrPort) (unix.Sockaddr, int, error) {
-	if !a.IsValid() {
-		return nil, 0, errors.New("invalid address")
-	}
-	if ip := a.Addr().Unmap(); ip.Is4() {
-		return &unix.SockaddrInet4{Addr: ip.As4(), Port: int(a.Port())}, unix.AF_INET, nil
-	}
-	sa := &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
-	if zone := a.Addr().Zone(); zone != "" {
-		id, err := ns.zoneID(zone)
-		if err != nil {
-			return nil, 0, err
-		}
-		sa.ZoneId = id
-	}
-	return sa, unix.AF_INET6, nil
-}
-
-func (ns *NS) zoneID(zone string) (id uint32, err error) {
-	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-		return uint32(n), nil
-	}
-	err = ns.Do(func() error {
-		i, err := net.InterfaceByName(zone)
-		if err != nil {
-			return fmt.Errorf("zone %q: %w", zone, err)
-		}
-		id = uint32(i.Index)
-		return nil
-	})
-	return id, err
 }

@@ -278,16 +278,12 @@ func openFiles(t *testing.T) int {
 
 func TestAThreadThatCantGoBackIsThrownAway(t *testing.T) {
 	ns := newNS(t)
-	own, err := inodeOf(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
 	for range 20 {
-		strandThread(t, ns, own)
+		strandThread(t, ns)
 	}
 }
 
-func strandThread(t *testing.T, ns *NS, own uint64) {
+func strandThread(t *testing.T, ns *NS) {
 	t.Helper()
 	// Without CAP_SYS_ADMIN the thread can't return.
 	var tid int
@@ -299,15 +295,52 @@ func strandThread(t *testing.T, ns *NS, own uint64) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	awaitThreadGone(t, tid)
+}
+
+// awaitThreadGone returns when the thread has ended, or its number is another's.
+func awaitThreadGone(t *testing.T, tid int) {
+	t.Helper()
+	own, err := inodeOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 100 {
+		// A thread without capabilities, which this may be, can't look into another.
 		var st unix.Stat_t
 		err := unix.Stat(fmt.Sprintf("/proc/self/task/%d/ns/net", tid), &st)
-		if err != nil || st.Ino == own {
+		if errors.Is(err, os.ErrNotExist) || err == nil && st.Ino == own {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error("the thread is still in the other namespace")
+}
+
+func TestAThreadThatIsStrandedHereGoesWithItsGoroutine(t *testing.T) {
+	ns := newNS(t)
+	stranded := 0
+	for range 20 {
+		tid, said := 0, make(chan error)
+		go func() {
+			said <- ns.doHere(func() error {
+				tid = unix.Gettid()
+				header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+				var none [2]unix.CapUserData
+				return unix.Capset(&header, &none[0])
+			})
+		}()
+		// On the main thread it is Do, which tells only what f did.
+		if err := <-said; errors.Is(err, unix.EPERM) {
+			stranded++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		awaitThreadGone(t, tid)
+	}
+	if stranded == 0 {
+		t.Error("it was the main thread each time")
+	}
 }
 
 func TestUDPSocketsAreOfTheNamespace(t *testing.T) {

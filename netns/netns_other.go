@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // An NS is a network namespace. It exists on Linux only.
@@ -58,6 +59,21 @@ func (*Finder) Close() error { return nil }
 func (*Finder) ByAddr(context.Context, netip.Addr) (Process, error) {
 	return Process{}, unsupported("find network namespace")
 }
+
+// A Recent keeps network namespaces open. It exists on Linux only.
+type Recent struct{}
+
+// NewRecent keeps nothing.
+func NewRecent(time.Duration) *Recent { return new(Recent) }
+
+// Get finds nothing.
+func (*Recent) Get(uint64) *NS { return nil }
+
+// Keep keeps nothing.
+func (*Recent) Keep(uint64, *NS) bool { return false }
+
+// Close closes nothing.
+func (*Recent) Close() error { return nil }
 
 func unsupported(what string) error {
 	return fmt.Errorf("%s: %w: network namespaces exist on Linux only", what, errors.ErrUnsupported)

@@ -123,33 +123,50 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 
 // serve leaves it to handle to end when ctx does: only who reads from a connection
 // knows what its end then means for what was recorded of it.
+//
+// Who accepted a connection serves it, and has another goroutine wait for the next one:
+// the other way round, the connection would wait until nobody else is found to be there.
 func (p *Proxy) serve(ctx context.Context, l net.Listener, handle func(context.Context, net.Conn)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
+	over := make(chan struct{})
+	var next func()
+	next = func() {
+		conn := accept(ctx, l)
+		if conn == nil {
+			close(over)
+			return
+		}
+		defer conn.Close()
+		wg.Go(next)
+		handle(ctx, conn)
+	}
+	wg.Go(next)
+	<-over
+	return nil
+}
+
+// accept returns the next connection, or nil when ctx ends or l is closed.
+func accept(ctx context.Context, l net.Listener) net.Conn {
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			// Out of file descriptors or memory: others' connections must end first.
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			select {
-			case <-time.After(pause):
-				continue
-			case <-ctx.Done():
-				return nil
-			}
+		if err == nil {
+			return conn
 		}
-		pause = 0
-		wg.Go(func() {
-			defer conn.Close()
-			handle(ctx, conn)
-		})
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		// Out of file descriptors or memory: others' connections must end first.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -276,17 +277,17 @@ func TestReplayEndsWithItsContext(t *testing.T) {
 // ingressLab serves an ingress port for a service that handle serves.
 func ingressLab(t *testing.T, w *world) *lab {
 	t.Helper()
-	var rec *record.Recorder
+	var rec atomic.Pointer[record.Recorder]
 	b := w.recordWith(nil, func(p *Proxy, ctx context.Context, l net.Listener) error {
 		return p.ServeIngress(ctx, l, Ingress{
 			Service: "app", Published: "127.0.0.1:8080",
 			Dial: func(ctx context.Context) (net.Conn, error) { return w.dial(ctx, named("app:80")) },
 			Record: func(s Stream) httpstream.Sink {
-				return rec.Conn(record.Conn{Kind: tape.Case, Service: s.Service, Scheme: s.Scheme, Authority: s.Authority})
+				return rec.Load().Conn(record.Conn{Kind: tape.Case, Service: s.Service, Scheme: s.Scheme, Authority: s.Authority})
 			},
 		})
 	})
-	rec = b.recorder
+	rec.Store(b.recorder)
 	return b
 }
 

@@ -100,9 +100,32 @@ func peekHello(ctx context.Context, client net.Conn, timeout time.Duration) (*tl
 }
 
 // firstSpeaker waits for either side to send. If upstream speaks first, the
-// protocol is opaque: of HTTP servers only those with ServerBegins do. Bytes that were read are read again from the connections returned.
+// protocol is opaque: of HTTP servers only those with ServerBegins do. Bytes that were
+// read are read again from the connections returned.
 // The error is ctx's if that ended, else that of the side which ended without a word.
 func firstSpeaker(ctx context.Context, client, upstream net.Conn) (p sniffed, c, u net.Conn, err error) {
+	// Mostly the client's bytes are here by now: it has written while upstream was dialled.
+	said, ok := transport.Arrived(client)
+	client = transport.WithPrefix(client, said)
+	if p = classify(said); ok && p.kind != undecided {
+		if said, ok = transport.Arrived(upstream); ok {
+			return p.before(said), client, transport.WithPrefix(upstream, said), nil
+		}
+	}
+	return firstOfTwo(ctx, client, upstream)
+}
+
+// before is what a connection speaks whose client has said p and whose server has said
+// something of its own.
+func (p sniffed) before(said []byte) sniffed {
+	if len(said) > 0 && !(p.kind == knownHTTP && p.http.ServerBegins != nil && p.http.ServerBegins(said)) {
+		return sniffed{kind: opaque}
+	}
+	return p
+}
+
+// firstOfTwo is firstSpeaker where what is here does not tell: it reads both.
+func firstOfTwo(ctx context.Context, client, upstream net.Conn) (p sniffed, c, u net.Conn, err error) {
 	type read struct {
 		data []byte
 		err  error
@@ -129,7 +152,7 @@ func firstSpeaker(ctx context.Context, client, upstream net.Conn) (p sniffed, c,
 	switch {
 	case ctx.Err() != nil:
 		return sniffed{kind: opaque}, c, u, ctx.Err()
-	case len(up.data) > 0 && !(p.kind == knownHTTP && p.http.ServerBegins != nil && p.http.ServerBegins(up.data)):
+	case len(up.data) > 0 && p.before(up.data).kind == opaque:
 		return sniffed{kind: opaque}, c, u, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return sniffed{kind: opaque}, c, u, up.err

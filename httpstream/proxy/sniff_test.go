@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -52,6 +53,62 @@ func TestClassify(t *testing.T) {
 		if got := classify([]byte(c.in)).String(); got != c.want {
 			t.Errorf("%s: %q is %s, want %s", c.name, c.in[:min(30, len(c.in))], got, c.want)
 		}
+	}
+}
+
+// tcpPair returns the two ends of a loopback connection.
+func tcpPair(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if a, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// What both sides have sent before anybody looks decides as it would later, and is read
+// again.
+func TestWhoSpokeFirstIsToldByWhatIsThere(t *testing.T) {
+	const request, settings = "GET / HTTP/1.1\r\n\r\n", "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	for _, c := range []struct{ name, client, server, want string }{
+		{"a request", request, "", "HTTP/1.1"},
+		{"a request, and a server that greets", request, "220 hello\r\n", "opaque"},
+		{"a server that greets", "", "220 hello\r\n", "opaque"},
+		{"TLS", "\x16\x03\x01", "", "tlsHello"},
+		{"TLS, and a server that greets", "\x16\x03\x01", "* OK IMAP\r\n", "opaque"},
+		{"HTTP/2", http2Preface, "", "HTTP/2"},
+		{"HTTP/2, and a server that begins", http2Preface, settings, "HTTP/2"},
+		{"HTTP/2, and a server that greets", http2Preface, "220 hello\r\n", "opaque"},
+		{"something else", "\x00\x01", "", "opaque"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			app, client := tcpPair(t)
+			upstream, server := tcpPair(t)
+			for conn, said := range map[net.Conn]string{app: c.client, server: c.server} {
+				if _, err := io.WriteString(conn, said); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p, again, upAgain, err := firstSpeaker(t.Context(), client, upstream)
+			if err != nil || p.String() != c.want {
+				t.Errorf("%v, %v; want %s", p, err, c.want)
+			}
+			app.Close()
+			server.Close()
+			for conn, said := range map[net.Conn]string{again: c.client, upAgain: c.server} {
+				if got, err := io.ReadAll(conn); err != nil || string(got) != said {
+					t.Errorf("then %q is read, %v; want %q", got, err, said)
+				}
+			}
+		})
 	}
 }
 

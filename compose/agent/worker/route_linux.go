@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 
 	"github.com/wiretape/wiretape/compose/agent"
 	"github.com/wiretape/wiretape/compose/agent/dns"
@@ -17,8 +18,9 @@ import (
 
 // via is what a Dest needs to be dialled as the app would.
 type via struct {
-	pid  int
-	peer netip.Addr // the app's address, for when the process is gone already
+	netns uint64 // cookie of its network namespace
+	pid   int
+	peer  netip.Addr // the app's address, for when the process is gone already
 }
 
 // original tells where a connection that was led here wanted to go.
@@ -33,7 +35,7 @@ func (s *serving) original(conn net.Conn) (proxy.Dest, bool) {
 	d := proxy.Dest{
 		Addr: dst, Name: s.names.NameOf(dst.Addr()),
 		Service: s.services[origin.CgroupID].Name,
-		Via:     via{pid: int(origin.PID), peer: peer.Addr()},
+		Via:     via{netns: origin.NetnsCookie, pid: int(origin.PID), peer: peer.Addr()},
 	}
 	// A service may be reached on a network that isn't the project's own.
 	d.Internal = s.names.IsInternalAddr(dst.Addr())
@@ -56,12 +58,28 @@ func (s *serving) namespace(ctx context.Context, v via) (*netns.NS, error) {
 // dial connects from inside the app's network namespace: its routes, and what
 // it may not reach, stay its own.
 func (s *serving) dial(ctx context.Context, d proxy.Dest) (net.Conn, error) {
-	ns, err := s.namespace(ctx, d.Via.(via))
+	v := d.Via.(via)
+	if ns := s.recent.Get(v.netns); ns != nil {
+		conn, err := ns.DialTCP(ctx, d.Addr)
+		if err == nil {
+			return conn, nil
+		}
+		if !errors.Is(err, os.ErrClosed) {
+			return nil, err
+		}
+	}
+	ns, err := s.namespace(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	defer ns.Close()
-	return ns.DialTCP(ctx, d.Addr)
+	if !s.recent.Keep(v.netns, ns) {
+		defer ns.Close()
+	}
+	conn, err := ns.DialTCP(ctx, d.Addr)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
 }
 
 // divert serves DNS over TCP.

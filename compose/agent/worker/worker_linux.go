@@ -27,6 +27,10 @@ import (
 	mitmtls "github.com/wiretape/wiretape/tls"
 )
 
+// recentFor is how long the network namespace of an app that connects to nobody is kept
+// open: not much longer than its container may be.
+const recentFor = 10 * time.Second
+
 // serving is the worker's state once the session began.
 type serving struct {
 	start    *agent.Start
@@ -34,6 +38,7 @@ type serving struct {
 	redirect *bpf.Maps
 	live     io.Closer // see bpf.Maps.Live
 	finder   *netns.Finder
+	recent   *netns.Recent
 	names    *dns.Names
 	dns      *dns.Server
 	services map[uint64]agent.Service // by cgroup ID
@@ -145,6 +150,7 @@ func begin(ctx context.Context, start *agent.Start, issuer *mitmtls.Issuer, out 
 	s := &serving{
 		start: start, out: out, redirect: redirect, ctx: ctx, cancel: cancel,
 		finder:   netns.NewFinder(filepath.Join(agent.CgroupDir, start.Cgroup)),
+		recent:   netns.NewRecent(recentFor),
 		services: make(map[uint64]agent.Service), known: runner.NewCorrelation(start.Correlate),
 	}
 	s.cases = runner.NewClock(s.known)
@@ -385,5 +391,6 @@ func (s *serving) shutdown() {
 	s.cancel()
 	s.wg.Wait()
 	s.finder.Close()
+	s.recent.Close()
 	s.redirect.Close()
 }

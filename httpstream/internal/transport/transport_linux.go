@@ -41,3 +41,27 @@ func Unacknowledged(c *net.TCPConn) (n int, failed error) {
 	}
 	return n, failed
 }
+
+// Arrived reads what a TCP connection has, without waiting; it neither meets nor takes the
+// connection's end or error. ok is false where that can't be told: for another kind of
+// connection.
+func Arrived(conn net.Conn) (b []byte, ok bool) {
+	tcp, is := conn.(*net.TCPConn)
+	if !is {
+		return nil, false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, false
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		var n int
+		if n, err = unix.IoctlGetInt(int(fd), unix.SIOCINQ); err != nil || n == 0 {
+			return
+		}
+		b = make([]byte, min(n, BufferSize))
+		n, err = unix.Read(int(fd), b)
+		b = b[:max(n, 0)]
+	})
+	return b, cerr == nil && err == nil
+}

@@ -12,3 +12,6 @@ func unsentBytes(*net.TCPConn) int { return 0 }
 
 // Unacknowledged is zero where the kernel does not tell.
 func Unacknowledged(*net.TCPConn) (int, error) { return 0, nil }
+
+// Arrived can't tell.
+func Arrived(net.Conn) (b []byte, ok bool) { return nil, false }
