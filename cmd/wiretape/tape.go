@@ -58,6 +58,7 @@ func tapeCommand(io streams) *cli.Command {
 					return tapeVerify(c.Context, o, io.out)
 				},
 			},
+			tapeScanCommand(io, jsonFlag),
 			{
 				Name: "cp", Usage: "copy a tape to a folder or a volume", ArgsUsage: "TAPE COPY",
 				Description: "   Each is a folder, or volume:NAME for a volume of the engine, which is made if\n   it is missing. What is in the copy's place already stays.\n\n   example: wiretape tape cp volume:tapes tapes/chat",
