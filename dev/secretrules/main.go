@@ -30,7 +30,8 @@ const minPrefix = 2
 // left are rules that say nothing about what passes in HTTP, commands and files, and
 // those that package secret has in its own words.
 var left = []string{"curl-auth-header", "curl-auth-user", "kubernetes-secret-yaml", "freemius-secret-key", "nuget-config-password",
-	"private-key", "jwt", "sidekiq-sensitive-url", "microsoft-teams-webhook"}
+	"private-key", "jwt", "sidekiq-sensitive-url", "microsoft-teams-webhook",
+	"aws-amazon-bedrock-api-key-short-lived"}
 
 // behind is what many rules want to stand behind a secret. A field of a protobuf
 // message, for one, has other bytes there, and the pattern takes as much as it can.

@@ -41,6 +41,7 @@ func further() []shape {
 		{ID: "telegram-bot-token", Prefixes: []string{"bot"}, Regex: `bot[0-9]{8,10}:[A-Za-z0-9_-]{35}`},
 		{ID: "jwt", Prefixes: []string{"eyj"}, Regex: `eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*`},
 		{ID: "jwe", Prefixes: []string{"eyj"}, Regex: `eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+`},
+		{ID: "aws-bedrock-api-key-short-lived", Prefixes: []string{"bedrock-api-key-"}, Regex: `bedrock-api-key-[A-Za-z0-9+/]{20,}={0,2}`},
 		{ID: "microsoft-teams-webhook", Prefixes: []string{"webhookb2/"}, Regex: `webhookb2/[0-9a-f-]{36}@[0-9a-f-]{36}/IncomingWebhook/[0-9a-f]{32}/[0-9a-f-]{36}`},
 		{ID: "url-user-info", Prefixes: []string{"://"}, Regex: `://[^/?#@:]*:[^/?#]+@`},
 	}

@@ -31,11 +31,14 @@ func NewStandIns() *StandIns {
 	return s
 }
 
-// checked is how many characters follow from the others, and shortest how many there
-// are at least in a stand-in that has these.
+// checked is how many characters follow from those before them, and shortest how many
+// there are at least in a stand-in that has these.
 const (
 	checked  = 6
 	shortest = 12
+	// checkedBy is how many they follow from, at most: a stand-in may by chance begin
+	// as if its prefix were longer.
+	checkedBy = 10
 )
 
 // alphabet says from what characters a secret is made, so that another of them is
@@ -176,9 +179,10 @@ func check(text []byte, a alphabet, n int, k kind, tell func(c *byte, want byte)
 	var last []*byte
 	i := 0
 	each(text, k, func(c *byte) {
-		if i >= n-checked {
+		switch {
+		case i >= n-checked:
 			last = append(last, c)
-		} else {
+		case i >= n-checked-checkedBy:
 			sum.Write([]byte{*c})
 		}
 		i++
