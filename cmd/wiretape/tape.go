@@ -120,9 +120,21 @@ func tapeVerify(ctx context.Context, o tapeOptions, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	config, err := readConfig(".")
+	if err != nil {
+		return err
+	}
+	problems := t.Verify()
+	if !config.Redact.KeepBodies {
+		// What can't be read is a problem of its own already.
+		found, _ := t.Secrets(tape.NewRedactor(config.Redact.rules()))
+		for i := range found {
+			problems = append(problems, tape.Problem{File: found[i].File, Line: found[i].Line, Msg: "holds a secret: " + secretText(&found[i])})
+		}
+	}
 	wrong := 0
 	enc := newEncoder(w)
-	for _, p := range t.Verify() {
+	for _, p := range problems {
 		p.File = t.shown(p.File)
 		what := "problem"
 		if p.Remark {

@@ -9,7 +9,7 @@ import (
 )
 
 // shapesJSON is what dev/secretrules makes of the rules of gitleaks
-// (https://github.com/gitleaks/gitleaks, MIT license, © 2019 Zachary Rice).
+// (https://github.com/gitleaks/gitleaks); LICENSE.gitleaks has their license.
 //
 //go:generate go -C ../../dev/secretrules run . ../../httpstream/secret/shapes.json
 //go:embed shapes.json
