@@ -104,7 +104,7 @@ func waitingFor(open map[string]*waiting) string {
 	for _, name := range slices.Sorted(maps.Keys(open)) {
 		list = append(list, strings.TrimSpace(name+" "+open[name].missing))
 	}
-	return "waiting until the services are ready: " + strings.Join(list, ", ")
+	return "waiting for the services: " + strings.Join(list, ", ")
 }
 
 func (r *readiness) notReadyError(open map[string]*waiting) error {
