@@ -73,7 +73,7 @@ func (v *veil) side(l *tape.Line) *side {
 	return &v.server
 }
 
-// add takes a line, and emits those that are known by now.
+// add takes a line, which it may change, and emits those that are known by now.
 func (v *veil) add(l *tape.Line) error {
 	s := v.side(l)
 	if !s.read || len(l.Data) == 0 {
@@ -88,17 +88,11 @@ func (v *veil) add(l *tape.Line) error {
 	known := s.stream.Write(l.Data)
 	if len(v.waiting) == 0 && len(known) == len(l.Data) {
 		defer s.stream.Rest()
-		return v.emitWith(l, known)
+		l.Data = known
+		return v.emit(l)
 	}
 	s.ready = append(s.ready, known...)
 	return v.wait(l, s, false)
-}
-
-// emitWith emits a line with other data, and leaves the line as it is.
-func (v *veil) emitWith(l *tape.Line, data []byte) error {
-	other := *l
-	other.Data = data
-	return v.emit(&other)
 }
 
 // wait has a line wait for what is not known.
@@ -171,14 +165,11 @@ func (v *veil) addFrame(l *tape.Line) error {
 		return v.add(l)
 	}
 	if l.Frame != nil && l.Frame.Op >= websocket.Close {
-		data := bytes.Clone(l.Data)
-		v.finder.Replace(secret.Text{}, v.with, data)
+		v.finder.Replace(secret.Text{}, v.with, l.Data)
 		if len(v.waiting) == 0 {
-			return v.emitWith(l, data)
+			return v.emit(l)
 		}
-		other := *l
-		other.Data = data
-		return v.wait(&other, s, true)
+		return v.wait(l, s, true)
 	}
 	if l.Frame != nil && l.Frame.Op != websocket.Continuation {
 		s.text, s.read = secret.Text{Binary: l.Frame.Op == websocket.Binary}, true

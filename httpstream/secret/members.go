@@ -20,14 +20,12 @@ type members struct {
 	state   memberState
 	quotes  [levels]int64 // the last quote of each level
 	level   int           // of the value
-	name    [maxName]byte
-	named   int // bytes of name
+	named   int           // bytes of its name
 	how     strength
 	start   int64 // of the value
 	line    int64 // where the white space's line begins, behind a line end
 	partial bool  // the value's beginning was given out
 	array   bool  // it is one of an array
-	known   judged
 }
 
 type memberState uint8
@@ -128,7 +126,7 @@ func (s *Scan) skipMembers(at int64) int64 {
 		if i+1 >= len(b) || i > 0 && b[i-1] == '\\' || last < 0 {
 			break
 		}
-		if c := b[i+1]; c <= ' ' || c == ':' && (i-last-1 > maxName || m.known.judge(s.f, b[last+1:i]) != no) {
+		if c := b[i+1]; c <= ' ' || c == ':' && (i-last-1 > maxName || s.lent.known.judge(b[last+1:i]) != no) {
 			break
 		}
 		last = i
@@ -143,20 +141,23 @@ func (s *Scan) skipMembers(at int64) int64 {
 	return s.base + int64(i)
 }
 
-// judged are the names that a Scan met last: few come again and again.
-type judged [16]struct {
-	name string
-	how  strength
+// judged are the names that were met last: few come again and again.
+type judged struct {
+	of    *Finder
+	names [16]struct {
+		name string
+		how  strength
+	}
 }
 
-func (j *judged) judge(f *Finder, name []byte) strength {
+func (j *judged) judge(name []byte) strength {
 	if len(name) == 0 {
 		return no
 	}
 	first, middle, last := int(name[0]), int(name[len(name)/2]), int(name[len(name)-1])
-	entry := &j[(len(name)+first+3*middle+7*last)%len(j)]
+	entry := &j.names[(len(name)+first+3*middle+7*last)%len(j.names)]
 	if entry.name != string(name) {
-		entry.name, entry.how = string(name), f.written(name)
+		entry.name, entry.how = string(name), j.of.written(name)
 	}
 	return entry.how
 }
@@ -231,7 +232,7 @@ func (s *Scan) nextQuote(at int64) int64 {
 	if q+1 < s.end() {
 		switch s.buf[q+1-s.base] {
 		case ':':
-			if m.how = m.known.judge(s.f, name); m.how == no {
+			if m.how = s.lent.known.judge(name); m.how == no {
 				return q + 2
 			}
 		case ' ', '\t', '\r', '\n':
@@ -244,7 +245,7 @@ func (s *Scan) nextQuote(at int64) int64 {
 		}
 	}
 	m.state, m.level = behindName, level
-	m.named = copy(m.name[:], name)
+	m.named = copy(s.lent.name[:], name)
 	return q + 1
 }
 
@@ -265,7 +266,7 @@ func (s *Scan) behind(at int64, c byte) int64 {
 		if c != ':' {
 			return at
 		}
-		if m.how = s.f.written(m.name[:m.named]); m.how != no {
+		if m.how = s.f.written(s.lent.name[:m.named]); m.how != no {
 			m.state, m.line, m.array = behindColon, never, false
 		}
 		return at + 1
@@ -291,7 +292,7 @@ func (s *Scan) member(end int64, k kind) {
 	if m.start >= end || m.how == likely && !m.partial && (k == number || !plausible(s.between(m.start, end))) {
 		return
 	}
-	s.add(Finding{Start: m.start, End: end, Rule: "member " + unescapedMember(m.name[:m.named]), from: m.start, kind: k})
+	s.add(Finding{Start: m.start, End: end, Rule: "member " + unescapedMember(s.lent.name[:m.named]), from: m.start, kind: k})
 }
 
 // unescapedMember is the name that a string of JSON has.

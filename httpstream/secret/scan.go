@@ -30,7 +30,7 @@ type Scan struct {
 	// buf has the bytes from base on: up to lookBack bytes that were taken, and those
 	// that were not. It is lent while it has any of these; else back has the others.
 	buf    []byte
-	lent   *[]byte
+	lent   *lent
 	back   [lookBack]byte
 	backed int
 	base   int64
@@ -46,8 +46,14 @@ type Scan struct {
 	parts   parts
 }
 
-// buffers lends buf to a Scan while it works, or holds something.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
+// A lent is what a Scan needs only while it works, or holds something.
+type lent struct {
+	buf   []byte
+	name  [maxName]byte // of the member under way
+	known judged
+}
+
+var lents = sync.Pool{New: func() any { return new(lent) }}
 
 // Scan begins a text.
 func (f *Finder) Scan(t Text) *Scan {
@@ -85,8 +91,11 @@ func (s *Scan) borrow() {
 		s.forget()
 		return
 	}
-	s.lent = buffers.Get().(*[]byte)
-	s.buf = append((*s.lent)[:0], s.back[:s.backed]...)
+	s.lent = lents.Get().(*lent)
+	if s.lent.known.of != s.f {
+		s.lent.known = judged{of: s.f}
+	}
+	s.buf = append(s.lent.buf[:0], s.back[:s.backed]...)
 }
 
 // forget drops what was taken, but for what is looked back at.
@@ -152,19 +161,18 @@ func (s *Scan) Take() (data []byte, offset int64, found []Finding) {
 // Rest gives the buffer back if nothing is held. What Take returned is not valid
 // any more.
 func (s *Scan) Rest() {
-	if s.lent == nil || s.taken < s.end() {
+	if s.lent == nil || s.taken < s.end() || s.members.state != betweenQuotes {
 		return
 	}
 	s.forget()
 	s.backed = copy(s.back[:], s.buf)
-	*s.lent = s.buf[:0]
-	if cap(s.buf) <= maxPooled {
-		buffers.Put(s.lent)
+	if s.lent.buf = s.buf[:0]; cap(s.buf) <= maxPooled {
+		lents.Put(s.lent)
 	}
 	s.lent, s.buf = nil, nil
 }
 
-// maxPooled is the longest buffer that is kept for others, in bytes.
+// maxPooled is the longest buffer that is lent again, in bytes.
 const maxPooled = 64 << 10
 
 // add keeps a finding, and makes one of those that lie over each other.
