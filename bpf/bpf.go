@@ -72,13 +72,20 @@ type Origin struct {
 type Unsupported struct {
 	Feature string // what is missing
 	Since   string // the Linux version that brought it; empty where that is not the reason
+	Option  string // what the kernel was built without; empty where that is not the reason
+	Kernel  string // the release of the kernel; may be empty
 	Hint    string // what to do
 	Cause   error  // what the kernel answered; may be nil
 }
 
 func (u *Unsupported) Error() string {
 	msg := "no " + u.Feature
-	if u.Since != "" {
+	switch {
+	case u.Option != "":
+		msg += " (needs " + u.Option + ", which this Linux " + u.Kernel + " was built without)"
+	case u.Since != "" && u.Kernel != "":
+		msg += " (needs Linux " + u.Since + ", and this is " + u.Kernel + ")"
+	case u.Since != "":
 		msg += " (needs Linux " + u.Since + ")"
 	}
 	if u.Cause != nil {

@@ -16,7 +16,6 @@ var ErrIsolated = errors.New("an isolated session can't be bypassed")
 func unsupported() error {
 	return &Unsupported{
 		Feature: "BPF on this system",
-		Since:   "5.15",
 		Hint:    "the redirect runs in the engine's Linux, inside the agent container",
 	}
 }
