@@ -143,7 +143,7 @@ func memberStrength(name string) strength {
 			return surely
 		case strings.HasSuffix(w, "token") && !isHarmlessToken(w, last, next):
 			found = likely
-		case w == "sessionid", w == "id" && last == "session" && len(words) == 2, w == "signature":
+		case w == "sessionid", w == "id" && last == "session" && len(words) == 2:
 			found = max(found, likely)
 		}
 	}

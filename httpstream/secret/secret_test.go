@@ -121,6 +121,7 @@ func TestAValueIsReplacedForItsName(t *testing.T) {
 		`{"next_page_token":"CAUQAA1234567890"}`:          `{"next_page_token":"CAUQAA1234567890"}`,
 		`{"password_hint":"the dog","api_key_id":"key1"}`: `{"password_hint":"the dog","api_key_id":"key1"}`,
 		`{"total_tokens":123456789012}`:                   `{"total_tokens":123456789012}`,
+		`{"signature":"EqQBCgIYAhIM1gbcDa9GJwZA2b3hGg"}`:  `{"signature":"EqQBCgIYAhIM1gbcDa9GJwZA2b3hGg"}`,
 	} {
 		if got := replaced(Text{}, in); got != want {
 			t.Errorf("%s\nbecomes %s\nwant    %s", in, got, want)
@@ -150,6 +151,7 @@ func TestOtherPlacesOfSecrets(t *testing.T) {
 		"a URL's parameter":        `{"u":"/x?api_key=` + key + `&b=1"}`,
 		"a token behind its name":  `{"access_token":"` + key + `","expires_in":3600}`,
 		"a session":                `{"sessionId":"` + key + `"}`,
+		"an ephemeral key":         `{"client_secret":{"value":"ek_` + key + `","expires_at":1}}`,
 		"an array of credentials":  `{"secrets":["x"],"client_secret":[ "a","` + key + `"]}`,
 		"a string cut off":         `{"password":"` + key,
 		"a telegram bot":           "https://api.telegram.test/bot1234567890:AAF" + key[:32] + "/getMe",

@@ -32,6 +32,7 @@ func further() []shape {
 		{ID: "google-oauth-token", Prefixes: []string{"ya29."}, Regex: `ya29\.[A-Za-z0-9_-]{20,}`},
 		{ID: "google-oauth-client-secret", Prefixes: []string{"gocspx-"}, Regex: `GOCSPX-[A-Za-z0-9_-]{20,}`},
 		{ID: "google-refresh-token", Prefixes: []string{"1//0"}, Regex: `1//0[A-Za-z0-9_-]{30,}`},
+		{ID: "openai-ephemeral-key", Prefixes: []string{"ek_"}, Regex: `ek_[A-Za-z0-9_]{20,}`},
 		{ID: "groq-api-key", Prefixes: []string{"gsk_"}, Regex: `gsk_[A-Za-z0-9]{20,}`},
 		{ID: "xai-api-key", Prefixes: []string{"xai-"}, Regex: `xai-[A-Za-z0-9]{20,}`},
 		{ID: "replicate-api-token", Prefixes: []string{"r8_"}, Regex: `r8_[A-Za-z0-9]{30,}`},
