@@ -69,6 +69,10 @@ demo: build ## record examples/chat, take the outside world away, and test it
 	dev/engine
 	examples/chat/demo.sh
 
+.PHONY: matrix
+matrix: build ## try doctor, the example and some tests on the engines of users, into docs/platforms.md (ROWS=29-systemd for some; root)
+	dev/matrix --write $(subst $(comma), ,$(ROWS))
+
 .PHONY: bench
 bench: build ## measure beside peers, into docs/benchmarks (ROWS=record,replay for some; dev/bench --help)
 	dev/engine
