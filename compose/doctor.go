@@ -120,7 +120,7 @@ func (d *doctor) kernelCan() Finding {
 	defer cancel()
 	out, err := d.runAgent(ctx)
 	if err != nil {
-		return wrong(check, session.EngineError(err))
+		return wrong(check, session.StartError(err, d.info, d.opt.Privileged))
 	}
 	var verdict agent.FromAgent
 	line, _, _ := bytes.Cut(out, []byte("\n"))
@@ -128,7 +128,7 @@ func (d *doctor) kernelCan() Finding {
 		return Finding{Check: check, Detail: "the agent did not answer: " + strings.TrimSpace(string(out))}
 	}
 	if f := verdict.Fatal; f != nil {
-		return Finding{Check: check, Detail: f.Message(), Hint: session.FatalNext(d.opt.Privileged)(f)}
+		return Finding{Check: check, Detail: f.Message(), Hint: session.FatalNext(d.info, d.opt.Privileged)(f)}
 	}
 	return Finding{Check: check, OK: true, Detail: "every hook loads and attaches, and a connect was redirected"}
 }

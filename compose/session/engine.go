@@ -62,8 +62,9 @@ type EngineInfo struct {
 	Arch     string // as Go names it
 	Systemd  bool   // the cgroup driver is systemd, else cgroupfs
 	AppArmor bool
-	UserNS   bool // containers run in a user namespace by default
-	SELinux  bool // containers are kept from files of the host by labels
+	UserNS   bool   // containers run in a user namespace by default
+	SELinux  bool   // containers are kept from files of the host by labels
+	confined string // what to do where a privilege is missing, if --privileged is of no use
 }
 
 // ObserveEngine asks the engine what a plan depends on, and refuses one that can't run a session.
@@ -71,6 +72,14 @@ func ObserveEngine(ctx context.Context, e Engine) (EngineInfo, error) {
 	info, err := e.Info(ctx)
 	if err != nil {
 		return EngineInfo{}, EngineError(err)
+	}
+	return engineInfo(info)
+}
+
+func engineInfo(info system.Info) (EngineInfo, error) {
+	if strings.HasSuffix(info.DockerRootDir, "/containers/storage") {
+		return EngineInfo{}, EnvironmentError("use Docker Engine or Docker Desktop: docker context ls lists what there is, and DOCKER_HOST names one",
+			"the engine is Podman %s, which wiretape does not work with", info.ServerVersion)
 	}
 	if info.OSType != "linux" {
 		return EngineInfo{}, EnvironmentError("switch Docker to Linux containers", "the Docker engine runs %s containers", info.OSType)
@@ -94,7 +103,25 @@ func ObserveEngine(ctx context.Context, e Engine) (EngineInfo, error) {
 		AppArmor: has("apparmor"),
 		UserNS:   has("userns"),
 		SELinux:  has("selinux"),
+		confined: confinement(info),
 	}, nil
+}
+
+const (
+	snapHint = "this engine is snap's, whose confinement --privileged does not lift: install Docker Engine from https://docs.docker.com/engine/install, and remove snap's"
+	eciHint  = "Docker Desktop's Enhanced Container Isolation keeps containers from the kernel, also with --privileged: have it turned off (Settings > General), or use another engine (docker context ls)"
+)
+
+// confinement is what to do where an engine gives its containers no privileges whatever
+// they ask for; "" for others.
+func confinement(info system.Info) string {
+	switch {
+	case strings.HasPrefix(info.DockerRootDir, "/var/snap/"):
+		return snapHint
+	case info.DefaultRuntime == "sysbox-runc":
+		return eciHint
+	}
+	return ""
 }
 
 // KnowsBPF reports whether the engine knows CAP_BPF and CAP_PERFMON (23.0).

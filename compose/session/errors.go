@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 
 	"github.com/docker/docker/client"
@@ -35,6 +36,9 @@ func EnvironmentError(next, format string, args ...any) error {
 	return &event.Problem{Kind: event.Environment, Err: fmt.Errorf(format, args...), Next: next}
 }
 
+// wrongVersion is what an engine says to a version of its API that it does not have.
+var wrongVersion = regexp.MustCompile(`client version [0-9.]+ is too (?:new|old)`)
+
 // EngineError adds the next step to what the engine's client says.
 func EngineError(err error) error {
 	var known *event.Problem
@@ -45,6 +49,8 @@ func EngineError(err error) error {
 	case errors.Is(err, fs.ErrPermission) || strings.Contains(text, "permission denied while trying to connect"):
 		return &event.Problem{Kind: event.Environment, Err: fmt.Errorf("no permission to use the Docker engine: %w", err),
 			Next: "add yourself to the docker group (and log in again), or run as root"}
+	case wrongVersion.MatchString(text):
+		return &event.Problem{Kind: event.Environment, Err: err, Next: "unset DOCKER_API_VERSION: a version that both sides know is agreed on then"}
 	case client.IsErrConnectionFailed(err) || strings.Contains(text, "cannot connect to the docker daemon"):
 		return &event.Problem{Kind: event.Environment, Err: fmt.Errorf("reach the Docker engine: %w", err), Next: "start Docker, or set DOCKER_HOST to where it runs"}
 	}
@@ -57,7 +63,10 @@ func PortError(err error) error {
 }
 
 // PrivilegeHint is what to do where a privilege is missing.
-func PrivilegeHint(privileged bool) string {
+func (e EngineInfo) PrivilegeHint(privileged bool) string {
+	if e.confined != "" {
+		return e.confined
+	}
 	if privileged {
 		return "--privileged was not enough: the engine's machine, or the container that the engine runs in, must allow it"
 	}
@@ -65,10 +74,10 @@ func PrivilegeHint(privileged bool) string {
 }
 
 // FatalNext is what to do when the agent can't go on.
-func FatalNext(privileged bool) func(*event.Problem) string {
+func FatalNext(e EngineInfo, privileged bool) func(*event.Problem) string {
 	return func(f *event.Problem) string {
 		if f.Kind == event.Privilege {
-			return PrivilegeHint(privileged)
+			return e.PrivilegeHint(privileged)
 		}
 		return f.Next
 	}

@@ -8,20 +8,21 @@ import (
 )
 
 func TestPrivilegedIsAdvisedWhereItHelps(t *testing.T) {
+	var plain EngineInfo
 	const other = "what the engine says is its own; docker run --rm with any image may show the same"
 	for _, test := range []struct {
 		engine     string
 		privileged bool
 		want       string
 	}{
-		{"OCI runtime create failed: unable to apply caps: operation not permitted", false, PrivilegeHint(false)},
-		{"OCI runtime create failed: unable to apply apparmor profile", false, PrivilegeHint(false)},
-		{"OCI runtime create failed: operation not permitted", true, PrivilegeHint(true)},
+		{"OCI runtime create failed: unable to apply caps: operation not permitted", false, plain.PrivilegeHint(false)},
+		{"OCI runtime create failed: unable to apply apparmor profile", false, plain.PrivilegeHint(false)},
+		{"OCI runtime create failed: operation not permitted", true, plain.PrivilegeHint(true)},
 		{"no space left on device", false, other},
 		{"Pool overlaps with other one on this address space", false, other},
 	} {
 		var e *event.Problem
-		if err := startError(errors.New(test.engine), test.privileged); !errors.As(err, &e) || e.Kind != event.Environment || e.Next != test.want {
+		if err := StartError(errors.New(test.engine), plain, test.privileged); !errors.As(err, &e) || e.Kind != event.Environment || e.Next != test.want {
 			t.Errorf("%s: the hint is %q", test.engine, e.Next)
 		}
 	}
@@ -31,10 +32,10 @@ func TestPrivilegedIsAdvisedWhereItHelps(t *testing.T) {
 		want       string
 	}{
 		{event.Problem{Kind: event.Environment, Next: "use a newer kernel"}, false, "use a newer kernel"},
-		{event.Problem{Kind: event.Privilege, Next: "add the capability SYS_ADMIN"}, false, PrivilegeHint(false)},
-		{event.Problem{Kind: event.Privilege, Next: "add the capability SYS_ADMIN"}, true, PrivilegeHint(true)},
+		{event.Problem{Kind: event.Privilege, Next: "add the capability SYS_ADMIN"}, false, plain.PrivilegeHint(false)},
+		{event.Problem{Kind: event.Privilege, Next: "add the capability SYS_ADMIN"}, true, plain.PrivilegeHint(true)},
 	} {
-		if got := FatalNext(test.privileged)(&test.fatal); got != test.want {
+		if got := FatalNext(plain, test.privileged)(&test.fatal); got != test.want {
 			t.Errorf("%+v: the hint is %q", test.fatal, got)
 		}
 	}

@@ -31,7 +31,7 @@ func newPeer(t *testing.T, message func(agent.FromAgent)) (*Link, *peer) {
 		Conn: theirs, in: json.NewDecoder(theirs),
 		stdout: stdcopy.NewStdWriter(theirs, stdcopy.Stdout), stderr: stdcopy.NewStdWriter(theirs, stdcopy.Stderr),
 	}
-	return NewLink(ours, ours, message, func() string { return "" }, FatalNext(false)), p
+	return NewLink(ours, ours, message, func() string { return "" }, FatalNext(EngineInfo{}, false)), p
 }
 
 func (p *peer) say(m agent.FromAgent) {
@@ -150,7 +150,7 @@ func FuzzLink(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var stream bytes.Buffer
 		stdcopy.NewStdWriter(&stream, stdcopy.Stdout).Write(data)
-		l := NewLink(silent{}, &stream, func(agent.FromAgent) {}, func() string { return "" }, FatalNext(false))
+		l := NewLink(silent{}, &stream, func(agent.FromAgent) {}, func() string { return "" }, FatalNext(EngineInfo{}, false))
 		<-l.done
 		if l.Err() == nil {
 			t.Error("the link ended without saying why")

@@ -62,10 +62,10 @@ func (s *startAgent) Do(ctx context.Context, e *Env) (Started, error) {
 	if err != nil {
 		return Started{}, EngineError(err)
 	}
-	s.link = NewLink(stream.Conn, stream.Reader, s.of.receive, func() string { return howEnded(e.Engine, s.Name) }, FatalNext(e.Options.Privileged))
+	s.link = NewLink(stream.Conn, stream.Reader, s.of.receive, func() string { return howEnded(e.Engine, s.Name) }, FatalNext(e.Info, e.Options.Privileged))
 	s.mayRun = true
 	if err := e.Engine.ContainerStart(context.WithoutCancel(ctx), s.Name, container.StartOptions{}); err != nil {
-		return Started{}, startError(err, e.Options.Privileged)
+		return Started{}, StartError(err, e.Info, e.Options.Privileged)
 	}
 	hello, err := s.link.Hello(ctx, helloTimeout)
 	if err != nil {
@@ -113,14 +113,21 @@ func howEnded(e Engine, name string) string {
 // refused is what engines and runtimes say where a privilege is missing.
 var refused = regexp.MustCompile(`(?i)operation not permitted|permission denied|capabilit|apparmor|seccomp|security[- ]opt`)
 
-func startError(err error, privileged bool) error {
+// isolated is what Docker Desktop says where it isolates containers from the machine.
+var isolated = regexp.MustCompile(`(?i)enhanced container isolation|sysbox`)
+
+// StartError says why an agent's container does not start, and what to do.
+func StartError(err error, e EngineInfo, privileged bool) error {
 	text := err.Error()
 	if strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use") || strings.Contains(text, "ports are not available") {
 		return PortError(fmt.Errorf("publish the project's ports: %w", err))
 	}
 	hint := "what the engine says is its own; docker run --rm with any image may show the same"
 	if refused.MatchString(text) {
-		hint = PrivilegeHint(privileged)
+		hint = e.PrivilegeHint(privileged)
+	}
+	if isolated.MatchString(text) {
+		hint = eciHint
 	}
 	return &event.Problem{Kind: event.Environment, Err: fmt.Errorf("start the agent: %w", err), Next: hint}
 }
