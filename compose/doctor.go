@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/wiretape/wiretape/compose/agent"
@@ -41,6 +42,7 @@ type DoctorOptions struct {
 // each. The error is the first thing that is missing.
 func Doctor(ctx context.Context, opt DoctorOptions) error {
 	d := &doctor{ctx: ctx, opt: opt}
+	defer d.close()
 	for _, check := range []func() Finding{d.engineAnswers, d.composeWorks, d.imageLoads, d.kernelCan} {
 		f := check()
 		opt.Found(f)
@@ -54,9 +56,15 @@ func Doctor(ctx context.Context, opt DoctorOptions) error {
 type doctor struct {
 	ctx    context.Context
 	opt    DoctorOptions
-	engine session.Engine
+	engine *client.Client
 	info   session.EngineInfo
 	image  string
+}
+
+func (d *doctor) close() {
+	if d.engine != nil {
+		_ = d.engine.Close()
+	}
 }
 
 // wrong is the finding that err makes.

@@ -62,6 +62,12 @@ func redirectedConnect(ctx context.Context, self, cgroup string) error {
 	if err := r.Attach(); err != nil {
 		return err
 	}
+	// What is isolated is refused until somebody says that it is there to take it.
+	live, err := r.Live()
+	if err != nil {
+		return err
+	}
+	defer live.Close()
 	child, err := startIn(ctx, dir, self)
 	if err != nil {
 		return fmt.Errorf("start a process in a cgroup of our own: %w", err)
