@@ -40,7 +40,7 @@ func AppendLine(b []byte, l *Line) []byte {
 		b = appendString(b, l.Data)
 	} else {
 		b = append(b, `,"base64":"`...)
-		b = base64.StdEncoding.AppendEncode(b, l.Data)
+		b = appendBase64(b, l.Data)
 		b = append(b, '"')
 	}
 	if l.Compressed {
@@ -67,7 +67,7 @@ func appendFrame(b []byte, f *Frame) []byte {
 
 func appendDeflated(b, data []byte) []byte {
 	b = append(b, `,"deflated":"`...)
-	b = base64.StdEncoding.AppendEncode(b, data)
+	b = appendBase64(b, data)
 	return append(b, '"')
 }
 
